@@ -1,0 +1,51 @@
+# Every target works on a fresh machine that has Python >= 3.11 and make; a second call is fast.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.stamp
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test up bench check chaos fuzz lock clean
+
+help:  ## this list
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | sort
+
+$(STAMP): requirements.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Quicksilver needs Python >= 3.11; point PYTHON at one: make PYTHON=python3.12")'
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r requirements.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	touch $(STAMP)
+
+setup: $(STAMP)  ## the virtual environment, from the hashed lock
+
+demo: $(STAMP)  ## the main job on the embedded stack, then a summary; exits non-zero if any count is off
+	$(BIN)/quicksilver demo
+
+up: $(STAMP)  ## the embedded stack in the foreground, until Ctrl-C
+	$(BIN)/quicksilver up
+
+test: $(STAMP)  ## every test, on real Postgres, MinIO, Prefect and Chromium
+	$(BIN)/python -m tests.prepare
+	$(BIN)/python -m pytest -q
+
+check: $(STAMP)  ## format, lint, types, SQL style
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/basedpyright --warnings
+	$(BIN)/sqlfluff lint --processes 0 analytics/models analytics/tests
+
+bench: $(STAMP)  ## figures beside their baselines, in one run; writes bench/results.json
+	$(BIN)/python -m bench
+
+chaos: $(STAMP)  ## kill -9, cuts and overflows while real objects land; prints a table
+	$(BIN)/python -m tests.chaos
+
+fuzz: $(STAMP)  ## payload and key decoding under Hypothesis, many examples
+	HYPOTHESIS_PROFILE=fuzz $(BIN)/python -m pytest -q tests/unit -k "fuzz or roundtrip"
+
+lock: $(STAMP)  ## resolve requirements.lock anew (needs uv)
+	uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --no-header --extra dev pyproject.toml requirements.in -o requirements.lock
+
+clean:  ## remove the environment and the embedded stack's state
+	rm -rf $(VENV) .quicksilver analytics/target analytics/logs

@@ -1,0 +1,202 @@
+"""`datasets.yaml`: which keys are bronze partitions, when one is ready, what builds it."""
+
+from __future__ import annotations
+
+import fnmatch
+import re
+from datetime import timedelta
+from functools import cached_property
+from pathlib import Path
+from typing import Annotated, Any, cast
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator
+from ruamel.yaml import YAML
+from ruamel.yaml.error import MarkedYAMLError
+
+from service.errors import DatasetsError
+
+_UNITS = {"ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86400}
+
+
+def parse_duration(value: object) -> object:
+    """`30s`, `5m`, `1h30m`, `250ms`, `2d` or a number of seconds, as a timedelta.
+
+    Raises:
+        ValueError: for anything else.
+    """
+    if isinstance(value, bool) or not isinstance(value, int | float | str):
+        return value
+    if isinstance(value, int | float):
+        return timedelta(seconds=value)
+    parts = re.findall(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)", value)
+    if not parts or "".join(number + unit for number, unit in parts) != value.replace(" ", ""):
+        raise ValueError(f"{value!r} is no duration: write 30s, 5m, 1h30m or 2d")
+    return timedelta(seconds=sum(float(number) * _UNITS[unit] for number, unit in parts))
+
+
+Duration = Annotated[timedelta, BeforeValidator(parse_duration)]
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, ignored_types=(cached_property,))
+
+
+class ReadinessRule(_Strict):
+    """When a dirty partition may be built. All rules given must hold; `max_wait` ends the wait."""
+
+    any_file: bool = True
+    quiet: Duration | None = None
+    marker: str | None = Field(None, min_length=1, pattern=r"^[^/{}*]+$")
+    min_files: int | None = Field(None, ge=1)
+    max_wait: Duration | None = None
+
+
+class Dataset(_Strict):
+    """One declared stream of bronze partitions."""
+
+    name: str = Field(pattern=r"^[a-z0-9][a-z0-9_.-]*$", max_length=200)
+    bucket: str = Field(pattern=r"^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$")
+    key: str
+    files: str = "*.parquet"
+    deployment: str = Field(pattern=r"^[^/\s]+/[^/\s]+$")
+    bronze_table: str = Field("", pattern=r"^([a-z_][a-z0-9_]*\.[a-z_][a-z0-9_]*)?$")
+    ready: ReadinessRule = ReadinessRule()
+    skip_unchanged: bool = True
+    max_running: int | None = Field(None, ge=1)
+    attempts: int = Field(5, ge=1, le=100)
+    time_limit: Duration = timedelta(minutes=30)
+    overdue: Duration = timedelta(hours=1)
+    newest_first: bool = False
+    priority: int = 0
+
+    @field_validator("key")
+    @classmethod
+    def _pattern(cls, value: str) -> str:
+        fields = re.findall(r"{([^}]*)}", value)
+        if fields.count("dt") != 1 or fields.count("file") != 1 or len(fields) != 2:
+            raise ValueError("needs {dt} once and {file} once, and no other field")
+        if not value.endswith("/{file}"):
+            raise ValueError("must end with /{file}: a partition is a folder")
+        if value.startswith("/") or "//" in value:
+            raise ValueError("has an empty path segment")
+        if re.search(r"[{}]", re.sub(r"{(dt|file)}", "", value)):
+            raise ValueError("has a brace that closes nothing")
+        return value
+
+    @cached_property
+    def prefix(self) -> str:
+        """The literal start of every key of the dataset: what the notification filters on."""
+        return self.key.split("{dt}")[0]
+
+    @cached_property
+    def suffix(self) -> str:
+        """The literal end of every data file's key, for the notification filter; may be empty."""
+        return re.split(r"[*?\]]", self.files)[-1]
+
+    @cached_property
+    def pattern(self) -> re.Pattern[str]:
+        """A key of this dataset, groups `dt` and `file`."""
+        before, after = self.key.removesuffix("{file}").split("{dt}")
+        return re.compile(
+            re.escape(before)
+            + r"(?P<dt>\d{4}-\d{2}-\d{2})"
+            + re.escape(after)
+            + r"(?P<file>[^/]+)",
+            re.ASCII | re.DOTALL,
+        )
+
+    def holds(self, file: str) -> bool:
+        """Whether a file of a partition's folder is data or the marker (`_` and `.` are not)."""
+        if file == self.ready.marker:
+            return True
+        return not file.startswith(("_", ".")) and fnmatch.fnmatchcase(file, self.files)
+
+
+class Datasets(_Strict):
+    """All declared datasets, in the file's order."""
+
+    datasets: tuple[Dataset, ...]
+    path: Path
+
+    @cached_property
+    def by_name(self) -> dict[str, Dataset]:
+        """Datasets by their name."""
+        return {dataset.name: dataset for dataset in self.datasets}
+
+    def get(self, name: str) -> Dataset:
+        """The dataset of that name.
+
+        Raises:
+            DatasetsError: when it is not declared; the message lists those that are.
+        """
+        try:
+            return self.by_name[name]
+        except KeyError:
+            known = ", ".join(self.by_name) or "none"
+            raise DatasetsError(
+                f"dataset {name!r} is not declared in {self.path} (declared: {known})"
+            ) from None
+
+
+def load_datasets(path: Path) -> Datasets:
+    """Read and check `datasets.yaml`.
+
+    Raises:
+        DatasetsError: `file:line: reason`, for the first thing that is wrong.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise DatasetsError(f"{path}: cannot be read: {error.strerror}") from error
+    try:
+        tree: Any = YAML(typ="rt").load(text)
+    except MarkedYAMLError as error:
+        line = error.problem_mark.line + 1 if error.problem_mark else 1
+        raise DatasetsError(f"{path}:{line}: not YAML: {error.problem}") from error
+    if not isinstance(tree, dict) or not isinstance(tree.get("datasets"), dict):
+        raise DatasetsError(f"{path}:1: needs a mapping `datasets:` at the top")
+    declared: list[Dataset] = []
+    top = cast("dict[str, Any]", tree)
+    for field in top:
+        if field not in ("datasets",):
+            raise DatasetsError(f"{path}:{_line(tree, (field,))}: unknown field {field!r}")
+    for name, body in top["datasets"].items():
+        if not isinstance(body, dict):
+            raise DatasetsError(
+                f"{path}:{_line(tree, ('datasets', name))}: {name}: needs a mapping of fields"
+            )
+        try:
+            declared.append(Dataset.model_validate({"name": name, **cast("dict[str, Any]", body)}))
+        except ValidationError as error:
+            first = error.errors(include_url=False)[0]
+            where = ("datasets", name, *first["loc"])
+            field = ".".join(map(str, first["loc"]))
+            reason = "unknown field" if first["type"] == "extra_forbidden" else first["msg"]
+            raise DatasetsError(
+                f"{path}:{_line(tree, where)}: {name}: {field}: {reason.removeprefix('Value error, ')}"
+            ) from None
+    _refuse_overlap(declared, path, tree)
+    return Datasets(datasets=tuple(declared), path=path)
+
+
+def _refuse_overlap(declared: list[Dataset], path: Path, tree: Any) -> None:
+    for position, dataset in enumerate(declared):
+        for other in declared[:position]:
+            if dataset.bucket == other.bucket and dataset.key == other.key:
+                line = _line(tree, ("datasets", dataset.name, "key"))
+                raise DatasetsError(
+                    f"{path}:{line}: {dataset.name}: key: the same keys as {other.name};"
+                    " an object belongs to one dataset"
+                )
+
+
+def _line(tree: Any, where: tuple[Any, ...]) -> int:
+    """The line (from 1) of the deepest node on the way that the file really has."""
+    line = 1
+    node = tree
+    for step in where:
+        if not isinstance(node, dict) or step not in node:
+            break
+        line = node.lc.key(step)[0] + 1  # pyright: ignore[reportAttributeAccessIssue]
+        node = node[step]
+    return line

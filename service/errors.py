@@ -1,0 +1,45 @@
+"""Errors of Quicksilver. Each message says what happened, to what, and what to do."""
+
+
+class QuicksilverError(Exception):
+    """Base of every error that Quicksilver raises on purpose."""
+
+
+class SettingsError(QuicksilverError):
+    """A setting is missing or wrong; the start is refused."""
+
+
+class DatasetsError(QuicksilverError):
+    """`datasets.yaml` is wrong; the message carries file, line and reason."""
+
+
+class LedgerUnavailableError(QuicksilverError):
+    """Postgres did not answer or refused to write (down, disk full): nothing was recorded."""
+
+
+class PrefectUnavailableError(QuicksilverError):
+    """Prefect's API did not answer: a condition that passes, never counted as an attempt."""
+
+
+class DeploymentNotFoundError(QuicksilverError):
+    """The deployment that a dataset names is not known to Prefect."""
+
+
+class BronzeUnavailableError(QuicksilverError):
+    """MinIO did not answer, or refused to list or read."""
+
+
+class PayloadError(QuicksilverError):
+    """The body is authentic but no notification that Quicksilver understands."""
+
+
+class ManifestChangedError(QuicksilverError):
+    """An object of the build's manifest is no longer the one that was listed."""
+
+
+class FencedError(QuicksilverError):
+    """This build no longer holds its partition: a newer build does, or it was given up."""
+
+
+class BuildRefusedError(QuicksilverError):
+    """The partition cannot be built by this run now (another build holds it, or it is unknown)."""

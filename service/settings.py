@@ -1,0 +1,110 @@
+"""Settings: read from the environment (and `.env`), checked once, refused in one clear line."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import Field, SecretStr, ValidationError, field_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+from service.errors import SettingsError
+
+PROJECT = Path(__file__).resolve().parent.parent
+
+Tokens = Annotated[tuple[SecretStr, ...], NoDecode]
+
+
+class Settings(BaseSettings):
+    """Every setting of the service, the flows and the command line.
+
+    The environment variable of a field is its alias; `.env.example` lists them all.
+    Durations are seconds, sizes bytes.
+    """
+
+    model_config = SettingsConfigDict(
+        env_file=".env", extra="ignore", populate_by_name=True, env_ignore_empty=True
+    )
+
+    # The lake
+    minio_endpoint_url: str = Field("http://127.0.0.1:9000", alias="MINIO_ENDPOINT_URL")
+    minio_access_key: str = Field("", alias="MINIO_ACCESS_KEY")
+    minio_secret_key: SecretStr = Field(SecretStr(""), alias="MINIO_SECRET_KEY")
+    # The orchestrator
+    prefect_api_url: str = Field("http://127.0.0.1:4200/api", alias="PREFECT_API_URL")
+    # The databases
+    database_url: SecretStr = Field(SecretStr(""), alias="QUICKSILVER_DATABASE_URL")
+    warehouse_url: SecretStr = Field(SecretStr(""), alias="QUICKSILVER_WAREHOUSE_URL")
+    dbt_profiles_dir: Path = Field(PROJECT / "analytics", alias="DBT_PROFILES_DIR")
+    dbt_pg_password: SecretStr = Field(SecretStr(""), alias="DBT_PG_PASSWORD")
+    # The service
+    url: str = Field("http://127.0.0.1:8420", alias="QUICKSILVER_URL")
+    host: str = Field("127.0.0.1", alias="QUICKSILVER_HOST")
+    port: int = Field(8420, alias="QUICKSILVER_PORT", ge=1, le=65535)
+    webhook_tokens: Tokens = Field((), alias="QUICKSILVER_WEBHOOK_TOKENS")
+    operator_tokens: Tokens = Field((), alias="QUICKSILVER_OPERATOR_TOKENS")
+    home: Path = Field(Path(".quicksilver"), alias="QUICKSILVER_HOME")
+    datasets_file: Path = Field(PROJECT / "datasets.yaml", alias="QUICKSILVER_DATASETS")
+    tlc_source: str = Field("https://d37ci6vzurychx.cloudfront.net/trip-data", alias="TLC_SOURCE")
+    log_format: str = Field("auto", alias="QUICKSILVER_LOG_FORMAT", pattern="^(auto|json|text)$")
+    # Limits and rhythms
+    body_limit: int = Field(1_048_576, alias="QUICKSILVER_BODY_LIMIT", ge=1024)
+    tick: float = Field(5.0, alias="QUICKSILVER_TICK", gt=0)
+    settle_interval: float = Field(0.25, alias="QUICKSILVER_SETTLE_INTERVAL", gt=0)
+    sweep_interval: float = Field(300.0, alias="QUICKSILVER_SWEEP_INTERVAL", gt=0)
+    max_running: int = Field(4, alias="QUICKSILVER_MAX_RUNNING", ge=1)
+    start_deadline: float = Field(120.0, alias="QUICKSILVER_START_DEADLINE", gt=0)
+    claim_lease: float = Field(30.0, alias="QUICKSILVER_CLAIM_LEASE", gt=0)
+    retention_days: int = Field(30, alias="QUICKSILVER_RETENTION_DAYS", ge=1)
+    quarantine_limit: int = Field(1000, alias="QUICKSILVER_QUARANTINE_LIMIT", ge=1)
+    quarantine_bytes: int = Field(64 * 1024 * 1024, alias="QUICKSILVER_QUARANTINE_BYTES", ge=1024)
+
+    @field_validator("webhook_tokens", "operator_tokens", mode="before")
+    @classmethod
+    def _split(cls, value: object) -> object:
+        if isinstance(value, str):
+            return tuple(part.strip() for part in value.split(",") if part.strip())
+        return value
+
+    @field_validator("minio_endpoint_url", "prefect_api_url", "url")
+    @classmethod
+    def _http(cls, value: str) -> str:
+        if not value.startswith(("http://", "https://")):
+            raise ValueError("must start with http:// or https://")
+        return value.rstrip("/")
+
+    @field_validator("database_url", "warehouse_url")
+    @classmethod
+    def _postgres(cls, value: SecretStr) -> SecretStr:
+        url = value.get_secret_value()
+        if url and not url.startswith(("postgresql://", "postgres://")):
+            raise ValueError("must be a postgresql:// URL")
+        return value
+
+    def require(self, *names: str) -> None:
+        """Refuse to go on when one of the named fields is empty.
+
+        Raises:
+            SettingsError: with the environment variable's name.
+        """
+        for name in names:
+            value: Any = getattr(self, name)
+            empty = not value.get_secret_value() if isinstance(value, SecretStr) else not value
+            if empty:
+                alias = type(self).model_fields[name].alias
+                raise SettingsError(
+                    f"{alias} is not set: set it in the environment or in .env"
+                    " (`quicksilver env` prints it for the embedded stack)"
+                )
+
+
+def load_settings(**overrides: Any) -> Settings:
+    """Read and check the settings.
+
+    Raises:
+        SettingsError: one line that names the variable, what is wrong, never the value.
+    """
+    try:
+        return Settings(**overrides)
+    except ValidationError as error:
+        first = error.errors(include_input=False, include_url=False)[0]
+        name = str(first["loc"][0]) if first["loc"] else "settings"
+        raise SettingsError(f"{name}: {first['msg']}") from None
