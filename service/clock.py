@@ -12,11 +12,11 @@ def now() -> datetime:
 
 def advance(by: timedelta) -> None:
     """Move the clock of this process; tests use it instead of sleeping."""
-    global _offset  # noqa: PLW0603 - one clock a process is the point
+    global _offset
     _offset += by
 
 
 def reset() -> None:
     """Back to the machine's own time."""
-    global _offset  # noqa: PLW0603
+    global _offset
     _offset = timedelta(0)

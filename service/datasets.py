@@ -46,8 +46,8 @@ class ReadinessRule(_Strict):
 
     any_file: bool = True
     quiet: Duration | None = None
-    marker: str | None = Field(None, min_length=1, pattern=r"^[^/{}*]+$")
-    min_files: int | None = Field(None, ge=1)
+    marker: str | None = Field(default=None, min_length=1, pattern=r"^[^/{}*]+$")
+    min_files: int | None = Field(default=None, ge=1)
     max_wait: Duration | None = None
 
 
@@ -62,7 +62,7 @@ class Dataset(_Strict):
     bronze_table: str = Field("", pattern=r"^([a-z_][a-z0-9_]*\.[a-z_][a-z0-9_]*)?$")
     ready: ReadinessRule = ReadinessRule()
     skip_unchanged: bool = True
-    max_running: int | None = Field(None, ge=1)
+    max_running: int | None = Field(default=None, ge=1)
     attempts: int = Field(5, ge=1, le=100)
     time_limit: Duration = timedelta(minutes=30)
     overdue: Duration = timedelta(hours=1)
@@ -172,9 +172,8 @@ def load_datasets(path: Path) -> Datasets:
             where = ("datasets", name, *first["loc"])
             field = ".".join(map(str, first["loc"]))
             reason = "unknown field" if first["type"] == "extra_forbidden" else first["msg"]
-            raise DatasetsError(
-                f"{path}:{_line(tree, where)}: {name}: {field}: {reason.removeprefix('Value error, ')}"
-            ) from None
+            reason = reason.removeprefix("Value error, ")
+            raise DatasetsError(f"{path}:{_line(tree, where)}: {name}: {field}: {reason}") from None
     _refuse_overlap(declared, path, tree)
     return Datasets(datasets=tuple(declared), path=path)
 

@@ -20,9 +20,7 @@ class Settings(BaseSettings):
     Durations are seconds, sizes bytes.
     """
 
-    model_config = SettingsConfigDict(
-        env_file=".env", extra="ignore", populate_by_name=True, env_ignore_empty=True
-    )
+    model_config = SettingsConfigDict(env_file=".env", extra="ignore", env_ignore_empty=True)
 
     # The lake
     minio_endpoint_url: str = Field("http://127.0.0.1:9000", alias="MINIO_ENDPOINT_URL")
@@ -97,13 +95,13 @@ class Settings(BaseSettings):
 
 
 def load_settings(**overrides: Any) -> Settings:
-    """Read and check the settings.
+    """Read and check the settings; `overrides` are by field name and win over the environment.
 
     Raises:
         SettingsError: one line that names the variable, what is wrong, never the value.
     """
     try:
-        return Settings(**overrides)
+        return Settings(**{Settings.model_fields[k].alias or k: v for k, v in overrides.items()})
     except ValidationError as error:
         first = error.errors(include_input=False, include_url=False)[0]
         name = str(first["loc"][0]) if first["loc"] else "settings"
