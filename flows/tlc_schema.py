@@ -1,0 +1,103 @@
+"""TLC's yellow-taxi layout: which columns bronze needs and how they may look, said once.
+
+The ingest refuses a file by it, the bronze loader reads by it. TLC changes details every few
+years (`Airport_fee` for `airport_fee`, 32-bit ids, `large_string`, a column of nulls), so a column
+is described by its kind, not by one exact Arrow type.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any, TypeAlias
+
+import pyarrow.types as pt
+
+# pyarrow's compiled half carries no types, so a checker sees these as unknown.
+ArrowType: TypeAlias = Any
+ArrowSchema: TypeAlias = Any
+ArrowTable: TypeAlias = Any
+
+
+class Kind(StrEnum):
+    """What a column's values are; several Arrow types may carry one kind."""
+
+    TIMESTAMP = "timestamp"
+    NUMBER = "number"
+    TEXT = "text"
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """One column of the layout, under the name that bronze gives it."""
+
+    name: str
+    kind: Kind
+    required: bool
+    former: tuple[str, ...] = ()
+    """Other names under which TLC has published the same column."""
+
+
+COLUMNS: tuple[Column, ...] = (
+    Column("VendorID", Kind.NUMBER, required=True),
+    Column("tpep_pickup_datetime", Kind.TIMESTAMP, required=True),
+    Column("tpep_dropoff_datetime", Kind.TIMESTAMP, required=True),
+    Column("passenger_count", Kind.NUMBER, required=True),
+    Column("trip_distance", Kind.NUMBER, required=True),
+    Column("RatecodeID", Kind.NUMBER, required=False),
+    Column("store_and_fwd_flag", Kind.TEXT, required=False),
+    Column("PULocationID", Kind.NUMBER, required=True),
+    Column("DOLocationID", Kind.NUMBER, required=True),
+    Column("payment_type", Kind.NUMBER, required=True),
+    Column("fare_amount", Kind.NUMBER, required=True),
+    Column("extra", Kind.NUMBER, required=False),
+    Column("mta_tax", Kind.NUMBER, required=False),
+    Column("tip_amount", Kind.NUMBER, required=True),
+    Column("tolls_amount", Kind.NUMBER, required=False),
+    Column("improvement_surcharge", Kind.NUMBER, required=False),
+    Column("total_amount", Kind.NUMBER, required=True),
+    Column("congestion_surcharge", Kind.NUMBER, required=False),
+    Column("airport_fee", Kind.NUMBER, required=False, former=("Airport_fee",)),
+    Column("cbd_congestion_fee", Kind.NUMBER, required=False),
+)
+
+REQUIRED: tuple[str, ...] = tuple(column.name for column in COLUMNS if column.required)
+OPTIONAL: tuple[str, ...] = tuple(column.name for column in COLUMNS if not column.required)
+RENAMED: dict[str, str] = {former: column.name for column in COLUMNS for former in column.former}
+
+
+def bronze_name(name: str) -> str:
+    """The name that bronze gives a column of a file; an unknown column keeps its own."""
+    return RENAMED.get(name, name)
+
+
+def fits(kind: Kind, found: ArrowType) -> bool:
+    """Whether values of an Arrow type can be read as that kind, without guessing a format."""
+    if pt.is_dictionary(found):
+        found = found.value_type
+    match kind:
+        case Kind.TIMESTAMP:
+            return pt.is_timestamp(found)
+        case Kind.NUMBER:
+            return pt.is_integer(found) or pt.is_floating(found) or pt.is_decimal(found)
+        case Kind.TEXT:
+            return pt.is_string(found) or pt.is_large_string(found) or pt.is_string_view(found)
+
+
+def problems(schema: ArrowSchema) -> Iterator[str]:
+    """Why a file of this schema cannot become bronze, one reason each; nothing when it can.
+
+    Columns that the layout does not know are no problem: TLC adds some every few years.
+    """
+    names = [bronze_name(name) for name in schema.names]
+    for column in COLUMNS:
+        count = names.count(column.name)
+        if count > 1:
+            yield f"column {column.name} is there {count} times"
+        elif count == 0:
+            if column.required:
+                yield f"column {column.name} is missing"
+        else:
+            found = schema.field(names.index(column.name)).type
+            # In a column that nobody needs, "all null" says only that TLC had nothing to write.
+            if not fits(column.kind, found) and (column.required or not pt.is_null(found)):
+                yield f"column {column.name} is of type {found}, not a {column.kind}"
