@@ -43,3 +43,7 @@ class FencedError(QuicksilverError):
 
 class BuildRefusedError(QuicksilverError):
     """The partition cannot be built by this run now (another build holds it, or it is unknown)."""
+
+
+class WarehouseUnavailableError(QuicksilverError):
+    """The warehouse's Postgres did not answer: nothing was published."""

@@ -1,4 +1,4 @@
-"""Numbered SQL migrations: forward only, each applied once, safe when two replicas start at once."""
+"""Numbered SQL migrations: forward only, each once, safe when two replicas start at once."""
 
 from pathlib import Path
 from typing import LiteralString, cast

@@ -46,11 +46,12 @@ class Settings(BaseSettings):
     # Limits and rhythms
     body_limit: int = Field(1_048_576, alias="QUICKSILVER_BODY_LIMIT", ge=1024)
     tick: float = Field(5.0, alias="QUICKSILVER_TICK", gt=0)
-    settle_interval: float = Field(0.25, alias="QUICKSILVER_SETTLE_INTERVAL", gt=0)
+    settle_interval: float = Field(0.5, alias="QUICKSILVER_SETTLE_INTERVAL", gt=0)
     sweep_interval: float = Field(300.0, alias="QUICKSILVER_SWEEP_INTERVAL", gt=0)
     max_running: int = Field(4, alias="QUICKSILVER_MAX_RUNNING", ge=1)
     start_deadline: float = Field(120.0, alias="QUICKSILVER_START_DEADLINE", gt=0)
     claim_lease: float = Field(30.0, alias="QUICKSILVER_CLAIM_LEASE", gt=0)
+    abandon_grace: float = Field(5.0, alias="QUICKSILVER_ABANDON_GRACE", gt=0)
     retention_days: int = Field(30, alias="QUICKSILVER_RETENTION_DAYS", ge=1)
     quarantine_limit: int = Field(1000, alias="QUICKSILVER_QUARANTINE_LIMIT", ge=1)
     quarantine_bytes: int = Field(64 * 1024 * 1024, alias="QUICKSILVER_QUARANTINE_BYTES", ge=1024)

@@ -62,7 +62,7 @@ create table quicksilver.object (
     version_id text,
     size bigint,
     last_modified timestamptz,
-    -- Who told of this version first, and who else did: the measure of each lane.
+    -- Who told of this version first: the measure of each lane.
     found_by text not null,
     seen_at timestamptz not null,
     primary key (bucket, key),
@@ -116,6 +116,9 @@ create table quicksilver.build (
     owner text not null,
     flow_run_id uuid,
     manifest jsonb,
+    -- The newest object version in the manifest: when it was put, and when its event came.
+    put_at timestamptz,
+    received_at timestamptz,
     claimed_at timestamptz not null,
     dispatched_at timestamptz,
     started_at timestamptz,

@@ -1,0 +1,108 @@
+"""Postgres as the ledger uses it: named queries, transactions, and one kind of error."""
+
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from functools import cache
+from pathlib import Path
+from typing import Any, LiteralString, cast
+
+import psycopg
+from psycopg.rows import DictRow, dict_row
+from psycopg_pool import AsyncConnectionPool, PoolClosed, PoolTimeout
+
+from service.errors import LedgerUnavailableError
+
+_QUERIES = Path(__file__).with_name("queries")
+
+Row = DictRow
+
+
+@cache
+def query(name: str) -> LiteralString:
+    """The text of `queries/<name>.sql`."""
+    return cast("LiteralString", (_QUERIES / f"{name}.sql").read_text(encoding="utf-8"))
+
+
+_DictConnection = cast("type[psycopg.AsyncConnection[DictRow]]", psycopg.AsyncConnection)
+
+
+class Transaction:
+    """One open transaction; runs the statements of `queries/` by their name."""
+
+    def __init__(self, connection: psycopg.AsyncConnection[DictRow]) -> None:
+        self._connection = connection
+
+    async def run(self, name: str, **parameters: Any) -> int:
+        """Run a statement; the number of rows it changed."""
+        return (await self._connection.execute(query(name), parameters)).rowcount
+
+    async def fetch(self, name: str, **parameters: Any) -> list[Row]:
+        """Run a statement; all of its rows."""
+        return await (await self._connection.execute(query(name), parameters)).fetchall()
+
+    async def one(self, name: str, **parameters: Any) -> Row | None:
+        """Run a statement; its first row or None."""
+        return await (await self._connection.execute(query(name), parameters)).fetchone()
+
+
+@asynccontextmanager
+async def translated() -> AsyncGenerator[None]:
+    """Driver errors that pass by themselves become `LedgerUnavailableError`; others stay bugs."""
+    try:
+        yield
+    except (PoolTimeout, PoolClosed, psycopg.OperationalError, psycopg.InterfaceError) as error:
+        # Class 53 (disk full, too many connections) is an OperationalError of psycopg's too.
+        first = str(error).strip().split("\n")[0]
+        raise LedgerUnavailableError(f"the ledger does not answer: {first}") from error
+    except psycopg.errors.ReadOnlySqlTransaction as error:
+        raise LedgerUnavailableError("the ledger is read-only: is it a standby?") from error
+
+
+class Database:
+    """A pool of connections to one Postgres; open it before use, close it after."""
+
+    def __init__(self, url: str, *, size: int = 8, application: str = "quicksilver") -> None:
+        self.url = url
+        self._pool = AsyncConnectionPool[psycopg.AsyncConnection[DictRow]](
+            url,
+            connection_class=_DictConnection,
+            min_size=1,
+            max_size=size,
+            open=False,
+            # Long enough for a Postgres that restarts, short enough for a sender that waits.
+            timeout=5.0,
+            # A pool that cannot reconnect keeps trying for as long as the service lives.
+            reconnect_timeout=float("inf"),
+            check=cast("Any", AsyncConnectionPool.check_connection),
+            kwargs={
+                "autocommit": True,
+                "row_factory": dict_row,
+                "application_name": application,
+                "connect_timeout": 5,
+                # Bounds every wait on a Postgres that hangs instead of failing.
+                "options": "-c statement_timeout=15s -c idle_in_transaction_session_timeout=60s",
+                "tcp_user_timeout": 15000,
+            },
+        )
+
+    async def open(self) -> None:
+        """Start the pool; does not wait for the first connection."""
+        await self._pool.open(wait=False)
+
+    async def close(self) -> None:
+        """Close every connection."""
+        await self._pool.close()
+
+    @asynccontextmanager
+    async def transaction(self) -> AsyncGenerator[Transaction]:
+        """A transaction: commits at the end, rolls back on any error.
+
+        Raises:
+            LedgerUnavailableError: the database is down, full or read-only.
+        """
+        async with (
+            translated(),
+            self._pool.connection() as connection,
+            connection.transaction(),
+        ):
+            yield Transaction(connection)

@@ -1,0 +1,180 @@
+"""The dispatcher: what is dirty and ready becomes a Prefect run, once.
+
+Each build goes through phases, and a crash between any two leaves the next dispatcher enough to
+go on: claim (committed), list bronze (no transaction), seal with manifest and key (committed),
+create the run under that key (no transaction), mark (committed). Creating again under the same
+key yields the same run.
+"""
+
+import asyncio
+from datetime import timedelta
+from time import monotonic
+
+import structlog
+
+from service import clock
+from service.backoff import delay
+from service.bronze import Bronze
+from service.deployments import Deployments
+from service.errors import (
+    BronzeUnavailableError,
+    DeploymentNotFoundError,
+    LedgerUnavailableError,
+    PrefectUnavailableError,
+)
+from service.ledger import ClaimedBuild, Ledger, NoBuild, SealedBuild, partition_folder
+from service.settings import Settings
+from service.wake import Wake, wait_for
+
+_log = structlog.get_logger(__name__)
+
+# Prefect's server creates about 23 runs a second; more at once only queue inside it.
+_AT_ONCE = 4
+
+# How often a listing is taken again because events arrived meanwhile, before the claim waits.
+_LISTINGS = 5
+
+# What a missing deployment or an unreachable MinIO waits before it is tried again, in seconds.
+_RETRY = 10.0
+
+
+class Dispatcher:
+    """Claims due partitions and brings each to Prefect."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        ledger: Ledger,
+        bronze: Bronze,
+        deployments: Deployments,
+        owner: str,
+    ) -> None:
+        self._settings = settings
+        self._ledger = ledger
+        self._bronze = bronze
+        self._deployments = deployments
+        self.owner = owner
+        self._lease = timedelta(seconds=settings.claim_lease)
+        self._beat_at = float("-inf")
+        self._failures = 0
+        self._at_once = asyncio.Semaphore(_AT_ONCE)
+
+    async def run(self, wake: Wake) -> None:
+        """Dispatch until cancelled; wakes on NOTIFY, on a due time, and on a slow tick."""
+        changed = wake.subscribe()
+        while True:
+            try:
+                await self.run_once()
+                pause = await self._pause()
+            except LedgerUnavailableError as error:
+                _log.warning("dispatch waits for the ledger", error=str(error))
+                pause = 1.0
+            await wait_for(changed, pause)
+            if self._failures:
+                # Prefect is away: a burst of events must not become a burst of attempts.
+                await asyncio.sleep(delay(self._failures, base=0.25, cap=10))
+
+    async def _pause(self) -> float:
+        if self._failures:
+            return 0.0
+        due = await self._ledger.next_due()
+        ahead = (due - clock.now()).total_seconds() if due else self._settings.tick
+        return min(self._settings.tick, max(ahead, 0.01))
+
+    async def run_once(self) -> int:
+        """One pass: take up what was left, claim what is due, bring it to Prefect.
+
+        Returns:
+            How many builds were brought to Prefect.
+
+        Raises:
+            LedgerUnavailableError: nothing can be claimed now.
+        """
+        builds: list[ClaimedBuild] = []
+        if monotonic() - self._beat_at > self._settings.claim_lease / 4:
+            await self._ledger.beat(self.owner)
+            adopted = await self._ledger.adopt(self.owner, lease=self._lease)
+            self._beat_at = monotonic()
+            if adopted:
+                _log.info("took over claims of a dispatcher that is gone", builds=adopted)
+            builds += await self._ledger.own_claims(self.owner)
+        elif self._failures:
+            builds += await self._ledger.own_claims(self.owner)
+        builds += await self._ledger.claim(
+            self.owner, slots=self._settings.max_running, lease=self._lease
+        )
+        results = await asyncio.gather(*(self._fire(build) for build in builds))
+        if any(result is None for result in results):
+            self._failures += 1
+        elif results:
+            self._failures = 0
+        return sum(result is True for result in results)
+
+    async def _fire(self, build: ClaimedBuild) -> bool | None:
+        """True: a run was made; False: none is needed now; None: Prefect is away."""
+        async with self._at_once:
+            log = _log.bind(
+                dataset=build.partition.dataset, dt=build.partition.dt.isoformat(), build=build.id
+            )
+            try:
+                sealed = await self.seal(build)
+                if isinstance(sealed, NoBuild):
+                    log.info("no run needed", why=sealed.why)
+                    return False
+                await self._create(sealed)
+            except PrefectUnavailableError as error:
+                log.warning("the build waits for Prefect", error=str(error))
+                return None
+            except (BronzeUnavailableError, DeploymentNotFoundError) as error:
+                log.warning("the build waits", error=str(error))
+                due = clock.now() + timedelta(seconds=_RETRY)
+                await self._ledger.release(build, self.owner, error=str(error), due_at=due)
+                return False
+            return True
+
+    async def seal(self, build: ClaimedBuild) -> SealedBuild | NoBuild:
+        """List the partition's folder and fix it as what the build reads.
+
+        Raises:
+            BronzeUnavailableError: MinIO does not answer.
+        """
+        bucket, prefix = partition_folder(self._ledger.datasets, build.partition)
+        seen = build.generation
+        for _ in range(_LISTINGS):
+            listing = await self._bronze.list_folder(bucket, prefix)
+            sealed = await self._ledger.seal(build, self.owner, listing, seen)
+            if not (isinstance(sealed, NoBuild) and sealed.why == "stale"):
+                return sealed
+            seen = await self._ledger.generation(build.partition)
+        raise BronzeUnavailableError(
+            f"{build.partition} changes faster than it can be listed; waiting for it to settle"
+        )
+
+    async def _create(self, build: SealedBuild) -> None:
+        dataset = self._ledger.datasets.get(build.partition.dataset)
+        dt = build.partition.dt.isoformat()
+        run = await self._deployments.create_run(
+            dataset.deployment,
+            parameters={
+                "dataset": dataset.name,
+                "dt": dt,
+                "generation": build.generation,
+            },
+            key=build.idempotency_key,
+            run_name=f"{dataset.name} {dt} g{build.generation}.{build.attempt}",
+            tags=[f"dataset:{dataset.name}", f"dt:{dt}"],
+        )
+        marked = await self._ledger.mark_dispatched(
+            build,
+            self.owner,
+            run,
+            start_within=timedelta(seconds=self._settings.start_deadline),
+        )
+        _log.info(
+            "fired" if marked else "fired, but the build has moved on",
+            dataset=dataset.name,
+            dt=dt,
+            generation=build.generation,
+            attempt=build.attempt,
+            flow_run_id=str(run),
+        )

@@ -1,0 +1,14 @@
+-- Finish only what you still hold: a build that was given up cannot begin.
+update quicksilver.build set
+    state = 'running',
+    flow_run_id = %(flow_run_id)s,
+    started_at = %(now)s,
+    deadline_at = %(deadline)s,
+    abandoned_at = null
+where
+    idempotency_key = %(key)s
+    and (
+        state in ('claimed', 'dispatched')
+        or (state = 'running' and flow_run_id = %(flow_run_id)s)
+    )
+returning id, dataset, dt, generation, attempt, manifest, claimed_at

@@ -1,0 +1,2 @@
+delete from quicksilver.object
+where bucket = %(bucket)s and key = any(%(keys)s)

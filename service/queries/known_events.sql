@@ -1,0 +1,2 @@
+select identity from quicksilver.event
+where identity = any(%(identities)s)

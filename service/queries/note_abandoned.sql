@@ -1,0 +1,3 @@
+update quicksilver.build set abandoned_at = %(at)s
+where id = %(build)s and state = 'running'
+returning id

@@ -1,0 +1,21 @@
+-- A running build keeps the state `running`; what was raised meanwhile waits behind it.
+update quicksilver.partition as p set
+    generation = p.generation + i.versions,
+    state = case when p.state = 'running' then p.state else i.state end,
+    wait_reason = i.wait_reason,
+    due_at = i.due_at,
+    attempts = 0,
+    error = null,
+    dirty_since = coalesce(p.dirty_since, i.received_at),
+    changed_at = i.received_at,
+    priority = i.priority,
+    is_forced = p.is_forced or i.is_forced,
+    put_at = i.put_at,
+    received_at = i.received_at,
+    updated_at = i.received_at
+from jsonb_to_recordset(%(items)s::jsonb) as i (
+    dataset text, dt date, versions integer, state text, wait_reason text,
+    due_at timestamptz, put_at timestamptz, received_at timestamptz, priority integer,
+    is_forced boolean
+)
+where p.dataset = i.dataset and p.dt = i.dt

@@ -1,0 +1,2 @@
+update quicksilver.dataset set is_declared = false
+where not name = any(%(names)s)

@@ -1,0 +1,1 @@
+select pg_notify('quicksilver', %(payload)s)

@@ -1,0 +1,175 @@
+"""The settler: how builds end, read from Prefect's runs, the flows' own locks and the warehouse.
+
+A build that published is a success whatever its run says; a build whose run is over without, or
+whose process is gone, or whose time is over, is given up: first revoked in the warehouse, where
+the answer is final, then in the ledger. A zombie of it can no longer write.
+"""
+
+from datetime import timedelta
+from typing import Any, Protocol
+
+import structlog
+
+from service import clock
+from service.backoff import build_delay
+from service.deployments import Deployments, RunState
+from service.errors import LedgerUnavailableError, QuicksilverError
+from service.ledger import ActiveBuild, Ledger
+from service.partition import Partition
+from service.settings import Settings
+from service.wake import Wake, wait_for
+
+_log = structlog.get_logger(__name__)
+
+# From the request to stop to the last word, in seconds: a worker kills after 30 s of grace itself.
+_CANCEL_WITHIN = timedelta(seconds=45)
+
+
+class Warehouse(Protocol):
+    """What the settler asks the warehouse."""
+
+    async def settle(self, partition: Partition, build_id: int) -> dict[str, Any] | None:
+        """What the build published, or None after making sure that it never will."""
+        ...
+
+
+class Settler:
+    """Settles active builds."""
+
+    def __init__(
+        self, settings: Settings, ledger: Ledger, deployments: Deployments, warehouse: Warehouse
+    ) -> None:
+        self._settings = settings
+        self._ledger = ledger
+        self._deployments = deployments
+        self._warehouse = warehouse
+        self._grace = timedelta(seconds=settings.abandon_grace)
+
+    async def run(self, wake: Wake) -> None:
+        """Settle until cancelled: often while builds are active, on a slow tick otherwise."""
+        changed = wake.subscribe()
+        while True:
+            try:
+                active = await self.run_once()
+            except LedgerUnavailableError as error:
+                _log.warning("settling waits for the ledger", error=str(error))
+                active = 0
+            except QuicksilverError as error:
+                _log.warning("settling waits", error=str(error))
+                active = 1
+            if active:
+                await wait_for(changed, self._settings.settle_interval)
+            else:
+                await wait_for(changed, self._settings.tick)
+
+    async def run_once(self) -> int:
+        """One pass over the active builds; how many are still active after it.
+
+        Raises:
+            LedgerUnavailableError, PrefectUnavailableError, WarehouseUnavailableError: nothing
+            more can be said now.
+        """
+        builds = await self._ledger.active_builds()
+        # A running build that is held speaks for itself; the others are asked about in one call.
+        asked = [
+            b.flow_run_id
+            for b in builds
+            if b.flow_run_id is not None
+            and b.state != "claimed"
+            and (b.state != "running" or not b.is_held or _is_late(b))
+        ]
+        states: dict[Any, RunState] = {}
+        if asked:
+            states = await self._deployments.states(asked)
+        ended = 0
+        for build in builds:
+            if build.flow_run_id in asked and build.flow_run_id is not None:
+                ended += await self._settle(build, states.get(build.flow_run_id))
+            elif build.abandoned_at is not None and build.is_held:
+                await self._ledger.note_abandoned(build.id, None)
+        return len(builds) - ended
+
+    async def _settle(self, build: ActiveBuild, run: RunState | None) -> bool:
+        """Whether the build ended."""
+        if run is None or run.is_terminal:
+            return await self._end(build, run)
+        if build.state in ("running", "published", "yielded") and not build.is_held:
+            if build.abandoned_at is None:
+                await self._ledger.note_abandoned(build.id, clock.now())
+                return False
+            if clock.now() - build.abandoned_at >= self._grace:
+                why = "the flow's process is gone"
+                await self._stop(build, why, force=True)
+                return await self._end(build, None, why=why)
+            return False
+        if not _is_late(build):
+            return False
+        if build.state == "dispatched":
+            why = f"the run stayed {run.name} past its deadline: is a worker polling?"
+            await self._stop(build, why, force=True)
+            return await self._give_up(build, why, counted=False)
+        if build.cancel_requested_at is None:
+            why = "the build ran past the dataset's time limit"
+            await self._ledger.request_cancel(build, why, within=_CANCEL_WITHIN)
+            await self._stop(build, why, force=False)
+            return False
+        why = build.error or "the run did not stop when asked to"
+        await self._stop(build, why, force=True)
+        return await self._end(build, None, why=why)
+
+    async def _stop(self, build: ActiveBuild, why: str, *, force: bool) -> None:
+        if build.flow_run_id is not None:
+            await self._deployments.stop_run(build.flow_run_id, why, force=force)
+
+    async def _end(self, build: ActiveBuild, run: RunState | None, *, why: str = "") -> bool:
+        if build.state == "published":
+            return await self._ledger.finish(build, "succeeded")
+        if build.state == "yielded":
+            return await self._ledger.finish(build, "superseded", retry_at=clock.now())
+        cancelled = run is not None and run.type == "CANCELLED"
+        if cancelled and build.cancel_requested_at is None:
+            why = "cancelled in Prefect; `quicksilver rebuild` starts it again"
+            return await self._give_up(build, why, counted=True, state="cancelled")
+        reason = why or (
+            build.error
+            or (run.message if run else "")
+            or (f"the run ended {run.name} without publishing" if run else "")
+            or "the run was deleted in Prefect"
+        )
+        failed = run is not None and run.type in ("FAILED", "COMPLETED")
+        return await self._give_up(
+            build, reason, counted=True, state="failed" if failed else "lost"
+        )
+
+    async def _give_up(
+        self, build: ActiveBuild, why: str, *, counted: bool, state: str = "lost"
+    ) -> bool:
+        published = await self._warehouse.settle(build.partition, build.id)
+        if published is not None:
+            # It did publish, and died before it could say so.
+            await self._ledger.publish(build.id, **published)
+            return False
+        dataset = self._ledger.datasets.by_name.get(build.partition.dataset)
+        attempts = await self._ledger.attempts(build.partition) + int(counted)
+        limit = dataset.attempts if dataset else 1
+        retry_at = None
+        if state != "cancelled" and (not counted or attempts < limit):
+            retry_at = clock.now() + (build_delay(attempts) if counted else timedelta(0))
+        ended = await self._ledger.finish(
+            build, state, error=why, counted=counted, retry_at=retry_at
+        )
+        if ended:
+            _log.warning(
+                "build ended without publishing",
+                dataset=build.partition.dataset,
+                dt=build.partition.dt.isoformat(),
+                generation=build.generation,
+                state=state,
+                error=why,
+                retry_at=retry_at.isoformat() if retry_at else None,
+            )
+        return ended
+
+
+def _is_late(build: ActiveBuild) -> bool:
+    return build.deadline_at is not None and build.deadline_at < clock.now()
