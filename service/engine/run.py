@@ -1,0 +1,127 @@
+"""The forked run: becomes what `execve` would have made of it, then runs Prefect's engine."""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import ctypes
+import os
+import random
+import runpy
+import signal
+import sys
+import time
+from collections.abc import Mapping
+from typing import TextIO
+
+from service.engine.protocol import Request
+
+ENGINE = "prefect.engine"
+_PR_SET_PDEATHSIG = 1
+
+_exit_code: int | None = None
+
+
+def leave_without_teardown() -> None:
+    """Register, before anything is imported, the last step of a run's exit.
+
+    `atexit` runs in reverse order, so this comes after every library has had its turn (Prefect
+    sends its last logs and events there). What would follow is taking apart a quarter gigabyte of
+    imported modules, which costs 0.1 s and copies every page; the kernel does it at once.
+    """
+    atexit.register(_leave)
+
+
+def _leave() -> None:
+    if _exit_code is not None:
+        for stream in (sys.stdout, sys.stderr):
+            with contextlib.suppress(OSError, ValueError):
+                stream.flush()
+        os._exit(_exit_code)
+
+
+class Run:
+    """A run that has just been forked, still looking like the server that it is a copy of."""
+
+    def __init__(self, request: Request, files: list[int], supervisor: int) -> None:
+        self._request = request
+        self._files = files
+        self._supervisor = supervisor
+
+    def start(self) -> None:
+        """Run the flow run of the environment. Ends, as the stock command does, in SystemExit."""
+        global _exit_code
+        self._become()
+        try:
+            # The very module that the stock command names, run under the name that it has there.
+            # A copy that some library imported as `prefect.engine` would only earn a warning.
+            sys.modules.pop(ENGINE, None)
+            runpy.run_module(ENGINE, run_name="__main__", alter_sys=True)
+            _exit_code = 0
+        except SystemExit as leaving:
+            if leaving.code is None or isinstance(leaving.code, int):
+                _exit_code = (leaving.code or 0) & 0xFF
+            raise
+        except KeyboardInterrupt:
+            raise  # the interpreter's own end of it is death by SIGINT
+        except BaseException:
+            _exit_code = 1
+            raise
+
+    def _become(self) -> None:
+        _die_with(self._supervisor)
+        os.setsid()  # a group of its own, so that all it starts can be killed with it
+        for number in signal.valid_signals():
+            if callable(signal.getsignal(number)) and number != signal.SIGINT:
+                signal.signal(number, signal.SIG_DFL)
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        signal.pthread_sigmask(signal.SIG_SETMASK, [])
+        for target, file in enumerate(self._files):
+            os.dup2(file, target)
+        os.closerange(3, os.sysconf("SC_OPEN_MAX"))
+        os.umask(self._request.umask)
+        os.chdir(self._request.directory)
+        before = dict(os.environ)
+        os.environ.clear()
+        os.environb.update(self._request.environment)
+        time.tzset()
+        for stream in (sys.stdout, sys.stderr):
+            _rebind(stream)
+        random.seed()
+        if numpy := sys.modules.get("numpy"):
+            numpy.random.seed()
+        _refresh_prefect(before)
+        sys.argv = [ENGINE]
+
+
+def _die_with(supervisor: int) -> None:
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != supervisor:
+        os._exit(1)  # it died before the kernel was told to tell us
+
+
+def _rebind(stream: TextIO) -> None:
+    """Buffer as an interpreter does that starts on the descriptor now behind `stream`."""
+    unbuffered = bool(os.environ.get("PYTHONUNBUFFERED"))
+    reconfigure = getattr(stream, "reconfigure", None)
+    if reconfigure is not None:
+        reconfigure(
+            line_buffering=stream is sys.stderr or stream.isatty(), write_through=unbuffered
+        )
+
+
+def _refresh_prefect(before: Mapping[str, str]) -> None:
+    """Have Prefect read its settings from the run's environment instead of the server's."""
+    from prefect.context import refresh_global_settings_context
+    from prefect.logging.configuration import setup_logging
+    from prefect.settings import get_current_settings
+
+    old = get_current_settings()
+    refresh_global_settings_context()
+    new = get_current_settings()
+    # Setting logging up costs 20 ms of YAML, and nearly always changes nothing.
+    overrides = {
+        k for k, _ in before.items() ^ os.environ.items() if k.startswith("PREFECT_LOGGING")
+    }
+    if overrides or (old.logging, old.home) != (new.logging, new.home):
+        setup_logging(incremental=False)
