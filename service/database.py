@@ -32,15 +32,15 @@ class Transaction:
     def __init__(self, connection: psycopg.AsyncConnection[DictRow]) -> None:
         self._connection = connection
 
-    async def run(self, name: str, **parameters: Any) -> int:
+    async def run(self, name: str, /, **parameters: Any) -> int:
         """Run a statement; the number of rows it changed."""
         return (await self._connection.execute(query(name), parameters)).rowcount
 
-    async def fetch(self, name: str, **parameters: Any) -> list[Row]:
+    async def fetch(self, name: str, /, **parameters: Any) -> list[Row]:
         """Run a statement; all of its rows."""
         return await (await self._connection.execute(query(name), parameters)).fetchall()
 
-    async def one(self, name: str, **parameters: Any) -> Row | None:
+    async def one(self, name: str, /, **parameters: Any) -> Row | None:
         """Run a statement; its first row or None."""
         return await (await self._connection.execute(query(name), parameters)).fetchone()
 

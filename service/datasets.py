@@ -117,11 +117,16 @@ class Datasets(_Strict):
 
     datasets: tuple[Dataset, ...]
     path: Path
+    lines: dict[str, int] = {}
 
     @cached_property
     def by_name(self) -> dict[str, Dataset]:
         """Datasets by their name."""
         return {dataset.name: dataset for dataset in self.datasets}
+
+    def line_of(self, name: str, field: str) -> int:
+        """The line (from 1) of a dataset's field, or of the dataset if the field is left out."""
+        return self.lines.get(f"{name}:{field}") or self.lines.get(name) or 1
 
     def get(self, name: str) -> Dataset:
         """The dataset of that name.
@@ -175,7 +180,12 @@ def load_datasets(path: Path) -> Datasets:
             reason = reason.removeprefix("Value error, ")
             raise DatasetsError(f"{path}:{_line(tree, where)}: {name}: {field}: {reason}") from None
     _refuse_overlap(declared, path, tree)
-    return Datasets(datasets=tuple(declared), path=path)
+    lines = {d.name: _line(tree, ("datasets", d.name)) for d in declared}
+    for dataset in declared:
+        for field in top["datasets"][dataset.name]:
+            where = ("datasets", dataset.name, field)
+            lines[f"{dataset.name}:{field}"] = _line(tree, where)
+    return Datasets(datasets=tuple(declared), path=path, lines=lines)
 
 
 def _refuse_overlap(declared: list[Dataset], path: Path, tree: Any) -> None:

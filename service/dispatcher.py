@@ -22,7 +22,8 @@ from service.errors import (
     LedgerUnavailableError,
     PrefectUnavailableError,
 )
-from service.ledger import ClaimedBuild, Ledger, NoBuild, SealedBuild, partition_folder
+from service.ledger import ClaimedBuild, Ledger, NoBuild, SealedBuild
+from service.ledger.rows import partition_folder
 from service.settings import Settings
 from service.wake import Wake, wait_for
 

@@ -35,6 +35,8 @@ create table quicksilver.partition (
     -- The newest change: what a `quiet` rule counts from.
     changed_at timestamptz,
     built_manifest jsonb,
+    -- Since when bronze holds no object of it any more.
+    gone_at timestamptz,
     flow_run_id uuid,
     put_at timestamptz,
     received_at timestamptz,

@@ -6,6 +6,7 @@ update quicksilver.partition as p set
     due_at = i.due_at,
     attempts = 0,
     error = null,
+    gone_at = null,
     dirty_since = coalesce(p.dirty_since, i.received_at),
     changed_at = i.received_at,
     priority = i.priority,

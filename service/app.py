@@ -1,0 +1,151 @@
+"""The service: receiver, dispatcher, settler and sweep in one process, over one ledger."""
+
+import asyncio
+import os
+import socket
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+from datetime import timedelta
+from uuid import uuid4
+
+import structlog
+from fastapi import FastAPI
+
+from service import health, receiver
+from service.backoff import delay
+from service.bronze import Bronze
+from service.database import Database
+from service.datasets import Datasets, load_datasets
+from service.deployments import Deployments
+from service.dispatcher import Dispatcher
+from service.errors import DatasetsError, DeploymentNotFoundError, PrefectUnavailableError
+from service.ledger import Ledger
+from service.migrate import migrate
+from service.recorder import Recorder
+from service.settings import Settings, load_settings
+from service.settler import Settler
+from service.sweep import Sweep
+from service.wake import Wake
+from service.warehouse import Warehouse
+
+_log = structlog.get_logger(__name__)
+
+# Events are pruned in small bites, now and then: nothing waits for it.
+_PRUNE_INTERVAL = 600.0
+
+
+def owner_name() -> str:
+    """A name for this process's claims that no other process has."""
+    return f"{socket.gethostname()}:{os.getpid()}:{uuid4().hex[:8]}"
+
+
+def create_app(settings: Settings | None = None) -> FastAPI:
+    """The ASGI application.
+
+    Raises:
+        SettingsError, DatasetsError: a setting or `datasets.yaml` is wrong; nothing was started.
+    """
+    settings = settings or load_settings()
+    settings.require("database_url", "webhook_tokens")
+    datasets = load_datasets(settings.datasets_file)
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncGenerator[None]:
+        async with running(app, settings, datasets):
+            yield
+
+    app = FastAPI(
+        title="Quicksilver",
+        summary="Bronze lands, silver builds.",
+        version="0.1.0",
+        lifespan=lifespan,
+    )
+    app.state.settings = settings
+    app.include_router(receiver.router)
+    app.include_router(health.router)
+    return app
+
+
+@asynccontextmanager
+async def running(app: FastAPI, settings: Settings, datasets: Datasets) -> AsyncGenerator[None]:
+    """Open what the roles need, start them, and stop them in reverse."""
+    url = settings.database_url.get_secret_value()
+    await migrate(url)
+    async with AsyncExitStack() as stack:
+        database = Database(url)
+        await database.open()
+        stack.push_async_callback(database.close)
+        ledger = Ledger(database, datasets)
+        await ledger.sync_datasets()
+        deployments = Deployments(settings.prefect_api_url)
+        await deployments.open()
+        stack.push_async_callback(deployments.close)
+        await check_deployments(datasets, deployments)
+        recorder = Recorder(ledger)
+        stack.push_async_callback(recorder.close)
+        bronze = Bronze(settings)
+        wake = Wake(url)
+        sweep_now = asyncio.Event()
+        dispatcher = Dispatcher(settings, ledger, bronze, deployments, owner_name())
+        settler = Settler(settings, ledger, deployments, Warehouse(settings))
+        sweep = Sweep(settings, ledger, bronze)
+        app.state.ledger = ledger
+        app.state.recorder = recorder
+        app.state.deployments = deployments
+        app.state.bronze = bronze
+        app.state.sweep = sweep
+        app.state.sweep_now = sweep_now
+        app.state.wake = wake
+        roles: dict[str, Callable[[], Awaitable[None]]] = {
+            "wake": wake.run,
+            "dispatcher": lambda: dispatcher.run(wake),
+            "settler": lambda: settler.run(wake),
+            "sweep": lambda: sweep.run(sweep_now),
+            "prune": lambda: prune(ledger, timedelta(days=settings.retention_days)),
+        }
+        async with asyncio.TaskGroup() as group:
+            tasks = [group.create_task(keep_running(name, run)) for name, run in roles.items()]
+            try:
+                yield
+            finally:
+                for task in tasks:
+                    task.cancel()
+
+
+async def keep_running(name: str, run: Callable[[], Awaitable[None]]) -> None:
+    """A role that breaks is a bug: it is logged whole, and started again."""
+    failures = 0
+    while True:
+        try:
+            await run()
+        except Exception:
+            failures += 1
+            _log.exception("a role broke off and is started again", role=name)
+            await asyncio.sleep(delay(failures, base=0.5, cap=30))
+
+
+async def prune(ledger: Ledger, keep: timedelta) -> None:
+    """Drop what is older than the retention, a bounded bite at a time."""
+    while True:
+        while await ledger.prune(keep=keep):
+            await asyncio.sleep(0)
+        await asyncio.sleep(_PRUNE_INTERVAL)
+
+
+async def check_deployments(datasets: Datasets, deployments: Deployments) -> None:
+    """Refuse a dataset whose deployment Prefect does not know; Prefect away is no reason to.
+
+    Raises:
+        DatasetsError: with the file and the dataset.
+    """
+    for dataset in datasets.datasets:
+        try:
+            await deployments.deployment_id(dataset.deployment)
+        except DeploymentNotFoundError as error:
+            line = datasets.line_of(dataset.name, "deployment")
+            raise DatasetsError(
+                f"{datasets.path}:{line}: {dataset.name}: deployment: {error}"
+            ) from error
+        except PrefectUnavailableError as error:
+            _log.warning("deployments are not checked: Prefect is away", error=str(error))
+            return

@@ -1,0 +1,32 @@
+"""Who may speak: bearer tokens, compared in constant time."""
+
+import hashlib
+import hmac
+from collections.abc import Sequence
+
+from pydantic import SecretStr
+
+
+def bearer(header: str | None) -> str | None:
+    """The token of an `Authorization: Bearer …` header; MinIO may send it without the scheme."""
+    if not header:
+        return None
+    scheme, _, rest = header.partition(" ")
+    return rest.strip() if rest and scheme.lower() == "bearer" else header.strip()
+
+
+def is_accepted(presented: str | None, tokens: Sequence[SecretStr]) -> bool:
+    """Whether a token is one of those accepted.
+
+    Every accepted token is compared, and digests instead of texts: the time says neither which
+    one matched nor how long any of them is.
+    """
+    digest = _digest(presented or "")
+    found = False
+    for token in tokens:
+        found |= hmac.compare_digest(digest, _digest(token.get_secret_value()))
+    return found and bool(presented)
+
+
+def _digest(token: str) -> bytes:
+    return hashlib.sha256(token.encode("utf-8", "surrogateescape")).digest()

@@ -1,0 +1,117 @@
+"""From dirty to a Prefect run: claims, and what became of them."""
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from uuid import UUID
+
+from service import clock
+from service.ledger.rows import (
+    ClaimedBuild,
+    Part,
+    SealedBuild,
+    as_json,
+    partition_of,
+    where_of,
+)
+from service.partition import Partition
+
+# One advisory lock of the database: whoever holds it claims.
+_CLAIM_LOCK = 0x51_53_43_4C
+
+
+class Claims(Part):
+    """The dispatcher's side of the ledger."""
+
+    async def claim(
+        self,
+        owner: str,
+        *,
+        slots: int,
+        lease: timedelta,
+        only: Sequence[Partition] | None = None,
+    ) -> list[ClaimedBuild]:
+        """Take the partitions that are due, up to the free slots, each with a build of its own."""
+        now = clock.now()
+        async with self.database.transaction() as tx:
+            await tx.run("lock_claims", lock=_CLAIM_LOCK)
+            rows = await tx.fetch(
+                "claim",
+                owner=owner,
+                now=now,
+                deadline=now + lease,
+                slots=slots,
+                only=as_json([where_of(p) for p in only]) if only is not None else None,
+            )
+        return [
+            ClaimedBuild(row["id"], partition_of(row), row["generation"], None, now)
+            for row in sorted(rows, key=lambda row: row["id"])
+        ]
+
+    async def own_claims(self, owner: str) -> list[ClaimedBuild]:
+        """What this owner claimed and has not brought to Prefect yet."""
+        async with self.database.transaction() as tx:
+            rows = await tx.fetch("own_claims", owner=owner)
+        return [
+            ClaimedBuild(
+                row["id"],
+                partition_of(row),
+                row["generation"],
+                row["idempotency_key"],
+                row["claimed_at"],
+            )
+            for row in rows
+        ]
+
+    async def adopt(self, owner: str, *, lease: timedelta) -> int:
+        """Take over claims whose dispatcher is gone; how many."""
+        now = clock.now()
+        async with self.database.transaction() as tx:
+            return await tx.run(
+                "adopt_build", owner=owner, now=now, deadline=now + lease, alive_since=now - lease
+            )
+
+    async def release(
+        self, build: ClaimedBuild, owner: str, *, error: str, due_at: datetime
+    ) -> bool:
+        """Give back a claim that never reached Prefect, with the reason, to be tried later."""
+        now = clock.now()
+        async with self.database.transaction() as tx:
+            if not await tx.run("release_build", build=build.id, owner=owner):
+                return False
+            await tx.run(
+                "release_partition",
+                state="pending",
+                wait_reason=None,
+                due_at=due_at,
+                error=error,
+                now=now,
+                **where_of(build.partition),
+            )
+        return True
+
+    async def mark_dispatched(
+        self, build: SealedBuild, owner: str, flow_run_id: UUID, *, start_within: timedelta
+    ) -> bool:
+        """Keep the run that Prefect made for a build; False when the build moved on without us."""
+        now = clock.now()
+        async with self.database.transaction() as tx:
+            row = await tx.one(
+                "mark_dispatched",
+                build=build.id,
+                owner=owner,
+                flow_run_id=flow_run_id,
+                now=now,
+                deadline=now + start_within,
+            )
+            if row is None:
+                return False
+            where = where_of(build.partition)
+            await tx.run(
+                "show_dispatched",
+                flow_run_id=flow_run_id,
+                now=now,
+                claimed_at=build.claimed_at,
+                **where,
+            )
+            await tx.run("decide_events", generation=row["generation"], **where)
+        return True

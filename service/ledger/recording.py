@@ -1,0 +1,232 @@
+"""What lands: events and listings become durable, and raise the generations they change."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from datetime import date, datetime
+from typing import Any
+
+from service import clock
+from service.database import Row, Transaction
+from service.intake import Arrival, KnownObject, decide, needs_folder, readiness
+from service.ledger.rows import NEVER, Part, as_json, folder_of, partition_of, where_of
+from service.partition import Partition
+
+
+@dataclass(slots=True)
+class Change:
+    """What a batch does to one partition."""
+
+    versions: int = 0
+    put_at: datetime | None = None
+    received_at: datetime | None = None
+
+
+class Recording(Part):
+    """The ledger's way in."""
+
+    async def record(self, arrivals: Sequence[Arrival], *, priority: int = 0) -> list[str]:
+        """Make events durable and raise the generations that they change, in one commit.
+
+        Returns:
+            The reason code that each arrival got, in order.
+        """
+        if not arrivals:
+            return []
+        async with self.database.transaction() as tx:
+            return await self._record(tx, arrivals, priority)
+
+    async def _record(
+        self, tx: Transaction, arrivals: Sequence[Arrival], priority: int
+    ) -> list[str]:
+        relevant = [a for a in arrivals if a.partition is not None and a.ignored is None]
+        locked = await self._lock(tx, {a.partition for a in relevant if a.partition})
+        identities = [arrival.identity for arrival in arrivals]
+        known_events = {
+            bytes(row["identity"]) for row in await tx.fetch("known_events", identities=identities)
+        }
+        known: dict[tuple[str, str], KnownObject] = {}
+        if relevant:
+            keys = {(a.event.bucket, a.event.key) for a in relevant}
+            items = as_json([{"bucket": bucket, "key": key} for bucket, key in sorted(keys)])
+            for row in await tx.fetch("known_objects", items=items):
+                known[row["bucket"], row["key"]] = KnownObject(row["etag"], row["version_id"])
+        reasons: list[str] = []
+        events: dict[bytes, dict[str, Any]] = {}
+        objects: dict[tuple[str, str], dict[str, Any]] = {}
+        changes: dict[Partition, Change] = {}
+        for arrival, identity in zip(arrivals, identities, strict=True):
+            name = (arrival.event.bucket, arrival.event.key)
+            state = locked.get(arrival.partition) if arrival.partition else None
+            reason = decide(
+                arrival,
+                known.get(name),
+                is_duplicate=identity in known_events,
+                skip_unchanged=state is None or self.datasets.get(state["dataset"]).skip_unchanged,
+                is_paused=bool(state and state["is_paused"]),
+            )
+            reasons.append(reason)
+            known_events.add(identity)
+            generation = None
+            if reason in ("settling", "paused") and arrival.partition and state:
+                change = changes.setdefault(arrival.partition, Change())
+                change.versions += 1
+                generation = state["generation"] + change.versions
+                change.put_at = arrival.event.event_at or arrival.received_at
+                change.received_at = arrival.received_at
+                known[name] = KnownObject(arrival.event.etag or "", arrival.event.version_id)
+                objects[name] = _object_row(arrival)
+            _merge_event(events, identity, arrival, reason, generation)
+        await tx.run("record_events", items=as_json(list(events.values())))
+        if changes:
+            await tx.run("upsert_objects", items=as_json(list(objects.values())))
+            await self._raise(tx, changes, locked, priority)
+        return reasons
+
+    async def _lock(self, tx: Transaction, partitions: Iterable[Partition]) -> dict[Partition, Row]:
+        items = as_json([where_of(partition) for partition in sorted(partitions)])
+        if items == "[]":
+            return {}
+        rows = await tx.fetch("lock_partitions", items=items)
+        found = {partition_of(row): row for row in rows}
+        if len(found) < len(set(partitions)):
+            await tx.run("create_partitions", items=items)
+            found = {
+                partition_of(row): row for row in await tx.fetch("lock_partitions", items=items)
+            }
+        return found
+
+    async def _raise(
+        self,
+        tx: Transaction,
+        changes: Mapping[Partition, Change],
+        locked: Mapping[Partition, Row],
+        priority: int,
+        *,
+        is_forced: bool = False,
+    ) -> None:
+        now = clock.now()
+        ruled = [p for p in changes if needs_folder(self.datasets.get(p.dataset).ready)]
+        files: dict[Partition, list[str]] = {}
+        if ruled:
+            items = as_json([where_of(partition) for partition in ruled])
+            for row in await tx.fetch("partition_files", items=items):
+                files.setdefault(partition_of(row), []).append(row["key"].rsplit("/", 1)[1])
+        rows: list[dict[str, Any]] = []
+        for partition, change in changes.items():
+            received_at = change.received_at or now
+            due: datetime | str | None = now
+            why = None
+            if partition in ruled and not is_forced:
+                ready = readiness(
+                    self.datasets.get(partition.dataset).ready,
+                    folder_of(
+                        self.datasets.get(partition.dataset),
+                        files.get(partition, []),
+                        received_at,
+                        locked[partition]["dirty_since"] or received_at,
+                    ),
+                    now,
+                )
+                due, why = ready.due_at or NEVER, ready.reason
+            rows.append(
+                {
+                    **where_of(partition),
+                    "versions": change.versions,
+                    "state": "waiting" if why else "pending",
+                    "wait_reason": why,
+                    "due_at": due,
+                    "put_at": change.put_at,
+                    "received_at": received_at,
+                    "priority": priority,
+                    "is_forced": is_forced,
+                }
+            )
+        await tx.run("raise_generations", items=as_json(rows))
+        await tx.run("wake", payload="raised")
+
+    async def rebuild(self, partitions: Sequence[Partition], *, priority: int = 0) -> list[int]:
+        """Raise the generation of known partitions, to be built though nothing changed.
+
+        Returns:
+            The new generations; partitions that the ledger does not know are left out.
+        """
+        now = clock.now()
+        async with self.database.transaction() as tx:
+            items = as_json([where_of(partition) for partition in sorted(partitions)])
+            rows = await tx.fetch("lock_partitions", items=items)
+            locked = {partition_of(row): row for row in rows if row["generation"] > 0}
+            changes = {p: Change(1, received_at=now, put_at=now) for p in locked}
+            if changes:
+                await self._raise(tx, changes, locked, priority, is_forced=True)
+            return [row["generation"] + 1 for row in locked.values()]
+
+    async def etags(self, bucket: str, keys: Sequence[str]) -> dict[str, str]:
+        """The etags that the ledger holds for keys; unknown keys are absent."""
+        async with self.database.transaction() as tx:
+            rows = await tx.fetch("etags", bucket=bucket, keys=list(keys))
+        return {row["key"]: row["etag"] for row in rows}
+
+    async def object_keys(self, dataset: str, dt: date | None = None) -> dict[str, Partition]:
+        """Every key that the ledger believes to be in bronze, with its partition."""
+        async with self.database.transaction() as tx:
+            rows = await tx.fetch("object_keys", dataset=dataset, dt=dt)
+        return {row["key"]: partition_of(row) for row in rows}
+
+    async def note_gone(self, bucket: str, partition: Partition, keys: Sequence[str]) -> None:
+        """Objects that bronze no longer holds. What remains of the partition is built anew;
+        a partition of which nothing remains is marked gone."""
+        if not keys:
+            return
+        now = clock.now()
+        async with self.database.transaction() as tx:
+            locked = await self._lock(tx, {partition})
+            await tx.run("forget_objects", bucket=bucket, keys=list(keys))
+            rest = await tx.fetch("partition_files", items=as_json([where_of(partition)]))
+            if rest:
+                change = Change(1, put_at=now, received_at=now)
+                await self._raise(tx, {partition: change}, locked, 0)
+            else:
+                await tx.run("mark_gone", now=now, **where_of(partition))
+
+
+def _object_row(arrival: Arrival) -> dict[str, Any]:
+    event, partition = arrival.event, arrival.partition
+    return {
+        **(where_of(partition) if partition else {}),
+        "bucket": event.bucket,
+        "key": event.key,
+        "etag": event.etag or "",
+        "version_id": event.version_id,
+        "size": event.size,
+        "last_modified": event.event_at,
+        "found_by": arrival.lane,
+        "seen_at": arrival.received_at,
+    }
+
+
+def _merge_event(
+    events: dict[bytes, dict[str, Any]],
+    identity: bytes,
+    arrival: Arrival,
+    reason: str,
+    generation: int | None,
+) -> None:
+    """One row an identity: a batch may hold both lanes' copies of an event."""
+    row = events.get(identity)
+    if row is None:
+        row = events[identity] = {
+            "identity": identity.hex(),
+            **asdict(arrival.event),
+            "event_name": arrival.event.name,
+            **(where_of(arrival.partition) if arrival.partition else {}),
+            "generation": generation,
+            "received_at": arrival.received_at,
+            "fast_at": None,
+            "durable_at": None,
+            "deliveries": 0,
+            "source": arrival.lane if arrival.lane in ("sweep", "poll") else arrival.source,
+            "reason": reason,
+        }
+    row["deliveries"] += 1
+    if arrival.lane in ("fast", "durable"):
+        row[f"{arrival.lane}_at"] = row[f"{arrival.lane}_at"] or arrival.received_at

@@ -1,0 +1,113 @@
+"""What the ledger hands out, and how values get into its statements and back."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+import orjson
+
+from service.database import Database, Row
+from service.datasets import Dataset, Datasets
+from service.intake import Folder
+from service.manifest import ManifestFile
+from service.partition import Partition, folder
+
+# How far ahead "not before something more lands" lies for Postgres.
+NEVER = "infinity"
+
+
+class Part:
+    """What every part of the ledger works with."""
+
+    database: Database
+    datasets: Datasets
+
+
+@dataclass(frozen=True, slots=True)
+class ClaimedBuild:
+    """A build that this owner has to bring to Prefect."""
+
+    id: int
+    partition: Partition
+    generation: int
+    idempotency_key: str | None
+    claimed_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class SealedBuild:
+    """A build whose generation, key and manifest are fixed."""
+
+    id: int
+    partition: Partition
+    generation: int
+    attempt: int
+    idempotency_key: str
+    claimed_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class NoBuild:
+    """A claim that needs no run: `stale`, `unchanged`, `waiting`, `gone` or `lost`."""
+
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class ActiveBuild:
+    """A build between its claim and the end of its Prefect run."""
+
+    id: int
+    partition: Partition
+    generation: int
+    state: str
+    owner: str
+    flow_run_id: UUID | None
+    deadline_at: datetime | None
+    abandoned_at: datetime | None
+    cancel_requested_at: datetime | None
+    error: str | None
+    is_held: bool
+
+
+@dataclass(frozen=True, slots=True)
+class BegunBuild:
+    """What a flow run needs to build: read exactly the manifest, publish under the id."""
+
+    id: int
+    partition: Partition
+    generation: int
+    attempt: int
+    manifest: tuple[ManifestFile, ...]
+
+
+def as_json(items: Any) -> str:
+    """Rows for `jsonb_to_recordset`: one parameter however many rows."""
+    return orjson.dumps(items).decode()
+
+
+def where_of(partition: Partition) -> dict[str, Any]:
+    """A partition as statement parameters."""
+    return {"dataset": partition.dataset, "dt": partition.dt}
+
+
+def partition_of(row: Row) -> Partition:
+    """The partition that a row is about."""
+    return Partition(row["dataset"], row["dt"])
+
+
+def folder_of(
+    dataset: Dataset, names: Sequence[str], changed_at: datetime, dirty_since: datetime
+) -> Folder:
+    """A folder as readiness sees it, from the names of its files."""
+    marker = dataset.ready.marker
+    files = sum(name != marker for name in names)
+    return Folder(files, files < len(names), changed_at, dirty_since)
+
+
+def partition_folder(datasets: Datasets, partition: Partition) -> tuple[str, str]:
+    """Bucket and key prefix of a partition's files."""
+    dataset = datasets.get(partition.dataset)
+    return dataset.bucket, folder(dataset, partition.dt)

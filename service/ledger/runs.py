@@ -1,0 +1,80 @@
+"""What a flow run tells the ledger about its build."""
+
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+from service import clock
+from service.ledger.rows import BegunBuild, Part, as_json, partition_of
+from service.manifest import ManifestFile
+
+
+class Runs(Part):
+    """The flow's side of the ledger."""
+
+    async def begin(
+        self, key: str, flow_run_id: UUID, *, time_limit: timedelta
+    ) -> BegunBuild | None:
+        """A flow run takes up its build; None when the build was given up or is another's."""
+        now = clock.now()
+        async with self.database.transaction() as tx:
+            row = await tx.one(
+                "begin_build", key=key, flow_run_id=flow_run_id, now=now, deadline=now + time_limit
+            )
+            if row is None:
+                return None
+            where = {"dataset": row["dataset"], "dt": row["dt"]}
+            await tx.run("show_started", flow_run_id=flow_run_id, now=now, **where)
+            await tx.run("decide_events", generation=row["generation"], **where)
+        return BegunBuild(
+            row["id"],
+            partition_of(row),
+            row["generation"],
+            row["attempt"],
+            tuple(ManifestFile.from_json(f) for f in row["manifest"]),
+        )
+
+    async def publish(
+        self,
+        build_id: int,
+        *,
+        rows_bronze: int,
+        rows_silver: int,
+        rows_rejected: int,
+        loaded_at: datetime | None,
+        details: Mapping[str, Any],
+    ) -> bool:
+        """Silver stands in the warehouse: say so. False when the build was settled already."""
+        now = clock.now()
+        counts: dict[str, Any] = {
+            "rows_bronze": rows_bronze,
+            "rows_silver": rows_silver,
+            "rows_rejected": rows_rejected,
+            "loaded_at": loaded_at,
+            "now": now,
+        }
+        async with self.database.transaction() as tx:
+            row = await tx.one("publish_build", build=build_id, details=as_json(details), **counts)
+            if row is None:
+                return False
+            await tx.run(
+                "show_published",
+                dataset=row["dataset"],
+                dt=row["dt"],
+                generation=row["generation"],
+                manifest=as_json(row["manifest"]),
+                **counts,
+            )
+            await tx.run("wake", payload="published")
+        return True
+
+    async def yield_build(self, build_id: int, why: str) -> bool:
+        """The manifest is no longer what bronze holds: end without publishing, build anew."""
+        async with self.database.transaction() as tx:
+            return bool(await tx.run("yield_build", build=build_id, error=why))
+
+    async def note_error(self, build_id: int, error: str) -> bool:
+        """Keep the sentence that a person needs; the run's end itself comes from Prefect."""
+        async with self.database.transaction() as tx:
+            return bool(await tx.run("note_error", build=build_id, error=error[:4000]))

@@ -1,0 +1,181 @@
+"""Sealing: what a claimed build reads is fixed, under a generation and a key."""
+
+from collections.abc import Sequence
+from datetime import datetime
+
+from service import clock
+from service.database import Row, Transaction
+from service.datasets import Dataset
+from service.intake import readiness
+from service.ledger.rows import (
+    NEVER,
+    ClaimedBuild,
+    NoBuild,
+    Part,
+    SealedBuild,
+    as_json,
+    folder_of,
+    where_of,
+)
+from service.manifest import ListedObject, ManifestFile, same_content
+from service.partition import Partition
+
+
+class Sealing(Part):
+    """From a listing to a manifest."""
+
+    async def seal(
+        self, build: ClaimedBuild, owner: str, listing: Sequence[ListedObject], seen: int
+    ) -> SealedBuild | NoBuild:
+        """Fix what a claimed build reads: the folder as listed, under a generation and a key.
+
+        `seen` is the partition's generation before the listing began: if an event raised it
+        meanwhile, the listing may be older than the event (`stale`: list again). A listing that
+        differs from what the events told raises the generation itself.
+        """
+        dataset = self.datasets.get(build.partition.dataset)
+        where = {"dataset": build.partition.dataset, "dt": build.partition.dt}
+        now = clock.now()
+        async with self.database.transaction() as tx:
+            row = await tx.one("lock_partition", **where)
+            if row is None or row["state"] != "running":
+                return NoBuild("lost")
+            if row["generation"] != seen:
+                return NoBuild("stale")
+            told = await tx.fetch("partition_objects", bucket=dataset.bucket, **where)
+            files = [o for o in listing if dataset.holds(o.key.rsplit("/", 1)[1])]
+            generation: int = seen
+            put_at, received_at = row["put_at"], row["received_at"]
+            if await self._reconcile(tx, build.partition, dataset, told, files, now):
+                put_at = max((o.last_modified for o in files), default=now)
+                received_at = now
+                raised = await tx.one("raise_partition", now=now, put_at=put_at, **where)
+                generation = raised["generation"] if raised else seen
+            refusal = await self._refuse(tx, build, owner, dataset, row, files, generation, now)
+            if refusal is not None:
+                return refusal
+            versions = {o["key"]: o["version_id"] for o in told}
+            marker = dataset.ready.marker
+            manifest = [
+                ManifestFile(o.key, o.etag, versions.get(o.key), o.size).to_json()
+                for o in sorted(files, key=lambda o: o.key)
+                if o.key.rsplit("/", 1)[1] != marker
+            ]
+            sealed = await tx.one(
+                "seal_build",
+                build=build.id,
+                owner=owner,
+                generation=generation,
+                manifest=as_json(manifest),
+                put_at=put_at,
+                received_at=received_at,
+                **where,
+            )
+        if sealed is None:
+            return NoBuild("lost")
+        return SealedBuild(
+            build.id,
+            build.partition,
+            generation,
+            sealed["attempt"],
+            sealed["idempotency_key"],
+            build.claimed_at,
+        )
+
+    async def _reconcile(
+        self,
+        tx: Transaction,
+        partition: Partition,
+        dataset: Dataset,
+        told: Sequence[Row],
+        files: Sequence[ListedObject],
+        now: datetime,
+    ) -> bool:
+        """Make the ledger's objects those of the listing; whether content differed."""
+        before = {row["key"]: row["etag"] for row in told}
+        listed = {o.key: o for o in files}
+        changed = [o for o in files if before.get(o.key) != o.etag]
+        gone = [key for key in before if key not in listed]
+        if changed:
+            await tx.run(
+                "upsert_objects",
+                items=as_json(
+                    [
+                        {
+                            **where_of(partition),
+                            "bucket": dataset.bucket,
+                            "key": o.key,
+                            "etag": o.etag,
+                            "version_id": None,
+                            "size": o.size,
+                            "last_modified": o.last_modified,
+                            "found_by": "listing",
+                            "seen_at": now,
+                        }
+                        for o in changed
+                    ]
+                ),
+            )
+        if gone:
+            await tx.run("forget_objects", bucket=dataset.bucket, keys=gone)
+        # An event may leave the etag out: the listing that fills it in brings nothing new.
+        return bool(gone) or any(before.get(o.key) != "" for o in changed)
+
+    async def _refuse(
+        self,
+        tx: Transaction,
+        build: ClaimedBuild,
+        owner: str,
+        dataset: Dataset,
+        row: Row,
+        files: Sequence[ListedObject],
+        generation: int,
+        now: datetime,
+    ) -> NoBuild | None:
+        """Give a claim back when there is nothing to run: no files, not ready, or unchanged."""
+        where = {"dataset": build.partition.dataset, "dt": build.partition.dt}
+        marker = dataset.ready.marker
+        names = [o.key.rsplit("/", 1)[1] for o in files]
+        if not any(name != marker for name in names):
+            await tx.run("release_build", build=build.id, owner=owner)
+            await tx.run(
+                "release_partition",
+                state="waiting",
+                wait_reason="no file in the folder",
+                due_at=NEVER,
+                error=None,
+                now=now,
+                **where,
+            )
+            return NoBuild("gone")
+        if not row["is_forced"]:
+            changed_at = row["changed_at"] or now
+            ready = readiness(
+                dataset.ready,
+                folder_of(dataset, names, changed_at, row["dirty_since"] or changed_at),
+                now,
+            )
+            if ready.reason is not None:
+                await tx.run("release_build", build=build.id, owner=owner)
+                await tx.run(
+                    "release_partition",
+                    state="waiting",
+                    wait_reason=ready.reason,
+                    due_at=ready.due_at or NEVER,
+                    error=None,
+                    now=now,
+                    **where,
+                )
+                return NoBuild("waiting")
+            built = [ManifestFile.from_json(f) for f in row["built_manifest"] or []]
+            present = [
+                ManifestFile(o.key, o.etag, None, o.size)
+                for o in files
+                if o.key.rsplit("/", 1)[1] != marker
+            ]
+            if dataset.skip_unchanged and built and same_content(built, present):
+                await tx.run("release_build", build=build.id, owner=owner)
+                await tx.run("settle_unchanged", now=now, **where)
+                await tx.run("events_unchanged", generation=generation, **where)
+                return NoBuild("unchanged")
+        return None

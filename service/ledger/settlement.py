@@ -1,0 +1,110 @@
+"""How builds end."""
+
+from datetime import datetime, timedelta
+
+from service import clock
+from service.ledger.rows import NEVER, ActiveBuild, Part, partition_of, where_of
+from service.partition import Partition
+
+# The space of the advisory locks by which flows hold their builds (see `queries/hold_build.sql`).
+BUILD_SPACE = 0x51_53
+
+
+class Settlement(Part):
+    """The settler's side of the ledger."""
+
+    async def active_builds(self) -> list[ActiveBuild]:
+        """Every build between claim and the end of its run, oldest first."""
+        async with self.database.transaction() as tx:
+            rows = await tx.fetch("active_builds", space=BUILD_SPACE)
+        return [
+            ActiveBuild(
+                row["id"],
+                partition_of(row),
+                row["generation"],
+                row["state"],
+                row["owner"],
+                row["flow_run_id"],
+                row["deadline_at"],
+                row["abandoned_at"],
+                row["cancel_requested_at"],
+                row["error"],
+                row["is_held"],
+            )
+            for row in rows
+        ]
+
+    async def finish(
+        self,
+        build: ActiveBuild,
+        state: str,
+        *,
+        error: str | None = None,
+        counted: bool = False,
+        retry_at: datetime | None = None,
+    ) -> bool:
+        """End a build in `state`; its partition is retried at `retry_at`, or failed if None.
+
+        `counted` says whether the end uses an attempt up. False when the build moved on.
+        """
+        now = clock.now()
+        where = where_of(build.partition)
+        async with self.database.transaction() as tx:
+            await tx.one("lock_partition", **where)
+            row = await tx.one(
+                "finish_build",
+                build=build.id,
+                state=state,
+                expected=build.state,
+                error=error,
+                now=now,
+            )
+            if row is None:
+                return False
+            if state != "succeeded":
+                shown = await tx.one(
+                    "show_failed",
+                    generation=build.generation,
+                    state="failed" if retry_at is None else "pending",
+                    counted=int(counted),
+                    due_at=retry_at or NEVER,
+                    error=row["error"],
+                    now=now,
+                    **where,
+                )
+                if shown is not None and shown["state"] == "failed":
+                    await tx.run("events_failed", generation=build.generation, **where)
+            await tx.run("wake", payload="finished")
+        return True
+
+    async def attempts(self, partition: Partition) -> int:
+        """Failed builds of the present generation."""
+        async with self.database.transaction() as tx:
+            row = await tx.one("lock_partition", **where_of(partition))
+        return int(row["attempts"]) if row else 0
+
+    async def generation(self, partition: Partition) -> int:
+        """The partition's present generation; 0 when nothing ever landed."""
+        async with self.database.transaction() as tx:
+            row = await tx.one("lock_partition", **where_of(partition))
+        return int(row["generation"]) if row else 0
+
+    async def note_abandoned(self, build_id: int, at: datetime | None) -> None:
+        """Since when nobody holds a running build; None when somebody does again."""
+        async with self.database.transaction() as tx:
+            await tx.run("note_abandoned", build=build_id, at=at)
+
+    async def request_cancel(self, build: ActiveBuild, why: str, *, within: timedelta) -> bool:
+        """Note that a run was asked to stop, and by when it must have."""
+        now = clock.now()
+        async with self.database.transaction() as tx:
+            return bool(
+                await tx.run(
+                    "request_cancel",
+                    build=build.id,
+                    expected=build.state,
+                    now=now,
+                    deadline=now + within,
+                    error=why,
+                )
+            )

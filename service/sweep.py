@@ -1,0 +1,156 @@
+"""The sweep: bronze is listed and compared with the ledger; what differs becomes dirty.
+
+It finds what no event told: a full queue directory, a kill between PUT and enqueue, a target that
+was not configured yet. Each finding is a lost event, and counted as one.
+"""
+
+import asyncio
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import date, timedelta
+from itertools import islice
+
+import structlog
+
+from service import clock
+from service.bronze import Bronze
+from service.datasets import Dataset
+from service.errors import BronzeUnavailableError, LedgerUnavailableError
+from service.intake import Arrival, Lane, arrive
+from service.ledger import Ledger
+from service.manifest import ListedObject
+from service.notification import ObjectEvent
+from service.partition import Partition, folder
+from service.settings import Settings
+from service.wake import Wake, wait_for
+
+_log = structlog.get_logger(__name__)
+
+# One page of MinIO's listing: compared and recorded before the next one is read.
+_PAGE = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class SweepResult:
+    """What a sweep saw: objects listed, those that no event had told of, and those now gone."""
+
+    dataset: str
+    listed: int
+    found: int
+    gone: int
+
+
+class Sweep:
+    """Compares bronze with the ledger."""
+
+    def __init__(self, settings: Settings, ledger: Ledger, bronze: Bronze) -> None:
+        self._settings = settings
+        self._ledger = ledger
+        self._bronze = bronze
+        self.interval = settings.sweep_interval
+
+    async def run(self, wake: asyncio.Event) -> None:
+        """Sweep at start and every interval, until cancelled; setting the event sweeps at once."""
+        while True:
+            try:
+                await self.run_once()
+            except (BronzeUnavailableError, LedgerUnavailableError) as error:
+                _log.warning("the sweep broke off; the next one starts over", error=str(error))
+            await wait_for(wake, self.interval)
+
+    async def run_once(
+        self, datasets: Sequence[str] | None = None, *, settled_for: timedelta = timedelta(0)
+    ) -> list[SweepResult]:
+        """Compare datasets (all by default) with bronze.
+
+        Objects younger than `settled_for` are left to their events.
+
+        Raises:
+            BronzeUnavailableError, LedgerUnavailableError: the sweep is incomplete; what it
+            found so far is recorded.
+        """
+        names = datasets if datasets is not None else list(self._ledger.datasets.by_name)
+        return [
+            await self.compare(
+                self._ledger.datasets.get(name), lane="sweep", settled_for=settled_for
+            )
+            for name in names
+        ]
+
+    async def compare(
+        self,
+        dataset: Dataset,
+        *,
+        lane: Lane = "sweep",
+        dt: date | None = None,
+        settled_for: timedelta = timedelta(0),
+        priority: int = 0,
+    ) -> SweepResult:
+        """Compare one dataset, or one partition of it, with bronze.
+
+        Raises:
+            BronzeUnavailableError, LedgerUnavailableError: as in `run_once`.
+        """
+        prefix = folder(dataset, dt) if dt else dataset.prefix
+        started_at = clock.now()
+        newest = started_at - settled_for
+        walk = self._bronze.walk(dataset.bucket, prefix)
+        listed = found = 0
+        seen: set[str] = set()
+        while page := await asyncio.to_thread(_next_page, walk):
+            listed += len(page)
+            known = await self._ledger.etags(dataset.bucket, [o.key for o in page])
+            seen.update(o.key for o in page if o.key in known)
+            arrivals = [
+                arrival
+                for o in page
+                if known.get(o.key) != o.etag and o.last_modified <= newest
+                for arrival in _arrivals(o, dataset, self._ledger, lane)
+            ]
+            reasons = await self._ledger.record(arrivals, priority=priority)
+            found += sum(reason in ("settling", "paused") for reason in reasons)
+        gone = await self._gone(dataset, dt, seen)
+        if found and lane == "sweep":
+            await self._ledger.count_up("sweep_found", found)
+            _log.warning(
+                "the sweep found objects that no event told of", dataset=dataset.name, found=found
+            )
+        return SweepResult(dataset.name, listed, found, len(gone))
+
+    async def _gone(self, dataset: Dataset, dt: date | None, seen: set[str]) -> list[Partition]:
+        """Partitions whose objects were deleted since the ledger saw them."""
+        told = await self._ledger.object_keys(dataset.name, dt)
+        missing = {key: partition for key, partition in told.items() if key not in seen}
+        for partition in sorted(set(missing.values())):
+            keys = [key for key, where in missing.items() if where == partition]
+            # The walk began before: only a fresh listing says that an object is gone.
+            listing = await self._bronze.list_folder(dataset.bucket, folder(dataset, partition.dt))
+            present = {o.key for o in listing}
+            await self._ledger.note_gone(
+                dataset.bucket, partition, [key for key in keys if key not in present]
+            )
+        return sorted(set(missing.values()))
+
+
+def _next_page(walk: Iterator[ListedObject]) -> list[ListedObject]:
+    return list(islice(walk, _PAGE))
+
+
+def _arrivals(listed: ListedObject, dataset: Dataset, ledger: Ledger, lane: Lane) -> list[Arrival]:
+    """A listed object as the event that should have told of it."""
+    event = ObjectEvent(
+        name="ObjectCreated:Listed",
+        bucket=dataset.bucket,
+        key=listed.key,
+        etag=listed.etag,
+        version_id=None,
+        size=listed.size,
+        # Found again after a change and back: the time tells the two findings apart.
+        sequencer=f"{listed.last_modified.timestamp():.6f}",
+        event_at=listed.last_modified,
+    )
+    arrival = arrive(event, ledger.datasets, lane, lane, clock.now())
+    return [arrival] if arrival.partition is not None else []
+
+
+__all__ = ["Sweep", "SweepResult", "Wake"]
