@@ -1,0 +1,149 @@
+"""What `quicksilver up`, `down` and `env` do."""
+
+from __future__ import annotations
+
+import contextlib
+import shlex
+import signal
+import time
+from collections.abc import Callable, Generator, Mapping, Sequence
+from pathlib import Path
+from types import FrameType
+
+import psutil
+from filelock import Timeout
+
+from service.settings import Settings
+from service.stack.errors import StackError, StackNotRunningError
+from service.stack.home import Home
+from service.stack.program import Program
+from service.stack.run import PARTS, EmbeddedStack, Say, Step
+from service.stack.state import DEFAULT_PORTS, home_lock, load_credentials, load_running
+from service.stack.strays import end_strays
+
+_ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+# The stack's own stop takes 20 s at worst, then it kills.
+_DOWN_WITHIN = 45.0
+
+
+class _StopRequested(BaseException):
+    """Somebody pressed Ctrl-C, closed the terminal or sent SIGTERM."""
+
+
+@contextlib.contextmanager
+def _stopping_on_signals() -> Generator[None]:
+    def ask(_number: int, _frame: FrameType | None) -> None:
+        for number in _ENDING:  # a second Ctrl-C does not cut the orderly stop short
+            signal.signal(number, signal.SIG_IGN)
+        raise _StopRequested
+
+    before = {number: signal.signal(number, ask) for number in _ENDING}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def up(
+    settings: Settings,
+    *,
+    after_databases: Sequence[Step] = (),
+    after_servers: Sequence[Step] = (),
+    on_ready: Step | None = None,
+    say: Say = print,
+    parts: Sequence[str] = PARTS,
+    ports: Mapping[str, int] | None = DEFAULT_PORTS,
+    extra: Sequence[Callable[[Home], Program]] = (),
+) -> None:
+    """Run the embedded stack in the foreground until Ctrl-C, SIGTERM or `quicksilver down`.
+
+    Must be called from the main thread. `after_databases` is for the ledger's migrations,
+    `after_servers` for bucket, notifications, pool and deployments; each step gets the environment
+    that reaches the stack. `on_ready` is called once, when every part is ready.
+
+    Raises:
+        StackRunningError: when a stack runs in this home already.
+        StackError: when a part does not start, or the supervisor ends by itself.
+    """
+    stack = EmbeddedStack(
+        settings.home,
+        parts=parts,
+        ports=ports,
+        extra=extra,
+        limit=settings.max_running,
+        after_databases=after_databases,
+        after_servers=after_servers,
+        say=say,
+    )
+    with _stopping_on_signals():
+        try:
+            stack.start()
+            if on_ready:
+                on_ready(stack.environment())
+            stack.wait()
+        except _StopRequested:
+            say("stopping")
+        finally:
+            stack.stop()
+
+
+def down(settings: Settings) -> bool:
+    """Stop the stack that runs in this home and wait until it is gone.
+
+    Returns:
+        Whether there was anything to stop.
+
+    Raises:
+        StackError: when it does not end in time.
+    """
+    folder = _folder(settings)
+    running = load_running(folder)
+    asked: list[psutil.Process] = []
+    # The owner stops its supervisor itself; without an owner the supervisor is asked.
+    for mark in (running.owner, running.supervisor) if running else ():
+        if mark and (process := mark.find()):
+            if not asked:
+                with contextlib.suppress(psutil.NoSuchProcess):
+                    process.terminate()
+            asked.append(process)
+    deadline = time.monotonic() + _DOWN_WITHIN
+    while load_running(folder) is not None:
+        if time.monotonic() > deadline:
+            pids = ", ".join(str(process.pid) for process in asked)
+            raise StackError(
+                f"the stack in {folder} did not end in {_DOWN_WITHIN:.0f} s (processes {pids}):"
+                f" {folder / 'logs' / 'supervisord.log'} says what it waits for"
+            )
+        time.sleep(0.05)
+    if not folder.exists():
+        return False
+    # With the lock held by somebody else, a new stack has just been started: not ours to touch.
+    with contextlib.suppress(Timeout), home_lock(folder).acquire(timeout=0):
+        return end_strays(folder) > 0 or bool(asked)
+    return bool(asked)
+
+
+def environment(settings: Settings) -> dict[str, str]:
+    """Every setting that reaches the stack that runs in this home.
+
+    Raises:
+        StackNotRunningError: when none does.
+    """
+    folder = _folder(settings)
+    credentials = load_credentials(folder)
+    if credentials is None or load_running(folder) is None:
+        raise StackNotRunningError(
+            f"no stack runs in {folder}: start one with `quicksilver up`, or set QUICKSILVER_HOME"
+            " to the home of the one that runs"
+        )
+    return Home(folder, credentials).environment()
+
+
+def shell_lines(variables: Mapping[str, str]) -> str:
+    """`export NAME=value` lines, quoted for a POSIX shell."""
+    return "\n".join(f"export {name}={shlex.quote(value)}" for name, value in variables.items())
+
+
+def _folder(settings: Settings) -> Path:
+    return settings.home.expanduser().resolve()

@@ -1,0 +1,134 @@
+"""One stack's home: where everything lies, and how to reach every part."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import sys
+import tempfile
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+from service.settings import PROJECT
+from service.stack.files import private_folder
+from service.stack.ports import LOOPBACK
+from service.stack.state import Credentials
+
+# A unix socket's path may have 107 bytes, and the supervisor first binds `<path>.<its pid>`.
+_SOCKET_PATH_LIMIT = 107 - len(".4194304")
+# Set in every child's environment, never printed by `quicksilver env`: it tells what this home's
+# stack started from everything else that runs on the machine.
+MARKER = "QUICKSILVER_STACK_CHILD"
+
+
+@dataclass(frozen=True)
+class Home:
+    """Paths, addresses and environments of one embedded stack."""
+
+    folder: Path
+    credentials: Credentials
+
+    @property
+    def logs(self) -> Path:
+        """Where every program's log file is."""
+        return self.folder / "logs"
+
+    @property
+    def run(self) -> Path:
+        """What is valid for one run alone: specifications, the supervisor's configuration."""
+        return self.folder / "run"
+
+    @cached_property
+    def socket(self) -> Path:
+        """The supervisor's socket, in a short folder of its own when the home lies too deep."""
+        inside = self.run / "supervisor.sock"
+        if len(os.fsencode(inside)) <= _SOCKET_PATH_LIMIT:
+            return inside
+        digest = hashlib.sha256(os.fsencode(self.folder)).hexdigest()[:12]
+        name = f"quicksilver-{os.geteuid()}-{digest}"
+        return private_folder(Path(tempfile.gettempdir()) / name) / "supervisor.sock"
+
+    def port(self, part: str) -> int:
+        """The loopback port of a part."""
+        return self.credentials.ports[part]
+
+    def _url(self, part: str) -> str:
+        return f"http://{LOOPBACK}:{self.port(part)}"
+
+    @property
+    def minio_url(self) -> str:
+        """MinIO's endpoint."""
+        return self._url("minio")
+
+    @property
+    def prefect_url(self) -> str:
+        """Prefect's API."""
+        return f"{self._url('prefect')}/api"
+
+    @property
+    def service_url(self) -> str:
+        """The service's address."""
+        return self._url("service")
+
+    def database_url(self, database: str, *, admin: bool = False) -> str:
+        """A database's URL, as its own role or as the administrator (`postgres`).
+
+        A role has the name of its database: `prefect`, `ledger`, `warehouse`.
+        """
+        role = "postgres" if admin else database
+        password = getattr(self.credentials, f"{role}_password")
+        return f"postgresql://{role}:{password}@{LOOPBACK}:{self.port('postgres')}/{database}"
+
+    def environment(self) -> dict[str, str]:
+        """Every setting that reaches this stack: what `quicksilver env` prints."""
+        own = self.credentials
+        return {
+            "MINIO_ENDPOINT_URL": self.minio_url,
+            "MINIO_ACCESS_KEY": own.minio_user,
+            "MINIO_SECRET_KEY": own.minio_password,
+            "PREFECT_API_URL": self.prefect_url,
+            "PREFECT_HOME": str(self.folder / "prefect"),
+            "DBT_PROFILES_DIR": str(PROJECT / "analytics"),
+            "DBT_PG_HOST": LOOPBACK,
+            "DBT_PG_PORT": str(self.port("postgres")),
+            "DBT_PG_USER": "warehouse",
+            "DBT_PG_PASSWORD": own.warehouse_password,
+            "DBT_PG_DBNAME": "warehouse",
+            "QUICKSILVER_DATABASE_URL": self.database_url("ledger"),
+            "QUICKSILVER_WAREHOUSE_URL": self.database_url("warehouse"),
+            "QUICKSILVER_WEBHOOK_TOKENS": f"{own.fast_token},{own.durable_token}",
+            "QUICKSILVER_OPERATOR_TOKENS": own.operator_token,
+            "QUICKSILVER_URL": self.service_url,
+            "QUICKSILVER_HOST": LOOPBACK,
+            "QUICKSILVER_PORT": str(self.port("service")),
+            "QUICKSILVER_HOME": str(self.folder),
+        }
+
+    def base_environment(self) -> dict[str, str]:
+        """What a program that needs none of the stack's credentials gets.
+
+        The caller's environment, less what is meant for another MinIO, Prefect, Postgres or dbt;
+        nothing is sent to anybody who counts users, and loopback goes past any proxy.
+        """
+        foreign = ("MINIO_", "PREFECT_", "PG", "DBT_")
+        inherited = {k: v for k, v in os.environ.items() if not k.startswith(foreign)}
+        commands = str(Path(sys.executable).parent)
+        direct = ",".join(filter(None, (inherited.get("NO_PROXY"), LOOPBACK, "localhost")))
+        return {
+            **inherited,
+            MARKER: self.credentials.stack_id,
+            "PATH": os.pathsep.join((commands, inherited.get("PATH", os.defpath))),
+            "PYTHONUNBUFFERED": "1",
+            "NO_PROXY": direct,
+            "no_proxy": direct,
+            "DO_NOT_TRACK": "1",
+            "DBT_SEND_ANONYMOUS_USAGE_STATS": "false",
+            "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+            "PREFECT_API_URL": self.prefect_url,
+            "PREFECT_HOME": str(self.folder / "prefect"),
+        }
+
+    def child_environment(self) -> dict[str, str]:
+        """What a program that works with every part of the stack gets."""
+        return {**self.base_environment(), **self.environment()}

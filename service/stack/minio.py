@@ -1,0 +1,91 @@
+"""The embedded MinIO: its binary and its server, with both lanes of notifications."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+
+import httpx
+import platformdirs
+
+from service.stack.errors import MinioBuildError
+from service.stack.files import private_folder
+from service.stack.home import MARKER, Home
+from service.stack.minio_build import VERSION, build_minio
+from service.stack.ports import LOOPBACK
+from service.stack.program import Program
+
+
+def minio_binary() -> Path:
+    """`MINIO_BIN`, else `minio` on the PATH, else one built once into the user's cache.
+
+    Raises:
+        MinioBuildError: when `MINIO_BIN` is no program, or the build fails.
+    """
+    if named := os.environ.get("MINIO_BIN"):
+        found = shutil.which(named)
+        if found is None:
+            raise MinioBuildError(
+                f"MINIO_BIN is {named}, which is no program: correct it, or unset it to have"
+                " MinIO built"
+            )
+        return Path(found).resolve()
+    if found := shutil.which("minio"):
+        return Path(found).resolve()
+    cached = platformdirs.user_cache_path("quicksilver") / f"minio-{VERSION.rpartition('-')[2]}"
+    if not os.access(cached, os.X_OK):
+        build_minio(cached)
+    return cached
+
+
+def minio_program(home: Home) -> Program:
+    """The server as a program, its webhook targets pointing at this home's service.
+
+    Raises:
+        MinioBuildError: when there is no MinIO and none can be built.
+    """
+    own = home.credentials
+    folder = private_folder(home.folder / "minio")
+    receiver = f"{home.service_url}/events/minio"
+    environment = {
+        "PATH": os.environ.get("PATH", os.defpath),
+        "HOME": str(home.folder),
+        MARKER: own.stack_id,
+        "MINIO_ROOT_USER": own.minio_user,
+        "MINIO_ROOT_PASSWORD": own.minio_password,
+        "MINIO_BROWSER": "off",
+        "MINIO_UPDATE": "off",
+        "MINIO_NOTIFY_WEBHOOK_ENABLE_FAST": "on",
+        "MINIO_NOTIFY_WEBHOOK_ENDPOINT_FAST": f"{receiver}?lane=fast",
+        "MINIO_NOTIFY_WEBHOOK_AUTH_TOKEN_FAST": own.fast_token,
+        "MINIO_NOTIFY_WEBHOOK_ENABLE_DURABLE": "on",
+        "MINIO_NOTIFY_WEBHOOK_ENDPOINT_DURABLE": f"{receiver}?lane=durable",
+        "MINIO_NOTIFY_WEBHOOK_AUTH_TOKEN_DURABLE": own.durable_token,
+        "MINIO_NOTIFY_WEBHOOK_QUEUE_DIR_DURABLE": str(private_folder(home.folder / "minio-queue")),
+    }
+    return Program(
+        name="minio",
+        command=(
+            str(minio_binary()),
+            "server",
+            "--address",
+            f"{LOOPBACK}:{home.port('minio')}",
+            # Not ~/.minio, which may be another server's.
+            "--certs-dir",
+            str(private_folder(home.folder / "minio-certs")),
+            str(folder),
+        ),
+        env=environment,
+        ready=lambda: answers(f"{home.minio_url}/minio/health/ready"),
+        start_within=60,
+        stop_within=3,
+    )
+
+
+def answers(url: str) -> bool:
+    """Whether a GET of `url` is answered with 2xx within two seconds."""
+    try:
+        return httpx.get(url, timeout=2, trust_env=False).is_success
+    except httpx.HTTPError:
+        return False

@@ -1,0 +1,112 @@
+"""Prefect's server, the warm engine, a process worker and Quicksilver's service as programs."""
+
+from __future__ import annotations
+
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from service.engine import protocol
+from service.settings import PROJECT
+from service.stack.files import private_folder
+from service.stack.home import Home
+from service.stack.minio import answers
+from service.stack.ports import LOOPBACK
+from service.stack.program import Program
+
+POOL = "default"
+# Seconds between two polls of the worker: a run waits half of that on average. Below it the
+# server spends more on answering polls than the wait costs.
+_POLL_INTERVAL = "0.25"
+
+
+def prefect_program(home: Home) -> Program:
+    """Prefect's server, with its services, on the embedded Postgres."""
+    folder = private_folder(home.folder / "prefect")
+    database = home.database_url("prefect").removeprefix("postgresql://")
+    return Program(
+        name="prefect",
+        command=(
+            *(sys.executable, "-m", "prefect", "server", "start"),
+            *("--host", LOOPBACK, "--port", str(home.port("prefect"))),
+        ),
+        env={
+            **home.base_environment(),
+            "PREFECT_SERVER_DATABASE_CONNECTION_URL": f"postgresql+asyncpg://{database}",
+            # Not into the installed package, which may be somebody else's.
+            "PREFECT_SERVER_UI_STATIC_DIRECTORY": str(folder / "ui"),
+            "PREFECT_SERVER_UI_SHOW_PROMOTIONAL_CONTENT": "false",
+        },
+        cwd=folder,
+        ready=lambda: answers(f"{home.prefect_url}/ready"),
+        start_within=120,
+        stop_within=4,
+    )
+
+
+def engine_program(home: Home) -> Program:
+    """The warm engine that flow runs are forked from; runs start without it too, only slower."""
+    environment = home.child_environment()
+    socket = protocol.socket_path(environment)
+    return Program(
+        name="engine",
+        command=(sys.executable, "-m", "service.engine.server"),
+        env=environment,
+        cwd=PROJECT,
+        ready=lambda: protocol.ping(socket, timeout=1.0),
+        start_within=60,
+        stop_within=2,
+        optional=True,
+    )
+
+
+def worker_program(home: Home, limit: int) -> Program:
+    """A process worker of the pool `default` that runs at most `limit` flow runs at once."""
+    name = "quicksilver"
+    began = datetime.now(UTC)
+    return Program(
+        name="worker",
+        command=(
+            *(sys.executable, "-m", "prefect", "worker", "start", "--name", name),
+            *("--pool", POOL, "--type", "process", "--limit", str(limit)),
+        ),
+        env={**home.child_environment(), "PREFECT_WORKER_QUERY_SECONDS": _POLL_INTERVAL},
+        cwd=PROJECT,
+        ready=lambda: _polls(home, name, began),
+        start_within=60,
+        # Its flow runs get the same signal, and report themselves as crashed.
+        stop_within=6,
+    )
+
+
+def _polls(home: Home, name: str, since: datetime) -> bool:
+    try:
+        answer = httpx.post(
+            f"{home.prefect_url}/work_pools/{POOL}/workers/filter",
+            json={},
+            timeout=2,
+            trust_env=False,
+        )
+        workers: list[dict[str, Any]] = answer.json() if answer.is_success else []
+    except (httpx.HTTPError, ValueError):
+        return False
+    return any(
+        worker["name"] == name and datetime.fromisoformat(worker["last_heartbeat_time"]) >= since
+        for worker in workers
+    )
+
+
+def service_program(home: Home) -> Program:
+    """Quicksilver's service: receiver, dispatcher and sweep."""
+    return Program(
+        name="service",
+        command=(str(Path(sys.executable).with_name("quicksilver")), "serve"),
+        env=home.child_environment(),
+        cwd=PROJECT,
+        ready=lambda: answers(f"{home.service_url}/healthz"),
+        start_within=60,
+        stop_within=4,
+    )

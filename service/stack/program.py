@@ -1,0 +1,58 @@
+"""One program of the stack: what to run, when it is ready, how it ends."""
+
+from __future__ import annotations
+
+import json
+import signal
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from service.stack.files import write_private
+
+_CHILD = Path(__file__).with_name("child.py")
+
+
+def _always() -> bool:
+    return True
+
+
+@dataclass(frozen=True, slots=True)
+class Program:
+    """A child of the supervisor. Programs are started in their list's order, stopped in reverse.
+
+    Durations are seconds. `ready` is polled, must return quickly and must not raise.
+    """
+
+    name: str
+    command: tuple[str, ...]
+    env: Mapping[str, str] = field(default_factory=dict[str, str])
+    cwd: Path = Path("/")
+    ready: Callable[[], bool] = _always
+    start_within: float = 60.0
+    stop_signal: signal.Signals = signal.SIGTERM
+    # After that long it is killed, its process group with it.
+    stop_within: float = 5.0
+    # Without it the stack still does its work: that it does not start is said, and no error.
+    optional: bool = False
+    account: str | None = None
+    enter_any_folder: bool = False
+
+    def launch_command(self, run: Path) -> list[str]:
+        """The command that starts this program through `child.py`; writes its specification."""
+        spec = run / f"{self.name}.json"
+        write_private(
+            spec,
+            json.dumps(
+                {
+                    "command": self.command,
+                    "env": dict(self.env),
+                    "cwd": str(self.cwd),
+                    "account": self.account,
+                    "enter_any_folder": self.enter_any_folder,
+                    "death_signal": int(self.stop_signal),
+                }
+            ),
+        )
+        return [sys.executable, "-IS", str(_CHILD), str(spec)]

@@ -1,0 +1,270 @@
+"""The embedded stack as one object: start its parts in order, keep them running, stop them."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+
+from filelock import FileLock, Timeout
+
+from service.stack.errors import StackError, StackRunningError
+from service.stack.files import private_folder
+from service.stack.home import Home
+from service.stack.minio import minio_program
+from service.stack.orchestrator import (
+    engine_program,
+    prefect_program,
+    service_program,
+    worker_program,
+)
+from service.stack.postgres import create_databases, postgres_program
+from service.stack.program import Program
+from service.stack.state import (
+    DEFAULT_PORTS,
+    ProcessMark,
+    Running,
+    home_lock,
+    load_running,
+    prepare_credentials,
+    save_running,
+)
+from service.stack.strays import end_strays
+from service.stack.supervisor import Supervisor
+
+PARTS = ("postgres", "minio", "prefect", "service", "engine", "worker")
+# Linux alone has what the warm engine is made of; elsewhere runs start the stock way.
+_HERE = frozenset(PARTS if sys.platform == "linux" else set(PARTS) - {"engine"})
+# Given the environment that reaches the stack; may raise QuicksilverError.
+Step = Callable[[Mapping[str, str]], None]
+Say = Callable[[str], None]
+
+
+def _silent(_: str) -> None:
+    return None
+
+
+class EmbeddedStack:
+    """Postgres, MinIO, Prefect, the service and a worker, or some of them, in one home.
+
+    Use it as a context manager, or call `start` and `stop`. One process at a time runs a home.
+
+    Args:
+        folder: the home; made when it is not there.
+        parts: which of `PARTS`; what a part needs is added.
+        ports: the usual ports; `None` draws free ones (for tests, several stacks at once).
+        limit: how many flow runs the worker has at once.
+        after_databases: steps once the databases are there, while Prefect still starts.
+        after_servers: steps once MinIO and Prefect answer, before the service starts.
+        extra: further programs, made for the home; started after the service, before the worker.
+        say: where one line about each stage goes.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        parts: Collection[str] = PARTS,
+        ports: Mapping[str, int] | None = DEFAULT_PORTS,
+        limit: int = 4,
+        after_databases: Sequence[Step] = (),
+        after_servers: Sequence[Step] = (),
+        extra: Sequence[Callable[[Home], Program]] = (),
+        say: Say = _silent,
+    ) -> None:
+        unknown = set(parts) - set(PARTS)
+        if unknown:
+            raise StackError(f"no such part: {', '.join(sorted(unknown))} (of {', '.join(PARTS)})")
+        self.folder = folder.expanduser().resolve()
+        self._parts = _with_needs(parts)
+        self._ports = ports
+        self._limit = limit
+        self._after_databases = after_databases
+        self._after_servers = after_servers
+        self._extra = extra
+        self._say = say
+        self._home: Home | None = None
+        self._lock: FileLock | None = None
+        self._supervisor: Supervisor | None = None
+        self._programs: dict[str, Program] = {}
+
+    @property
+    def home(self) -> Home:
+        """Paths, addresses and credentials.
+
+        Raises:
+            StackError: before `start`.
+        """
+        if self._home is None:
+            raise StackError("the embedded stack was not started")
+        return self._home
+
+    @property
+    def supervisor(self) -> Supervisor:
+        """The supervisor of the programs.
+
+        Raises:
+            StackError: before `start`.
+        """
+        if self._supervisor is None:
+            raise StackError("the embedded stack was not started")
+        return self._supervisor
+
+    def environment(self) -> dict[str, str]:
+        """Every setting that reaches this stack."""
+        return self.home.environment()
+
+    def start(self) -> None:
+        """Start every part, in order; on any failure what was started is stopped again.
+
+        Raises:
+            StackRunningError: when a stack runs in this home already.
+            StackError: when a part does not become ready; it names the part and its log.
+        """
+        private_folder(self.folder)
+        self._take_lock()
+        try:
+            self._start()
+        except BaseException:
+            self.stop()
+            raise
+
+    def _take_lock(self) -> None:
+        running = load_running(self.folder)
+        lock = home_lock(self.folder)
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            pid = f" (process {running.owner.pid})" if running else ""
+            raise StackRunningError(
+                f"a stack runs already in {self.folder}{pid}: `quicksilver down` stops it, or set"
+                " QUICKSILVER_HOME to another folder"
+            ) from None
+        self._lock = lock
+        if running and running.supervisor and (left := running.supervisor.find()):
+            # Its owner was killed: it is taking its programs down by itself.
+            self._say("waiting for the stack of an earlier run to end")
+            left.terminate()
+            _await(lambda: running.supervisor is None or running.supervisor.find() is None, 30.0)
+        if ended := end_strays(self.folder):
+            self._say(f"ended {ended} processes that an earlier run had left")
+
+    def _start(self) -> None:
+        home = Home(self.folder, prepare_credentials(self.folder, defaults=self._ports))
+        private_folder(home.logs)
+        self._home = home
+        save_running(self.folder, Running(owner=ProcessMark.of_this()))
+        self._programs = {program.name: program for program in self._make_programs(home)}
+        self._supervisor = Supervisor(home, list(self._programs.values()))
+        self._supervisor.launch()
+        save_running(
+            self.folder,
+            Running(owner=ProcessMark.of_this(), supervisor=ProcessMark.of(self._supervisor.pid)),
+        )
+        # MinIO and Prefect do not need each other: they start side by side.
+        self._launch("postgres", "minio")
+        if "postgres" in self._parts:
+            self._await("postgres")
+            create_databases(home)
+        # The engine imports for seconds and needs nobody: no reason to wait.
+        self._launch("prefect", "engine")
+        self._take(self._after_databases)
+        self._await("minio", "prefect")
+        self._take(self._after_servers)
+        rest = [name for name in self._programs if name not in ("postgres", "minio", "prefect")]
+        self._launch(*(name for name in rest if name != "engine"))
+        self._await(*rest)
+
+    def _make_programs(self, home: Home) -> Iterable[Program]:
+        makers: dict[str, Callable[[Home], Program]] = {
+            "postgres": postgres_program,
+            "minio": minio_program,
+            "prefect": prefect_program,
+            "service": service_program,
+            "engine": engine_program,
+        }
+        for name, make in makers.items():
+            if name in self._parts:
+                yield make(home)
+        for make in self._extra:
+            yield make(home)
+        if "worker" in self._parts:
+            yield worker_program(home, self._limit)
+
+    def _launch(self, *names: str) -> None:
+        for name in names:
+            if program := self._programs.get(name):
+                self.supervisor.start(program)
+
+    def _await(self, *names: str) -> None:
+        for name in names:
+            if program := self._programs.get(name):
+                began = time.monotonic()
+                try:
+                    self.supervisor.await_ready(program)
+                except StackError as error:
+                    if not program.optional:
+                        raise
+                    self._say(f"going on without {name}: {error}")
+                else:
+                    self._say(f"{name} ready after {time.monotonic() - began:.1f} s")
+
+    def _take(self, steps: Sequence[Step]) -> None:
+        for step in steps:
+            step(self.environment())
+
+    def wait(self) -> None:
+        """Stay until the supervisor ends, which it only does when somebody stops it.
+
+        Raises:
+            StackError: when it ended by itself; its programs ended with it.
+        """
+        while self.supervisor.is_alive():
+            time.sleep(0.5)
+        raise StackError(
+            f"the supervisor ended; {self.home.logs / 'supervisord.log'} may say why."
+            " `quicksilver up` starts the stack again"
+        )
+
+    def stop(self) -> None:
+        """Stop everything, the last started first; nothing is left running. Safe to call twice."""
+        if self._supervisor is not None:
+            self._supervisor.shutdown()
+            self._supervisor = None
+        if self._lock is not None:
+            end_strays(self.folder)
+            (self.folder / "run" / "running.json").unlink(missing_ok=True)
+            self._lock.release()
+            self._lock = None
+
+    def __enter__(self) -> EmbeddedStack:
+        self.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.stop()
+
+
+def _with_needs(parts: Collection[str]) -> frozenset[str]:
+    wanted = set(parts)
+    if "worker" in wanted:
+        wanted.add("prefect")
+    if wanted & {"prefect", "service"}:
+        wanted.add("postgres")
+    return frozenset(wanted) & _HERE
+
+
+def _await(done: Callable[[], bool], seconds: float) -> bool:
+    deadline = time.monotonic() + seconds
+    while not done():
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.05)
+    return True

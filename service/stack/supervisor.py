@@ -1,0 +1,245 @@
+"""The stack's supervisor: restarts what dies, and takes everything with it when it ends."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import signal
+import subprocess
+import sys
+import time
+import xmlrpc.client
+from collections.abc import Sequence
+from dataclasses import dataclass
+from http.client import HTTPException
+from pathlib import Path
+from typing import Any
+
+from supervisor.xmlrpc import SupervisorTransport
+
+from service.stack.errors import StackError
+from service.stack.files import last_lines, open_private, write_private
+from service.stack.home import Home
+from service.stack.program import Program
+
+_POLL = 0.05
+# The supervisor looks at what has ended once a second at worst, for every program in turn.
+_SHUTDOWN_SLACK = 6.0
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """What the supervisor says about a program."""
+
+    state: str
+    pid: int
+
+
+class Supervisor:
+    """One `supervisord` in the foreground of its own session, driven over its unix socket."""
+
+    def __init__(self, home: Home, programs: Sequence[Program]) -> None:
+        self._home = home
+        self._programs = programs
+        self._process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def pid(self) -> int:
+        """The supervisor's process id.
+
+        Raises:
+            StackError: when it was not started.
+        """
+        if self._process is None:
+            raise StackError("the supervisor was not started")
+        return self._process.pid
+
+    def launch(self) -> None:
+        """Start it, with no program running yet.
+
+        Raises:
+            StackError: when it does not answer.
+        """
+        configuration = self._home.run / "supervisord.conf"
+        write_private(configuration, self._configuration())
+        self._home.socket.unlink(missing_ok=True)
+        itself = Program(
+            name="supervisord",
+            command=(
+                *(sys.executable, "-m", "supervisor.supervisord"),
+                *("--nodaemon", "--configuration", str(configuration)),
+            ),
+            env=self._home.base_environment(),
+            cwd=self._home.folder,
+        )
+        log = self._home.logs / "supervisord.out"
+        with open_private(log) as output:
+            # Its own session: a Ctrl-C in the terminal reaches `quicksilver up` alone, which then
+            # stops everything in order.
+            self._process = subprocess.Popen(
+                itself.launch_command(self._home.run),
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+        deadline = time.monotonic() + 20
+        while True:
+            try:
+                self._call("getState")
+            except (OSError, HTTPException, xmlrpc.client.Error) as error:
+                if self._process.poll() is not None or time.monotonic() > deadline:
+                    raise StackError(
+                        f"the supervisor did not start; the end of {log}:\n{last_lines(log)}"
+                    ) from error
+                time.sleep(_POLL)
+            else:
+                return
+
+    def _call(self, method: str, *arguments: object) -> Any:
+        # A connection for each call: one that failed once stays unusable.
+        transport = SupervisorTransport(
+            "quicksilver", self._home.credentials.supervisor_password, f"unix://{self._home.socket}"
+        )
+        try:
+            server: Any = xmlrpc.client.ServerProxy("http://127.0.0.1", transport=transport)
+            return getattr(server.supervisor, method)(*arguments)
+        finally:
+            transport.close()
+
+    def _configuration(self) -> str:
+        run, logs = self._home.run, self._home.logs
+        sections: list[tuple[str, dict[str, object]]] = [
+            (
+                "unix_http_server",
+                {
+                    "file": self._home.socket,
+                    "chmod": "0600",
+                    "username": "quicksilver",
+                    "password": self._home.credentials.supervisor_password,
+                },
+            ),
+            (
+                "supervisord",
+                {
+                    "logfile": logs / "supervisord.log",
+                    "logfile_maxbytes": "1MB",
+                    "logfile_backups": 1,
+                    "pidfile": run / "supervisord.pid",
+                    "silent": "true",
+                    "nocleanup": "true",
+                    # Says so aloud otherwise, as if it were a fault.
+                    **({"user": "root"} if os.geteuid() == 0 else {}),
+                },
+            ),
+            (
+                "rpcinterface:supervisor",
+                {
+                    "supervisor.rpcinterface_factory": (
+                        "supervisor.rpcinterface:make_main_rpcinterface"
+                    )
+                },
+            ),
+        ]
+        for position, program in enumerate(self._programs):
+            sections.append(
+                (
+                    f"program:{program.name}",
+                    {
+                        "command": shlex.join(program.launch_command(run)),
+                        "priority": position + 1,  # started in this order, stopped in reverse
+                        "autostart": "false",
+                        "autorestart": "true",
+                        "startsecs": 1,
+                        # For ever; the pause between two tries grows by a second each time.
+                        "startretries": 1_000_000,
+                        "stopsignal": program.stop_signal.name.removeprefix("SIG"),
+                        "stopwaitsecs": program.stop_within,
+                        # Postgres's own children must not get its "fast shutdown" one by one.
+                        "stopasgroup": str(program.stop_signal is signal.SIGTERM).lower(),
+                        "killasgroup": "true",
+                        "redirect_stderr": "true",
+                        "stdout_logfile": self.log(program.name),
+                        "stdout_logfile_maxbytes": "10MB",
+                        "stdout_logfile_backups": 2,
+                    },
+                )
+            )
+        return "\n".join(
+            f"[{title}]\n" + "".join(f"{k}={str(v).replace('%', '%%')}\n" for k, v in body.items())
+            for title, body in sections
+        )
+
+    def log(self, name: str) -> Path:
+        """A program's log file."""
+        return self._home.logs / f"{name}.log"
+
+    def status(self, name: str) -> Status:
+        """What has become of a program.
+
+        Raises:
+            StackError: when the supervisor does not answer.
+        """
+        try:
+            info: dict[str, Any] = self._call("getProcessInfo", name)
+        except (OSError, HTTPException, xmlrpc.client.Error) as error:
+            raise StackError(f"the supervisor does not answer about {name}: {error}") from error
+        return Status(state=str(info["statename"]), pid=int(info["pid"]))
+
+    def start(self, program: Program) -> None:
+        """Have a program started; returns at once.
+
+        Raises:
+            StackError: when the supervisor refuses.
+        """
+        try:
+            self._call("startProcess", program.name, False)
+        except (OSError, HTTPException, xmlrpc.client.Error) as error:
+            raise StackError(f"{program.name} could not be started: {error}") from error
+
+    def await_ready(self, program: Program) -> None:
+        """Wait until a program that was started is ready.
+
+        Raises:
+            StackError: when it ends or is not ready in time; with the end of its log.
+        """
+        deadline = time.monotonic() + program.start_within
+        while not program.ready():
+            state = self.status(program.name).state
+            if state in ("BACKOFF", "FATAL", "EXITED"):
+                raise self._failure(program, "ended while it was starting")
+            if time.monotonic() > deadline:
+                raise self._failure(program, f"was not ready in {program.start_within:.0f} s")
+            time.sleep(_POLL)
+
+    def _failure(self, program: Program, what: str) -> StackError:
+        log = self.log(program.name)
+        return StackError(f"{program.name} {what}; the end of {log}:\n{last_lines(log)}")
+
+    def stop_program(self, name: str) -> None:
+        """Stop one program and wait for its end; it stays stopped.
+
+        Raises:
+            StackError: when the supervisor refuses.
+        """
+        try:
+            self._call("stopProcess", name, True)
+        except (OSError, HTTPException, xmlrpc.client.Error) as error:
+            raise StackError(f"{name} could not be stopped: {error}") from error
+
+    def is_alive(self) -> bool:
+        """Whether the supervisor itself runs."""
+        return self._process is not None and self._process.poll() is None
+
+    def shutdown(self) -> None:
+        """Stop every program, the last one first, then the supervisor; kill what does not end."""
+        if self._process is None:
+            return
+        self._process.send_signal(signal.SIGTERM)
+        patience = sum(program.stop_within for program in self._programs) + _SHUTDOWN_SLACK
+        try:
+            self._process.wait(patience)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+        self._home.socket.unlink(missing_ok=True)
