@@ -12,8 +12,9 @@ from service.stack.errors import (
     StackRunningError,
 )
 from service.stack.home import Home
+from service.stack.parts import PARTS
 from service.stack.program import Program
-from service.stack.run import PARTS, EmbeddedStack, Step
+from service.stack.run import EmbeddedStack, Step
 
 __all__ = [
     "PARTS",

@@ -16,8 +16,9 @@ from filelock import Timeout
 from service.settings import Settings
 from service.stack.errors import StackError, StackNotRunningError
 from service.stack.home import Home
+from service.stack.parts import PARTS
 from service.stack.program import Program
-from service.stack.run import PARTS, EmbeddedStack, Say, Step
+from service.stack.run import EmbeddedStack, Say, Step
 from service.stack.state import DEFAULT_PORTS, home_lock, load_credentials, load_running
 from service.stack.strays import end_strays
 
@@ -53,7 +54,7 @@ def up(
     on_ready: Step | None = None,
     say: Say = print,
     parts: Sequence[str] = PARTS,
-    ports: Mapping[str, int] | None = DEFAULT_PORTS,
+    ports: Mapping[str, int | None] | None = DEFAULT_PORTS,
     extra: Sequence[Callable[[Home], Program]] = (),
 ) -> None:
     """Run the embedded stack in the foreground until Ctrl-C, SIGTERM or `quicksilver down`.

@@ -56,13 +56,15 @@ def minio_program(home: Home) -> Program:
         "MINIO_ROOT_PASSWORD": own.minio_password,
         "MINIO_BROWSER": "off",
         "MINIO_UPDATE": "off",
-        "MINIO_NOTIFY_WEBHOOK_ENABLE_FAST": "on",
-        "MINIO_NOTIFY_WEBHOOK_ENDPOINT_FAST": f"{receiver}?lane=fast",
-        "MINIO_NOTIFY_WEBHOOK_AUTH_TOKEN_FAST": own.fast_token,
-        "MINIO_NOTIFY_WEBHOOK_ENABLE_DURABLE": "on",
-        "MINIO_NOTIFY_WEBHOOK_ENDPOINT_DURABLE": f"{receiver}?lane=durable",
-        "MINIO_NOTIFY_WEBHOOK_AUTH_TOKEN_DURABLE": own.durable_token,
-        "MINIO_NOTIFY_WEBHOOK_QUEUE_DIR_DURABLE": str(private_folder(home.folder / "minio-queue")),
+        "MINIO_NOTIFY_WEBHOOK_ENABLE_QUICKSILVER_FAST": "on",
+        "MINIO_NOTIFY_WEBHOOK_ENDPOINT_QUICKSILVER_FAST": f"{receiver}?lane=fast",
+        "MINIO_NOTIFY_WEBHOOK_AUTH_TOKEN_QUICKSILVER_FAST": own.fast_token,
+        "MINIO_NOTIFY_WEBHOOK_ENABLE_QUICKSILVER_DURABLE": "on",
+        "MINIO_NOTIFY_WEBHOOK_ENDPOINT_QUICKSILVER_DURABLE": f"{receiver}?lane=durable",
+        "MINIO_NOTIFY_WEBHOOK_AUTH_TOKEN_QUICKSILVER_DURABLE": own.durable_token,
+        "MINIO_NOTIFY_WEBHOOK_QUEUE_DIR_QUICKSILVER_DURABLE": str(
+            private_folder(home.folder / "minio-queue")
+        ),
     }
     return Program(
         name="minio",

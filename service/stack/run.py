@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import sys
 import time
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 
@@ -13,14 +12,8 @@ from filelock import FileLock, Timeout
 from service.stack.errors import StackError, StackRunningError
 from service.stack.files import private_folder
 from service.stack.home import Home
-from service.stack.minio import minio_program
-from service.stack.orchestrator import (
-    engine_program,
-    prefect_program,
-    service_program,
-    worker_program,
-)
-from service.stack.postgres import create_databases, postgres_program
+from service.stack.parts import PARTS, make_programs, with_needs
+from service.stack.postgres import create_databases
 from service.stack.program import Program
 from service.stack.state import (
     DEFAULT_PORTS,
@@ -34,9 +27,6 @@ from service.stack.state import (
 from service.stack.strays import end_strays
 from service.stack.supervisor import Supervisor
 
-PARTS = ("postgres", "minio", "prefect", "service", "engine", "worker")
-# Linux alone has what the warm engine is made of; elsewhere runs start the stock way.
-_HERE = frozenset(PARTS if sys.platform == "linux" else set(PARTS) - {"engine"})
 # Given the environment that reaches the stack; may raise QuicksilverError.
 Step = Callable[[Mapping[str, str]], None]
 Say = Callable[[str], None]
@@ -54,7 +44,7 @@ class EmbeddedStack:
     Args:
         folder: the home; made when it is not there.
         parts: which of `PARTS`; what a part needs is added.
-        ports: the usual ports; `None` draws free ones (for tests, several stacks at once).
+        ports: the usual port of each part; `None` draws a free one.
         limit: how many flow runs the worker has at once.
         after_databases: steps once the databases are there, while Prefect still starts.
         after_servers: steps once MinIO and Prefect answer, before the service starts.
@@ -67,18 +57,15 @@ class EmbeddedStack:
         folder: Path,
         *,
         parts: Collection[str] = PARTS,
-        ports: Mapping[str, int] | None = DEFAULT_PORTS,
+        ports: Mapping[str, int | None] | None = DEFAULT_PORTS,
         limit: int = 4,
         after_databases: Sequence[Step] = (),
         after_servers: Sequence[Step] = (),
         extra: Sequence[Callable[[Home], Program]] = (),
         say: Say = _silent,
     ) -> None:
-        unknown = set(parts) - set(PARTS)
-        if unknown:
-            raise StackError(f"no such part: {', '.join(sorted(unknown))} (of {', '.join(PARTS)})")
         self.folder = folder.expanduser().resolve()
-        self._parts = _with_needs(parts)
+        self._parts = with_needs(parts)
         self._ports = ports
         self._limit = limit
         self._after_databases = after_databases
@@ -156,7 +143,8 @@ class EmbeddedStack:
         private_folder(home.logs)
         self._home = home
         save_running(self.folder, Running(owner=ProcessMark.of_this()))
-        self._programs = {program.name: program for program in self._make_programs(home)}
+        programs = make_programs(home, self._parts, limit=self._limit, extra=self._extra)
+        self._programs = {program.name: program for program in programs}
         self._supervisor = Supervisor(home, list(self._programs.values()))
         self._supervisor.launch()
         save_running(
@@ -176,22 +164,6 @@ class EmbeddedStack:
         rest = [name for name in self._programs if name not in ("postgres", "minio", "prefect")]
         self._launch(*(name for name in rest if name != "engine"))
         self._await(*rest)
-
-    def _make_programs(self, home: Home) -> Iterable[Program]:
-        makers: dict[str, Callable[[Home], Program]] = {
-            "postgres": postgres_program,
-            "minio": minio_program,
-            "prefect": prefect_program,
-            "service": service_program,
-            "engine": engine_program,
-        }
-        for name, make in makers.items():
-            if name in self._parts:
-                yield make(home)
-        for make in self._extra:
-            yield make(home)
-        if "worker" in self._parts:
-            yield worker_program(home, self._limit)
 
     def _launch(self, *names: str) -> None:
         for name in names:
@@ -250,15 +222,6 @@ class EmbeddedStack:
         trace: TracebackType | None,
     ) -> None:
         self.stop()
-
-
-def _with_needs(parts: Collection[str]) -> frozenset[str]:
-    wanted = set(parts)
-    if "worker" in wanted:
-        wanted.add("prefect")
-    if wanted & {"prefect", "service"}:
-        wanted.add("postgres")
-    return frozenset(wanted) & _HERE
 
 
 def _await(done: Callable[[], bool], seconds: float) -> bool:

@@ -99,11 +99,11 @@ def load_credentials(folder: Path) -> Credentials | None:
 
 
 def prepare_credentials(
-    folder: Path, *, defaults: Mapping[str, int] | None = DEFAULT_PORTS
+    folder: Path, *, defaults: Mapping[str, int | None] | None = DEFAULT_PORTS
 ) -> Credentials:
     """The credentials of this home, made on the first start, with ports that are free now.
 
-    A port of the last start is kept when it is free. `defaults=None` draws every port.
+    A port of the last start is kept when it is free. `None` in `defaults`, or for it, draws one.
 
     Raises:
         StackError: when the databases' passwords are gone but the databases are there.

@@ -1,0 +1,66 @@
+"""The parts of the stack: what each needs, and the programs that it is made of."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Collection, Iterator, Sequence
+
+from service.stack.errors import StackError
+from service.stack.home import Home
+from service.stack.minio import minio_program
+from service.stack.orchestrator import (
+    engine_program,
+    prefect_program,
+    service_program,
+    worker_program,
+)
+from service.stack.postgres import postgres_program
+from service.stack.program import Program
+
+# In the order of their start; they are stopped in reverse.
+PARTS = ("postgres", "minio", "prefect", "service", "engine", "worker")
+# Linux alone has what the warm engine is made of; elsewhere runs start the stock way.
+_HERE = frozenset(PARTS if sys.platform == "linux" else set(PARTS) - {"engine"})
+_NEEDS = {"worker": {"prefect"}, "prefect": {"postgres"}, "service": {"postgres"}}
+
+
+def with_needs(parts: Collection[str]) -> frozenset[str]:
+    """The parts that were asked for and those that they need, less what this system cannot run.
+
+    Raises:
+        StackError: for a name that is no part.
+    """
+    if unknown := set(parts) - set(PARTS):
+        raise StackError(f"no such part: {', '.join(sorted(unknown))} (of {', '.join(PARTS)})")
+    wanted = set(parts)
+    for part in reversed(PARTS):  # a part needs earlier ones alone
+        if part in wanted:
+            wanted |= _NEEDS.get(part, set())
+    return _HERE & wanted
+
+
+def make_programs(
+    home: Home,
+    parts: Collection[str],
+    *,
+    limit: int,
+    extra: Sequence[Callable[[Home], Program]] = (),
+) -> Iterator[Program]:
+    """The programs of these parts, in the order of their start, `extra` before the worker.
+
+    A new part of the stack is added here.
+    """
+    makers: dict[str, Callable[[Home], Program]] = {
+        "postgres": postgres_program,
+        "minio": minio_program,
+        "prefect": prefect_program,
+        "service": service_program,
+        "engine": engine_program,
+    }
+    for name, make in makers.items():
+        if name in parts:
+            yield make(home)
+    for make in extra:
+        yield make(home)
+    if "worker" in parts:
+        yield worker_program(home, limit)

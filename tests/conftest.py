@@ -1,0 +1,191 @@
+"""Real servers for the tests: each is started when the first test asks for it, on free ports.
+
+Every server lives in a temporary home of its own, and ends with the session. Nothing of the
+developer's own environment reaches a test: neither settings, nor `.env`, nor `~/.prefect`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import os
+import shutil
+import tempfile
+from collections.abc import Generator, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+import psycopg
+import pytest
+from psycopg import sql
+
+from service.settings import Settings
+from service.stack import EmbeddedStack, Home
+from service.stack.ports import LOOPBACK, choose_port
+
+# Short: below it lie unix sockets, whose paths may have 107 bytes.
+HOMES = Path(tempfile.mkdtemp(prefix="qs-"))
+
+_KEPT = ("TLC_SOURCE",)
+
+
+def _isolate() -> int:
+    """Take the developer's settings away; the port that Prefect's server will have."""
+    for field in Settings.model_fields.values():
+        if field.alias and field.alias not in _KEPT:
+            os.environ.pop(field.alias, None)
+    for name in [name for name in os.environ if name.startswith(("PREFECT_", "DBT_", "PG"))]:
+        del os.environ[name]
+    Settings.model_config["env_file"] = None
+    port = choose_port(None)
+    # Prefect reads its settings when it is imported, which is before any fixture runs.
+    os.environ["PREFECT_HOME"] = str(HOMES / "client")
+    os.environ["PREFECT_API_URL"] = f"http://{LOOPBACK}:{port}/api"
+    os.environ["PREFECT_SERVER_ALLOW_EPHEMERAL_MODE"] = "false"
+    os.environ["DO_NOT_TRACK"] = "1"
+    os.environ["DBT_SEND_ANONYMOUS_USAGE_STATS"] = "false"
+    return port
+
+
+_PREFECT_PORT = _isolate()
+
+
+def pytest_unconfigure() -> None:
+    """Remove every home; the servers have ended with the session's fixtures."""
+    shutil.rmtree(HOMES, ignore_errors=True)
+
+
+@dataclass(frozen=True)
+class Postgres:
+    """A running embedded Postgres with the databases and roles of the stack."""
+
+    home: Home
+    stack: EmbeddedStack
+
+    @property
+    def admin_url(self) -> str:
+        """The database `postgres`, as its administrator."""
+        return self.home.database_url("postgres", admin=True)
+
+    def url(self, database: str, role: str) -> str:
+        """Any database, as the role `ledger`, `warehouse` or `prefect`."""
+        return self.home.database_url(role).rpartition("/")[0] + f"/{database}"
+
+    def create_database(self, name: str, owner: str, template: str = "template1") -> str:
+        """Make a database that `owner` owns; its URL as that role."""
+        statement = sql.SQL("create database {} owner {} template {}").format(
+            sql.Identifier(name), sql.Identifier(owner), sql.Identifier(template)
+        )
+        with psycopg.connect(self.admin_url, autocommit=True) as admin:
+            admin.execute(statement)
+        return self.url(name, owner)
+
+    def drop_database(self, name: str) -> None:
+        """Drop a database, whoever is still connected to it."""
+        statement = sql.SQL("drop database if exists {} with (force)")
+        with psycopg.connect(self.admin_url, autocommit=True) as admin:
+            admin.execute(statement.format(sql.Identifier(name)))
+
+
+@dataclass(frozen=True)
+class MinioServer:
+    """A running MinIO, both webhook lanes set up towards `receiver_url` (where nobody listens)."""
+
+    endpoint_url: str
+    access_key: str
+    secret_key: str
+    receiver_url: str
+    fast_token: str
+    durable_token: str
+    stack: EmbeddedStack
+
+
+@pytest.fixture(scope="session")
+def stack_postgres() -> Iterator[Postgres]:
+    """An embedded Postgres for the whole session."""
+    with EmbeddedStack(HOMES / "postgres", parts={"postgres"}, ports=None) as stack:
+        yield Postgres(stack.home, stack)
+
+
+_names = itertools.count(1)
+
+
+@contextmanager
+def _fresh_database(server: Postgres, owner: str, template: str) -> Generator[str]:
+    name = f"{owner}_{next(_names)}"
+    url = server.create_database(name, owner, template)
+    try:
+        yield url
+    finally:
+        server.drop_database(name)
+
+
+@pytest.fixture(scope="session")
+def ledger_template(stack_postgres: Postgres) -> str:
+    """The name of a database with the ledger's schema, to be copied and never written."""
+    from service.migrate import migrate
+
+    url = stack_postgres.create_database("ledger_template", "ledger")
+    # In a thread of its own: this one's event loop is the tests'.
+    with ThreadPoolExecutor(1) as pool:
+        pool.submit(lambda: asyncio.run(migrate(url))).result()
+    return "ledger_template"
+
+
+@pytest.fixture
+def ledger_url(stack_postgres: Postgres, ledger_template: str) -> Iterator[str]:
+    """A fresh ledger, with its schema and no rows."""
+    with _fresh_database(stack_postgres, "ledger", ledger_template) as url:
+        yield url
+
+
+@pytest.fixture
+def warehouse_url(stack_postgres: Postgres) -> Iterator[str]:
+    """A fresh, empty warehouse."""
+    with _fresh_database(stack_postgres, "warehouse", "template1") as url:
+        yield url
+
+
+@pytest.fixture(scope="session")
+def minio_server() -> Iterator[MinioServer]:
+    """A MinIO server for the whole session; give each test a bucket of its own."""
+    with EmbeddedStack(HOMES / "minio", parts={"minio"}, ports=None) as stack:
+        own = stack.home.credentials
+        yield MinioServer(
+            endpoint_url=stack.home.minio_url,
+            access_key=own.minio_user,
+            secret_key=own.minio_password,
+            receiver_url=stack.home.service_url,
+            fast_token=own.fast_token,
+            durable_token=own.durable_token,
+            stack=stack,
+        )
+
+
+@pytest.fixture(scope="session")
+def prefect_api() -> Iterator[str]:
+    """The API URL of a real Prefect server on Postgres, with the process work pool `default`.
+
+    `PREFECT_API_URL` of this process, and of those that it starts, names it already.
+    """
+    ports = {"postgres": None, "minio": None, "prefect": _PREFECT_PORT, "service": None}
+    with EmbeddedStack(HOMES / "prefect", parts={"prefect"}, ports=ports) as stack:
+        url = stack.home.prefect_url
+        assert url == os.environ["PREFECT_API_URL"], "somebody took Prefect's port meanwhile"
+        _create_pool(url)
+        yield url
+
+
+def _create_pool(api_url: str) -> None:
+    with httpx.Client(base_url=api_url, timeout=30, trust_env=False) as client:
+        known: dict[str, Any] = client.get("/collections/views/aggregate-worker-metadata").json()
+        body = {
+            "name": "default",
+            "type": "process",
+            "base_job_template": known["prefect"]["process"]["default_base_job_configuration"],
+        }
+        client.post("/work_pools/", json=body).raise_for_status()
