@@ -11,9 +11,9 @@ import runpy
 import signal
 import sys
 import time
-from collections.abc import Mapping
 from typing import TextIO
 
+from service.engine.configuration import PrefectConfiguration
 from service.engine.protocol import Request
 
 ENGINE = "prefect.engine"
@@ -43,10 +43,13 @@ def _leave() -> None:
 class Run:
     """A run that has just been forked, still looking like the server that it is a copy of."""
 
-    def __init__(self, request: Request, files: list[int], supervisor: int) -> None:
+    def __init__(
+        self, request: Request, files: list[int], supervisor: int, prefect: PrefectConfiguration
+    ) -> None:
         self._request = request
         self._files = files
         self._supervisor = supervisor
+        self._prefect = prefect
 
     def start(self) -> None:
         """Run the flow run of the environment. Ends, as the stock command does, in SystemExit."""
@@ -81,7 +84,6 @@ class Run:
         os.closerange(3, os.sysconf("SC_OPEN_MAX"))
         os.umask(self._request.umask)
         os.chdir(self._request.directory)
-        before = dict(os.environ)
         os.environ.clear()
         os.environb.update(self._request.environment)
         time.tzset()
@@ -90,7 +92,7 @@ class Run:
         random.seed()
         if numpy := sys.modules.get("numpy"):
             numpy.random.seed()
-        _refresh_prefect(before)
+        self._prefect.adopt()
         sys.argv = [ENGINE]
 
 
@@ -108,20 +110,3 @@ def _rebind(stream: TextIO) -> None:
         reconfigure(
             line_buffering=stream is sys.stderr or stream.isatty(), write_through=unbuffered
         )
-
-
-def _refresh_prefect(before: Mapping[str, str]) -> None:
-    """Have Prefect read its settings from the run's environment instead of the server's."""
-    from prefect.context import refresh_global_settings_context
-    from prefect.logging.configuration import setup_logging
-    from prefect.settings import get_current_settings
-
-    old = get_current_settings()
-    refresh_global_settings_context()
-    new = get_current_settings()
-    # Setting logging up costs 20 ms of YAML, and nearly always changes nothing.
-    overrides = {
-        k for k, _ in before.items() ^ os.environ.items() if k.startswith("PREFECT_LOGGING")
-    }
-    if overrides or (old.logging, old.home) != (new.logging, new.home):
-        setup_logging(incremental=False)

@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from service.engine import protocol
+from service.engine.configuration import PrefectConfiguration
 from service.engine.preload import (
     DEFAULT_MODULES,
     QUIETING,
@@ -69,6 +70,7 @@ class Server:
         begin = time.perf_counter()
         gc.disable()
         preload(self._modules, say, self._own)
+        self._prefect = PrefectConfiguration()
         gc.collect()
         # What is frozen is never traversed, so collections in a run do not copy its pages.
         gc.freeze()
@@ -128,7 +130,7 @@ class Server:
         if user != os.geteuid():
             say(f"process {pid} of user {user} was turned away")
             os._exit(0)
-        return supervise(connection, self._started_with)
+        return supervise(connection, self._started_with, self._prefect)
 
     def _inherit(self) -> tuple[socket.socket, int] | None:
         handed_over = os.environ.pop(INHERITED, None)

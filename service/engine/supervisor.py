@@ -17,6 +17,7 @@ from collections.abc import Mapping
 from typing import NoReturn
 
 from service.engine import protocol
+from service.engine.configuration import PrefectConfiguration
 from service.engine.run import Run
 
 # A launcher sends its request right after it has connected and GO right after READY.
@@ -24,7 +25,7 @@ PATIENCE = 10.0
 
 
 def supervise(  # noqa: RET503  (the supervisor's own way never returns)
-    connection: socket.socket, started_with: Mapping[bytes, bytes]
+    connection: socket.socket, started_with: Mapping[bytes, bytes], prefect: PrefectConfiguration
 ) -> Run:
     """Serve one connection. Returns in the run's own process only, never in the supervisor's.
 
@@ -53,7 +54,7 @@ def supervise(  # noqa: RET503  (the supervisor's own way never returns)
         _leave(f"the run could not be forked: {error}")
     if run == 0:
         connection.close()
-        return Run(request, files, supervisor)
+        return Run(request, files, supervisor, prefect)
     for file in files:
         os.close(file)
     connection.settimeout(None)

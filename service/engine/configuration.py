@@ -1,0 +1,66 @@
+"""Prefect's settings in a forked run: those of the run's environment, read anew only if need be."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+# Prefect reads its settings from the environment, from these in the working directory, and from
+# the active profile.
+_FILES = (".env", "prefect.toml", "pyproject.toml")
+
+Variables = dict[str, str]
+
+
+class PrefectConfiguration:
+    """What Prefect's settings in this process were read from.
+
+    Reading them anew costs 30 ms and setting logging up 60 ms; that the run's environment says what
+    the server's said is the rule, since the stack gives both the same.
+    """
+
+    def __init__(self) -> None:
+        from prefect.settings import get_current_settings
+
+        settings = get_current_settings()
+        self._profiles = settings.profiles_path
+        # A worker adds what it has from its profile to what it has from its environment.
+        self._variables = _variables() | settings.to_environment_variables(exclude_unset=True)
+        self._files = self._stamps()
+
+    def adopt(self) -> None:
+        """Have Prefect go by the present environment and working directory from here on."""
+        if _variables() == self._variables and self._stamps() == self._files:
+            return
+        from prefect.context import refresh_global_settings_context
+        from prefect.logging.configuration import setup_logging
+        from prefect.settings import get_current_settings
+
+        before = get_current_settings()
+        refresh_global_settings_context()
+        after = get_current_settings()
+        # Besides the settings, any key of the logging configuration has its variable.
+        changed = {name for name, _ in _variables().items() ^ self._variables.items()}
+        if (before.logging, before.home) != (after.logging, after.home) or any(
+            name.startswith("PREFECT_LOGGING_") for name in changed
+        ):
+            setup_logging(incremental=False)
+
+    def _stamps(self) -> list[tuple[str, int, int]]:
+        found: list[tuple[str, int, int]] = []
+        for path in (*map(Path, _FILES), self._profiles):
+            try:
+                stat = path.stat()
+            except OSError:
+                continue
+            found.append((str(path.resolve()), stat.st_mtime_ns, stat.st_size))
+        return found
+
+
+def _variables() -> Variables:
+    """The environment's settings; two underscores mark what tells one run from another."""
+    return {
+        name: value
+        for name, value in os.environ.items()
+        if name.startswith("PREFECT_") and not name.startswith("PREFECT__")
+    }
