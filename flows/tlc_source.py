@@ -90,9 +90,12 @@ def open_source(location: str) -> Source:
     """
     if location.startswith(("http://", "https://")):
         try:
-            return HttpSource(httpx.URL(location))
+            base = httpx.URL(location)
         except httpx.InvalidURL as error:
             raise SettingsError(f"TLC_SOURCE: no valid URL: {error}") from None
+        if not base.host:
+            raise SettingsError("TLC_SOURCE: the URL names no host")
+        return HttpSource(base)
     if location.startswith("file://"):
         host, _, path = location.removeprefix("file://").partition("/")
         if host not in ("", "localhost"):
