@@ -6,29 +6,39 @@ import socket
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import timedelta
+from importlib.metadata import version
 from uuid import uuid4
 
 import structlog
-from fastapi import FastAPI
+from fastapi import FastAPI, Request
+from starlette.responses import JSONResponse, Response
 
-from service import health, receiver
+from service import api, health, receiver
 from service.backoff import delay
 from service.bronze import Bronze
 from service.database import Database
 from service.datasets import Datasets, load_datasets
 from service.deployments import Deployments
 from service.dispatcher import Dispatcher
-from service.errors import DatasetsError, DeploymentNotFoundError, PrefectUnavailableError
+from service.errors import (
+    BronzeUnavailableError,
+    DatasetsError,
+    DeploymentNotFoundError,
+    LedgerUnavailableError,
+    PrefectUnavailableError,
+)
 from service.ledger import Ledger
 from service.migrate import migrate
 from service.recorder import Recorder
-from service.settings import Settings, load_settings
+from service.settings import Settings
 from service.settler import Settler
 from service.sweep import Sweep
 from service.wake import Wake
 from service.warehouse import Warehouse
 
 _log = structlog.get_logger(__name__)
+
+VERSION = version("quicksilver")
 
 # Events are pruned in small bites, now and then: nothing waits for it.
 _PRUNE_INTERVAL = 600.0
@@ -39,36 +49,34 @@ def owner_name() -> str:
     return f"{socket.gethostname()}:{os.getpid()}:{uuid4().hex[:8]}"
 
 
-def create_app(settings: Settings | None = None) -> FastAPI:
-    """The ASGI application.
-
-    Raises:
-        SettingsError, DatasetsError: a setting or `datasets.yaml` is wrong; nothing was started.
-    """
-    settings = settings or load_settings()
-    settings.require("database_url", "webhook_tokens")
-    datasets = load_datasets(settings.datasets_file)
-
-    @asynccontextmanager
-    async def lifespan(app: FastAPI) -> AsyncGenerator[None]:
-        async with running(app, settings, datasets):
-            yield
-
-    app = FastAPI(
-        title="Quicksilver",
-        summary="Bronze lands, silver builds.",
-        version="0.1.0",
-        lifespan=lifespan,
-    )
+def create_app(settings: Settings) -> FastAPI:
+    """The ASGI application; what it needs is opened by `running`."""
+    app = FastAPI(title="Quicksilver", summary="Bronze lands, silver builds.", version=VERSION)
     app.state.settings = settings
     app.include_router(receiver.router)
     app.include_router(health.router)
+    app.include_router(api.router)
+    for passing in (LedgerUnavailableError, BronzeUnavailableError, PrefectUnavailableError):
+        app.add_exception_handler(passing, _unavailable)
     return app
 
 
+async def _unavailable(_request: Request, error: Exception) -> Response:
+    """What passes by itself is 503, with the reason."""
+    return JSONResponse({"detail": str(error)}, 503, {"Retry-After": "3"})
+
+
 @asynccontextmanager
-async def running(app: FastAPI, settings: Settings, datasets: Datasets) -> AsyncGenerator[None]:
-    """Open what the roles need, start them, and stop them in reverse."""
+async def running(app: FastAPI) -> AsyncGenerator[None]:
+    """Open what the application's roles need, start them, and stop them in reverse.
+
+    Raises:
+        SettingsError, DatasetsError: a setting or `datasets.yaml` is wrong; nothing was started.
+        LedgerUnavailableError: the ledger's Postgres cannot be reached.
+    """
+    settings: Settings = app.state.settings
+    settings.require("database_url", "warehouse_url", "webhook_tokens")
+    datasets = load_datasets(settings.datasets_file)
     url = settings.database_url.get_secret_value()
     await migrate(url)
     async with AsyncExitStack() as stack:
@@ -118,6 +126,10 @@ async def keep_running(name: str, run: Callable[[], Awaitable[None]]) -> None:
     while True:
         try:
             await run()
+        except LedgerUnavailableError as error:
+            failures += 1
+            _log.warning("a role waits for the ledger", role=name, error=str(error))
+            await asyncio.sleep(delay(failures, base=0.5, cap=10))
         except Exception:
             failures += 1
             _log.exception("a role broke off and is started again", role=name)
@@ -128,7 +140,7 @@ async def prune(ledger: Ledger, keep: timedelta) -> None:
     """Drop what is older than the retention, a bounded bite at a time."""
     while True:
         while await ledger.prune(keep=keep):
-            await asyncio.sleep(0)
+            pass
         await asyncio.sleep(_PRUNE_INTERVAL)
 
 

@@ -7,7 +7,7 @@ import re
 from datetime import timedelta
 from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Any, cast
+from typing import Annotated, Any, Literal, cast
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator
 from ruamel.yaml import YAML
@@ -51,6 +51,14 @@ class ReadinessRule(_Strict):
     max_wait: Duration | None = None
 
 
+class ColumnRule(_Strict):
+    """One column of a dataset's files, under the name that bronze gives it."""
+
+    kind: Literal["timestamp", "integer", "number", "text", "date", "boolean"]
+    required: bool = False
+    former: tuple[str, ...] = ()
+
+
 class Dataset(_Strict):
     """One declared stream of bronze partitions."""
 
@@ -60,6 +68,9 @@ class Dataset(_Strict):
     files: str = "*.parquet"
     deployment: str = Field(pattern=r"^[^/\s]+/[^/\s]+$")
     bronze_table: str = Field("", pattern=r"^([a-z_][a-z0-9_]*\.[a-z_][a-z0-9_]*)?$")
+    layout: Literal["", "tlc_yellow"] = ""
+    columns: dict[str, ColumnRule] = {}
+    select: str = ""
     ready: ReadinessRule = ReadinessRule()
     skip_unchanged: bool = True
     max_running: int | None = Field(default=None, ge=1)

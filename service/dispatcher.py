@@ -7,6 +7,7 @@ key yields the same run.
 """
 
 import asyncio
+import contextlib
 from datetime import timedelta
 from time import monotonic
 
@@ -63,6 +64,13 @@ class Dispatcher:
     async def run(self, wake: Wake) -> None:
         """Dispatch until cancelled; wakes on NOTIFY, on a due time, and on a slow tick."""
         changed = wake.subscribe()
+        try:
+            await self._run(changed)
+        finally:
+            with contextlib.suppress(LedgerUnavailableError):
+                await self._ledger.retire(self.owner)
+
+    async def _run(self, changed: asyncio.Event) -> None:
         while True:
             try:
                 await self.run_once()
@@ -118,7 +126,7 @@ class Dispatcher:
                 dataset=build.partition.dataset, dt=build.partition.dt.isoformat(), build=build.id
             )
             try:
-                sealed = await self.seal(build)
+                sealed = await seal_listed(self._ledger, self._bronze, self.owner, build)
                 if isinstance(sealed, NoBuild):
                     log.info("no run needed", why=sealed.why)
                     return False
@@ -132,24 +140,6 @@ class Dispatcher:
                 await self._ledger.release(build, self.owner, error=str(error), due_at=due)
                 return False
             return True
-
-    async def seal(self, build: ClaimedBuild) -> SealedBuild | NoBuild:
-        """List the partition's folder and fix it as what the build reads.
-
-        Raises:
-            BronzeUnavailableError: MinIO does not answer.
-        """
-        bucket, prefix = partition_folder(self._ledger.datasets, build.partition)
-        seen = build.generation
-        for _ in range(_LISTINGS):
-            listing = await self._bronze.list_folder(bucket, prefix)
-            sealed = await self._ledger.seal(build, self.owner, listing, seen)
-            if not (isinstance(sealed, NoBuild) and sealed.why == "stale"):
-                return sealed
-            seen = await self._ledger.generation(build.partition)
-        raise BronzeUnavailableError(
-            f"{build.partition} changes faster than it can be listed; waiting for it to settle"
-        )
 
     async def _create(self, build: SealedBuild) -> None:
         dataset = self._ledger.datasets.get(build.partition.dataset)
@@ -179,3 +169,25 @@ class Dispatcher:
             attempt=build.attempt,
             flow_run_id=str(run),
         )
+
+
+async def seal_listed(
+    ledger: Ledger, bronze: Bronze, owner: str, build: ClaimedBuild
+) -> SealedBuild | NoBuild:
+    """List a claimed partition's folder and fix it as what the build reads.
+
+    Raises:
+        BronzeUnavailableError: MinIO does not answer, or the folder changes faster than it can
+            be listed.
+    """
+    bucket, prefix = partition_folder(ledger.datasets, build.partition)
+    seen = build.generation
+    for _ in range(_LISTINGS):
+        listing = await bronze.list_folder(bucket, prefix)
+        sealed = await ledger.seal(build, owner, listing, seen)
+        if not (isinstance(sealed, NoBuild) and sealed.why == "stale"):
+            return sealed
+        seen = await ledger.generation(build.partition)
+    raise BronzeUnavailableError(
+        f"{build.partition} changes faster than it can be listed; waiting for it to settle"
+    )

@@ -47,3 +47,15 @@ class BuildRefusedError(QuicksilverError):
 
 class WarehouseUnavailableError(QuicksilverError):
     """The warehouse's Postgres did not answer: nothing was published."""
+
+
+class BronzeFileError(QuicksilverError):
+    """A bronze file cannot be read as parquet, or lacks or retypes a required column."""
+
+
+class ModelError(QuicksilverError):
+    """dbt could not build a model of the partition; silver stays as it was."""
+
+
+class DataTestError(QuicksilverError):
+    """A dbt data test failed; the message names it and shows rows; silver stays as it was."""

@@ -21,9 +21,10 @@ from service.ledger.runs import Runs
 from service.ledger.sealing import Sealing
 from service.ledger.settlement import BUILD_SPACE, Settlement
 from service.ledger.upkeep import Upkeep
+from service.ledger.views import Views
 
 
-class Ledger(Recording, Quarantine, Claims, Sealing, Runs, Settlement, Upkeep):
+class Ledger(Recording, Quarantine, Claims, Sealing, Runs, Settlement, Upkeep, Views):
     """The ledger's transactions, by the role that calls them."""
 
     def __init__(self, database: Database, datasets: Datasets) -> None:

@@ -3,6 +3,7 @@
 import hashlib
 
 from service import clock
+from service.database import Row
 from service.ledger.rows import Part
 
 
@@ -25,3 +26,18 @@ class Quarantine(Part):
             )
             await tx.run("bound_quarantine", rows=max_rows, bytes=max_bytes)
         return int(row["id"]) if row else 0
+
+    async def quarantined(self, *, limit: int = 100) -> list[Row]:
+        """What is in quarantine, newest first, without the bodies; sizes in bytes."""
+        async with self.database.transaction() as tx:
+            return await tx.fetch("list_quarantine", limit=limit)
+
+    async def quarantined_body(self, row_id: int) -> Row | None:
+        """One row with its raw `body`, or None."""
+        async with self.database.transaction() as tx:
+            return await tx.one("show_quarantine", id=row_id)
+
+    async def discard(self, row_id: int) -> bool:
+        """Drop a row; False when it is not there."""
+        async with self.database.transaction() as tx:
+            return bool(await tx.run("discard_quarantine", id=row_id))

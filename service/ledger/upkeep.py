@@ -14,6 +14,11 @@ class Upkeep(Part):
         async with self.database.transaction() as tx:
             await tx.run("beat", owner=owner, now=clock.now())
 
+    async def retire(self, owner: str) -> None:
+        """A dispatcher ends in good order: its claims need not wait for the lease."""
+        async with self.database.transaction() as tx:
+            await tx.run("retire_dispatcher", owner=owner)
+
     async def dispatchers_alive(self, *, within: timedelta) -> int:
         """How many dispatchers were heard of in that time."""
         async with self.database.transaction() as tx:

@@ -1,0 +1,166 @@
+"""`silver-build`: bring one partition's silver to its newest generation.
+
+Fired by the dispatcher, one run a build; started by hand or as a subflow it claims the partition
+for itself through the same ledger. The run reads exactly the manifest of its build.
+"""
+
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from datetime import date, timedelta
+from typing import Any
+from uuid import UUID
+
+import psycopg
+from prefect import State, flow, get_run_logger
+from prefect.context import FlowRunContext
+from prefect.states import Completed
+
+from flows.partition_build import BuildResult, build_partition
+from flows.through_ledger import Lake, opened
+from service import clock
+from service.database import query
+from service.datasets import Dataset
+from service.dispatcher import seal_listed
+from service.errors import (
+    BuildRefusedError,
+    FencedError,
+    LedgerUnavailableError,
+    ManifestChangedError,
+    QuicksilverError,
+)
+from service.ledger import BUILD_SPACE, BegunBuild, SealedBuild
+from service.partition import Partition
+from service.sweep import Sweep
+
+# A run of its own is not one of the service's slots: it only must not be refused for their number.
+_NO_LIMIT = 1_000_000
+
+
+@flow(name="silver-build", flow_run_name="{dataset} {dt}")
+async def silver_build(dataset: str, dt: date, generation: int | None = None) -> State[Any]:
+    """Build one partition: bronze parquet, dbt, one commit.
+
+    `generation` says what the dispatcher asked for; the ledger's build, found by the run's
+    idempotency key, decides.
+
+    Raises:
+        QuicksilverError: the build failed; the message is the sentence that a person needs.
+    """
+    logger = get_run_logger()
+    partition = Partition(dataset, dt)
+    async with opened() as lake:
+        declared = lake.ledger.datasets.get(dataset)
+        begun = await _begin(lake, partition, declared)
+        if begun is None:
+            logger.info("%s needs no build by this run", partition)
+            return Completed(name="NotNeeded", message=f"{partition} needs no build by this run")
+        if generation is not None and generation != begun.generation:
+            logger.info("generation %s was asked for, %s is built", generation, begun.generation)
+        async with _holding(lake, begun.id):
+            try:
+                result = await build_partition(
+                    lake.settings,
+                    declared,
+                    dt,
+                    build_id=begun.id,
+                    generation=begun.generation,
+                    manifest=begun.manifest,
+                )
+            except ManifestChangedError as error:
+                await lake.ledger.yield_build(begun.id, str(error))
+                logger.info("bronze changed meanwhile, the next build takes over: %s", error)
+                return Completed(name="Superseded", message=str(error))
+            except FencedError as error:
+                logger.warning("this build was given up meanwhile: %s", error)
+                return Completed(name="Fenced", message=str(error))
+            except QuicksilverError as error:
+                await lake.ledger.note_error(begun.id, str(error))
+                raise
+            await _publish(lake, begun, result)
+    logger.info(
+        "%s generation %d: %d rows in bronze, %d in silver, %d rejected",
+        partition,
+        begun.generation,
+        result.rows_bronze,
+        result.rows_silver,
+        result.rows_rejected,
+    )
+    return Completed(message=f"{partition} generation {begun.generation} is built")
+
+
+async def _begin(lake: Lake, partition: Partition, declared: Dataset) -> BegunBuild | None:
+    """The build that this run is for; None when there is nothing (more) to do for it."""
+    context = FlowRunContext.get()
+    run = context.flow_run if context else None
+    if run is None:
+        raise BuildRefusedError("silver-build runs as a Prefect flow run only")
+    key = run.idempotency_key
+    if key is None or not key.startswith(f"{partition}:"):
+        sealed = await _claim(lake, partition, run.id)
+        if sealed is None:
+            return None
+        key = sealed.idempotency_key
+    return await lake.ledger.begin(key, run.id, time_limit=declared.time_limit)
+
+
+async def _claim(lake: Lake, partition: Partition, run: UUID) -> SealedBuild | None:
+    """Claim a partition for this run, after telling the ledger what bronze holds.
+
+    Raises:
+        BuildRefusedError: another run builds it now, or bronze holds nothing of it.
+    """
+    ledger = lake.ledger
+    await ledger.sync_datasets()
+    sweep = Sweep(lake.settings, ledger, lake.bronze)
+    await sweep.compare(ledger.datasets.get(partition.dataset), lane="poll", dt=partition.dt)
+    owner = f"flow-run:{run}"
+    lease = timedelta(seconds=lake.settings.claim_lease)
+    claims = await ledger.claim(owner, slots=_NO_LIMIT, lease=lease, only=[partition])
+    if claims:
+        sealed = await seal_listed(ledger, lake.bronze, owner, claims[0])
+        return sealed if isinstance(sealed, SealedBuild) else None
+    row = await ledger.partition(partition)
+    if row is None:
+        raise BuildRefusedError(f"bronze holds no object of {partition}")
+    if row["shown_state"] == "built":
+        return None
+    raise BuildRefusedError(
+        f"{partition} is {row['shown_state']}"
+        f" ({row['wait_reason'] or row['error'] or 'another run builds it'})"
+    )
+
+
+@asynccontextmanager
+async def _holding(lake: Lake, build_id: int) -> AsyncGenerator[None]:
+    """Hold the build by a session lock: it ends with this process, however that ends.
+
+    The settler reads it as the sign of life of the build.
+    """
+    try:
+        connection = await psycopg.AsyncConnection.connect(
+            lake.settings.database_url.get_secret_value(),
+            autocommit=True,
+            application_name=f"quicksilver-build-{build_id}",
+            connect_timeout=5,
+        )
+    except psycopg.OperationalError as error:
+        raise LedgerUnavailableError(f"the ledger does not answer: {error}") from error
+    try:
+        await connection.execute(
+            query("hold_build"), {"space": BUILD_SPACE, "build": build_id % 2**31}
+        )
+        yield
+    finally:
+        await connection.close()
+
+
+async def _publish(lake: Lake, begun: BegunBuild, result: BuildResult) -> None:
+    """Silver stands; if the ledger is away now, the settler learns it from the warehouse."""
+    await lake.ledger.publish(
+        begun.id,
+        rows_bronze=result.rows_bronze,
+        rows_silver=result.rows_silver,
+        rows_rejected=result.rows_rejected,
+        loaded_at=result.loaded_at or clock.now(),
+        details=result.details(),
+    )

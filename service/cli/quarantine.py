@@ -1,0 +1,100 @@
+"""`quicksilver quarantine …`: what was authentic and understood by nobody."""
+
+from typing import Annotated, Any
+
+import httpx
+import typer
+from rich.table import Table
+
+from service.cli.shared import AsJson, console, print_json, reported, with_ledger
+from service.errors import QuicksilverError
+from service.ledger import Ledger
+from service.settings import Settings, load_settings
+
+app = typer.Typer(help="List, show, replay or discard quarantined events.", no_args_is_help=True)
+
+RowId = Annotated[int, typer.Argument(help="The row's id, from `quarantine list`.")]
+
+
+@app.command("list")
+@reported
+def list_rows(limit: int = 100, as_json: AsJson = False) -> None:
+    """What is in quarantine, newest first."""
+
+    async def work(_: Settings, ledger: Ledger) -> list[dict[str, Any]]:
+        return await ledger.quarantined(limit=limit)
+
+    rows = with_ledger(work)
+    if as_json:
+        print_json(rows)
+        return
+    table = Table("id", "reason", "count", "size", "lane", "source", "first seen", "last seen")
+    for row in rows:
+        table.add_row(
+            *(str(row[name]) for name in ("id", "reason", "count", "size", "lane", "source")),
+            f"{row['first_seen']:%Y-%m-%d %H:%M:%S}",
+            f"{row['last_seen']:%Y-%m-%d %H:%M:%S}",
+        )
+    console.print(table if rows else "quarantine is empty")
+
+
+@app.command()
+@reported
+def show(row_id: RowId, as_json: AsJson = False) -> None:
+    """One row with its raw body."""
+
+    async def work(_: Settings, ledger: Ledger) -> dict[str, Any] | None:
+        return await ledger.quarantined_body(row_id)
+
+    row = with_ledger(work)
+    if row is None:
+        raise QuicksilverError(
+            f"quarantine holds no row {row_id}: see `quicksilver quarantine list`"
+        )
+    if as_json:
+        print_json(row)
+        return
+    for name in ("reason", "count", "lane", "source", "first_seen", "last_seen", "size"):
+        console.print(f"{name}: {row[name]}", markup=False, highlight=False)
+    # Escaped: a body may hold control sequences that would run in the terminal.
+    console.print(repr(bytes(row["body"]))[2:-1], markup=False, highlight=False)
+
+
+@app.command()
+@reported
+def replay(row_id: RowId) -> None:
+    """Take the body again, through the service; understood, it leaves the quarantine."""
+    answer = call_service("POST", f"/api/quarantine/{row_id}/replay")
+    console.print(answer["outcome"], markup=False, highlight=False)
+
+
+@app.command()
+@reported
+def discard(row_id: RowId) -> None:
+    """Drop a row for good."""
+    call_service("DELETE", f"/api/quarantine/{row_id}")
+    console.print(f"discarded {row_id}")
+
+
+def call_service(method: str, path: str) -> dict[str, Any]:
+    """Ask the running service, as an operator.
+
+    Raises:
+        QuicksilverError: it is not there, or it refused; the message is its own.
+    """
+    settings = load_settings()
+    headers: dict[str, str] = {}
+    if settings.operator_tokens:
+        headers["Authorization"] = f"Bearer {settings.operator_tokens[0].get_secret_value()}"
+    try:
+        answer = httpx.request(method, settings.url + path, headers=headers, timeout=60)
+    except httpx.HTTPError as error:
+        raise QuicksilverError(
+            f"the service at {settings.url} does not answer ({error}):"
+            " start it with `quicksilver serve`, or set QUICKSILVER_URL"
+        ) from error
+    if answer.is_error:
+        detail = answer.json().get("detail") if "json" in answer.headers["content-type"] else None
+        raise QuicksilverError(f"{detail or answer.text or answer.status_code}")
+    result: dict[str, Any] = answer.json()
+    return result

@@ -1,0 +1,111 @@
+"""What every command shares: the application, the ledger, and how errors reach a person."""
+
+import asyncio
+import functools
+import json
+from collections.abc import AsyncGenerator, Callable, Coroutine
+from contextlib import asynccontextmanager
+from datetime import date, datetime
+from typing import Annotated, Any, ParamSpec, TypeVar
+from uuid import UUID
+
+import typer
+from rich.console import Console
+
+from service.database import Database
+from service.datasets import load_datasets
+from service.errors import QuicksilverError, SettingsError
+from service.ledger import Ledger
+from service.settings import Settings, load_settings
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+app = typer.Typer(
+    name="quicksilver",
+    help="Bronze lands, silver builds: MinIO events become Prefect runs, one per partition.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+)
+console = Console()
+complaints = Console(stderr=True)
+
+
+def complain(sentence: str) -> None:
+    """A sentence to stderr; brackets in it are text, not style."""
+    complaints.print(sentence, style="red", highlight=False, markup=False)
+
+
+AsJson = Annotated[bool, typer.Option("--json", help="Machine-readable output.")]
+
+
+def reported(command: Callable[P, R]) -> Callable[P, R]:
+    """Errors made for people end the command with their sentence: exit 1, wrong settings 2."""
+
+    @functools.wraps(command)
+    def run(*args: P.args, **kwargs: P.kwargs) -> R:
+        try:
+            return command(*args, **kwargs)
+        except SettingsError as error:
+            complaints.print(
+                f"setting refused: {error}", style="red", highlight=False, markup=False
+            )
+            raise typer.Exit(2) from None
+        except QuicksilverError as error:
+            complain(f"error: {error}")
+            raise typer.Exit(1) from None
+
+    return run
+
+
+def with_ledger(work: Callable[[Settings, Ledger], Coroutine[Any, Any, R]]) -> R:
+    """Run `work` on an open ledger."""
+
+    async def run() -> R:
+        settings = load_settings()
+        async with opened_ledger(settings) as ledger:
+            return await work(settings, ledger)
+
+    return asyncio.run(run())
+
+
+@asynccontextmanager
+async def opened_ledger(settings: Settings) -> AsyncGenerator[Ledger]:
+    """The ledger of the settings, open for a command."""
+    settings.require("database_url")
+    datasets = load_datasets(settings.datasets_file)
+    database = Database(
+        settings.database_url.get_secret_value(), size=2, application="quicksilver-cli"
+    )
+    await database.open()
+    try:
+        yield Ledger(database, datasets)
+    finally:
+        await database.close()
+
+
+def print_json(value: Any) -> None:
+    """JSON to stdout, uncoloured and unwrapped: it is for programs."""
+    typer.echo(json.dumps(value, default=_plain, indent=2))
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, datetime | date):
+        return value.isoformat()
+    if isinstance(value, UUID):
+        return str(value)
+    if isinstance(value, bytes | memoryview):
+        return bytes(value).decode("utf-8", "backslashreplace")
+    raise TypeError(f"{type(value).__name__} is no JSON")
+
+
+def parse_date(text: str) -> date:
+    """YYYY-MM-DD, or YYYY-MM for its first day.
+
+    Raises:
+        typer.BadParameter: anything else.
+    """
+    try:
+        return date.fromisoformat(text if text.count("-") > 1 else f"{text}-01")
+    except ValueError:
+        raise typer.BadParameter(f"{text!r} is no date: write YYYY-MM-DD or YYYY-MM") from None

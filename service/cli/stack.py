@@ -1,0 +1,162 @@
+"""Commands that run things: the embedded stack, the service, and what they need to be set up."""
+
+import asyncio
+import os
+import subprocess
+import sys
+from collections.abc import Mapping
+from typing import Annotated
+
+import typer
+import uvicorn
+
+from service import stack
+from service.cli.shared import app, console, reported
+from service.errors import QuicksilverError, SettingsError
+from service.log import configure_logging
+from service.settings import PROJECT, Settings, load_settings
+
+_LOOPBACK = {"127.0.0.1", "localhost", "::1"}
+
+
+@app.command()
+@reported
+def up() -> None:
+    """Run the embedded stack in the foreground, until Ctrl-C."""
+    stack.up(load_settings(), after_servers=[initialise_child], on_ready=_ready, say=_say)
+
+
+def _say(line: str) -> None:
+    console.print(line, highlight=False, markup=False)
+
+
+def _ready(environment: Mapping[str, str]) -> None:
+    _say(
+        f"ready: {environment['QUICKSILVER_URL']} (operators), "
+        f"{environment['PREFECT_API_URL'].removesuffix('/api')} (Prefect)\n"
+        'in another shell: eval "$(.venv/bin/quicksilver env)"'
+    )
+
+
+def initialise_child(environment: Mapping[str, str]) -> None:
+    """`quicksilver init` against a stack that starts, as a process of its own.
+
+    Raises:
+        QuicksilverError: it failed; the message carries what it printed.
+    """
+    done = subprocess.run(
+        [sys.executable, "-m", "service.cli.main", "init"],
+        env={**os.environ, **environment},
+        cwd=PROJECT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if done.returncode:
+        raise QuicksilverError(f"`quicksilver init` failed:\n{done.stdout}{done.stderr}")
+
+
+@app.command()
+@reported
+def down() -> None:
+    """Stop the embedded stack of this home."""
+    stopped = stack.down(load_settings())
+    _say("stopped" if stopped else "nothing runs in this home")
+
+
+@app.command()
+@reported
+def env() -> None:
+    """Print `export NAME=value` lines that reach the running embedded stack."""
+    typer.echo(stack.shell_lines(stack.environment(load_settings())))
+
+
+@app.command()
+@reported
+def init(
+    queue_dir: Annotated[
+        str, typer.Option(help="On MinIO's own disk: where undelivered events are kept.")
+    ] = "",
+    receiver_url: Annotated[
+        str, typer.Option(help="The service's address as MinIO reaches it [QUICKSILVER_URL].")
+    ] = "",
+) -> None:
+    """Set up bucket, lanes, work pool, deployments; calling it again changes nothing."""
+    from service.setup import QUEUE_DIR, initialise
+
+    asyncio.run(
+        initialise(
+            load_settings(),
+            _say,
+            queue_dir=queue_dir or QUEUE_DIR,
+            receiver_url=receiver_url or None,
+        )
+    )
+
+
+@app.command()
+@reported
+def migrate() -> None:
+    """Bring the ledger's schema to the newest version."""
+    from service.migrate import migrate as bring
+
+    settings = load_settings()
+    settings.require("database_url")
+    applied = asyncio.run(bring(settings.database_url.get_secret_value()))
+    _say("\n".join(f"applied {name}" for name in applied) or "the ledger is up to date")
+
+
+@app.command()
+@reported
+def serve() -> None:
+    """Run the service: receiver, dispatcher, settler and sweep."""
+    settings = load_settings()
+    refuse_open_doors(settings)
+    configure_logging(settings.log_format)
+    asyncio.run(serve_until_stopped(settings))
+
+
+async def serve_until_stopped(settings: Settings) -> None:
+    """The service in the foreground; SIGTERM and SIGINT end it in good order.
+
+    Raises:
+        QuicksilverError: it cannot start; the message says what to mend.
+    """
+    from service.app import create_app, running
+
+    application = create_app(settings)
+    server = uvicorn.Server(
+        uvicorn.Config(
+            application,
+            host=settings.host,
+            port=settings.port,
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            lifespan="off",
+            # A sender that keeps its connection must not keep the service from stopping.
+            timeout_graceful_shutdown=5,
+            proxy_headers=False,
+        )
+    )
+    async with running(application):
+        try:
+            await server.serve()
+        except SystemExit as error:
+            raise QuicksilverError(
+                f"the service cannot listen on {settings.host}:{settings.port}:"
+                " is another one running? set QUICKSILVER_PORT"
+            ) from error
+
+
+def refuse_open_doors(settings: Settings) -> None:
+    """Beyond loopback, operators need a token.
+
+    Raises:
+        SettingsError: none is configured.
+    """
+    if settings.host not in _LOOPBACK and not settings.operator_tokens:
+        raise SettingsError(
+            f"QUICKSILVER_HOST is {settings.host}, but QUICKSILVER_OPERATOR_TOKENS is empty:"
+            " without a token the service binds to loopback only"
+        )

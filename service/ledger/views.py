@@ -1,0 +1,154 @@
+"""What people and programs read of the ledger. Nothing here changes a build."""
+
+from collections.abc import Sequence
+from datetime import date
+from typing import Any
+
+from service import clock
+from service.database import Row
+from service.ledger.rows import Part, where_of
+from service.partition import Partition
+
+_MEANING = {
+    "fired": "Its version was in the manifest of a build that Prefect was asked for.",
+    "unchanged": "The same content was there already: nothing to build.",
+    "settling": "Its partition waits to be ready, or to be dispatched.",
+    "superseded": "A newer version of it landed before a build began, and was built instead.",
+    "paused": "Its dataset is paused: `quicksilver resume` builds what accumulated.",
+    "ignored": "It is no new content of a declared dataset.",
+    "failed": "Its build failed, and the attempts are used up: see the partition's error.",
+}
+
+_STEPS = ("put_at", "received_at", "dispatched_at", "started_at", "loaded_at", "built_at")
+
+
+class Views(Part):
+    """The operators' side of the ledger."""
+
+    async def partitions(
+        self,
+        *,
+        dataset: str | None = None,
+        state: str | None = None,
+        limit: int = 100,
+        after: Partition | None = None,
+        dts: Sequence[date] | None = None,
+    ) -> list[Row]:
+        """A page of partitions in the order of (dataset, dt); `shown_state` says `paused` too."""
+        async with self.database.transaction() as tx:
+            return await tx.fetch(
+                "list_partitions",
+                dataset=dataset,
+                state=state,
+                limit=limit,
+                after_dataset=after.dataset if after else None,
+                after_dt=after.dt if after else None,
+                dts=list(dts) if dts is not None else None,
+            )
+
+    async def partition(self, partition: Partition) -> Row | None:
+        """One partition, or None when nothing of it ever landed."""
+        rows = await self.partitions(dataset=partition.dataset, dts=[partition.dt], limit=1)
+        return rows[0] if rows else None
+
+    async def builds(self, partition: Partition, *, limit: int = 50) -> list[Row]:
+        """The builds of a partition, newest first."""
+        async with self.database.transaction() as tx:
+            return await tx.fetch("partition_builds", limit=limit, **where_of(partition))
+
+    async def events(
+        self,
+        *,
+        dataset: str | None = None,
+        dt: date | None = None,
+        key: str | None = None,
+        reason: str | None = None,
+        before: int | None = None,
+        limit: int = 100,
+    ) -> list[Row]:
+        """Events, newest first; `before` is the last id of the page before."""
+        async with self.database.transaction() as tx:
+            return await tx.fetch(
+                "list_events",
+                dataset=dataset,
+                dt=dt,
+                key=key,
+                reason=reason,
+                before=before,
+                limit=limit,
+            )
+
+    async def explain(self, key: str) -> dict[str, Any]:
+        """Everything that happened to one object, and a sentence that says why.
+
+        `key` may come with `s3://bucket/` in front.
+        """
+        bare = key.removeprefix("s3://").partition("/")[2] if key.startswith("s3://") else key
+        events = await self.events(key=bare, limit=50)
+        builds: list[Row] = []
+        if events and events[0]["dataset"]:
+            partition = Partition(events[0]["dataset"], events[0]["dt"])
+            builds = await self.builds(partition, limit=20)
+        if not events:
+            summary = (
+                f"{bare}: no event ever came, and no sweep found it. Is it in the folder of a"
+                " declared dataset? `quicksilver reconcile` looks again, `quicksilver doctor`"
+                " checks the lanes"
+            )
+        else:
+            reason = events[0]["reason"]
+            meaning = _MEANING.get(reason.partition(":")[0], "")
+            summary = f"{bare}: {reason}. {meaning}"
+        return {"key": bare, "summary": summary, "events": events, "builds": builds}
+
+    async def state_counts(self) -> list[Row]:
+        """Partitions by dataset and state, with the oldest change not built yet."""
+        async with self.database.transaction() as tx:
+            return await tx.fetch("count_states")
+
+    async def dataset_rows(self) -> list[Row]:
+        """Datasets as the ledger knows them: declared or not, paused or not."""
+        async with self.database.transaction() as tx:
+            return await tx.fetch("list_datasets")
+
+    async def counters(self) -> dict[str, int]:
+        """Running totals by name."""
+        async with self.database.transaction() as tx:
+            return {row["name"]: int(row["value"]) for row in await tx.fetch("list_counters")}
+
+    async def pause(self, name: str, actor: str) -> bool:
+        """Stop building a dataset; events go on accumulating. False when it was paused already."""
+        async with self.database.transaction() as tx:
+            return bool(await tx.run("pause_dataset", name=name, actor=actor, now=clock.now()))
+
+    async def resume(self, name: str) -> bool:
+        """Build again what accumulated. False when it was not paused."""
+        async with self.database.transaction() as tx:
+            changed = await tx.run("resume_dataset", name=name)
+            await tx.run("wake", payload="resumed")
+            return bool(changed)
+
+    async def log_action(self, actor: str, action: str, subject: str) -> None:
+        """Keep who did what, to what, and when."""
+        async with self.database.transaction() as tx:
+            await tx.run("log_action", actor=actor, action=action, subject=subject, now=clock.now())
+
+    async def actions(self, *, subject: str | None = None, limit: int = 50) -> list[Row]:
+        """What operators did, newest first."""
+        async with self.database.transaction() as tx:
+            return await tx.fetch("list_actions", subject=subject, limit=limit)
+
+
+def timeline(row: Row) -> dict[str, Any]:
+    """A partition's way from PUT to silver, as the API gives it."""
+    return {
+        name: row[name].isoformat() if row[name] else None
+        for name in (
+            "put_at",
+            "received_at",
+            "dispatched_at",
+            "started_at",
+            "loaded_at",
+            "built_at",
+        )
+    }

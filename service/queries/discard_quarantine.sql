@@ -1,0 +1,3 @@
+delete from quicksilver.quarantine
+where id = %(id)s
+returning id

@@ -1,0 +1,7 @@
+insert into quicksilver.fence as fence (dataset, dt, holder, is_revoked)
+values (%(dataset)s, %(dt)s, %(build)s, true)
+on conflict (dataset, dt) do update set
+    holder = excluded.holder,
+    is_revoked = true,
+    updated_at = now()
+where fence.holder <= excluded.holder

@@ -1,0 +1,2 @@
+select name, value from quicksilver.counter
+order by name

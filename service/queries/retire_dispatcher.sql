@@ -1,0 +1,2 @@
+delete from quicksilver.dispatcher
+where owner = %(owner)s

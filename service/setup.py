@@ -1,0 +1,39 @@
+"""`quicksilver init`: everything outside this process that the service relies on. Idempotent."""
+
+from collections.abc import Callable
+
+from service.datasets import load_datasets
+from service.lanes import configure_lanes
+from service.migrate import migrate
+from service.pool import configure_pool, deploy_all
+from service.settings import Settings
+from service.warehouse import Warehouse
+
+Say = Callable[[str], None]
+
+# Where MinIO keeps what the durable lane could not deliver, unless said otherwise.
+QUEUE_DIR = "/var/lib/minio/quicksilver-queue"
+
+
+async def initialise(
+    settings: Settings, say: Say, *, queue_dir: str = QUEUE_DIR, receiver_url: str | None = None
+) -> None:
+    """Ledger, warehouse, buckets and lanes, work pool and deployments.
+
+    Raises:
+        QuicksilverError: a part refused or is away; what was done before it stays, and calling
+            again goes on.
+    """
+    settings.require("database_url", "warehouse_url", "minio_access_key", "minio_secret_key")
+    datasets = load_datasets(settings.datasets_file)
+    for name in await migrate(settings.database_url.get_secret_value()):
+        say(f"ledger: migration {name}")
+    await Warehouse(settings).ensure()
+    say("warehouse: in place")
+    for line in configure_lanes(
+        settings, datasets, receiver_url=receiver_url or settings.url, queue_dir=queue_dir
+    ).lines:
+        say(line)
+    say(await configure_pool(settings))
+    for line in await deploy_all(settings):
+        say(line)

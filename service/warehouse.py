@@ -1,0 +1,143 @@
+"""The warehouse as builds and the settler meet over it: connections, the fence, the last word.
+
+A partition's fence row names the one build that may publish it. `take` gives it to a newer build,
+`settle` takes it away for good, `publish` (in `flows.publish`) checks it in the transaction that
+changes silver. All three lock the same row, so each sees the others' outcome or none of it.
+"""
+
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any, cast
+
+import psycopg
+from psycopg.conninfo import make_conninfo
+from psycopg.rows import DictRow, dict_row
+
+from service.database import query
+from service.errors import FencedError, WarehouseUnavailableError
+from service.partition import Partition
+from service.settings import Settings
+
+# Two processes may prepare the warehouse, or add a column, at once: one at a time, please.
+DDL_LOCK = 0x51_53_44_4C
+
+Connection = psycopg.AsyncConnection[DictRow]
+
+
+def application_name(build_id: int | str) -> str:
+    """How every session of a build calls itself, so that a dead build's can be ended."""
+    return f"quicksilver build {build_id}"
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """The fence was taken; `previous` is the build that held it before, if any."""
+
+    build_id: int
+    previous: int | None
+
+
+class Warehouse:
+    """The Postgres that holds bronze, silver and gold. Opens one connection a call, no pool."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._ready = False
+
+    @asynccontextmanager
+    async def connect(self, application: str = "quicksilver") -> AsyncGenerator[Connection]:
+        """An autocommit connection.
+
+        Raises:
+            WarehouseUnavailableError: Postgres does not answer, here or later on in the block.
+            SettingsError: no warehouse is configured.
+        """
+        self._settings.require("warehouse_url")
+        url = make_conninfo(
+            self._settings.warehouse_url.get_secret_value(), application_name=application
+        )
+        try:
+            connection = cast(
+                "Connection",
+                await psycopg.AsyncConnection.connect(
+                    url,
+                    autocommit=True,
+                    row_factory=cast("Any", dict_row),
+                    connect_timeout=10,
+                ),
+            )
+            async with connection:
+                yield connection
+        except (psycopg.OperationalError, psycopg.InterfaceError) as error:
+            first = str(error).strip().split("\n")[0]
+            raise WarehouseUnavailableError(f"the warehouse does not answer: {first}") from error
+
+    async def ensure(self) -> None:
+        """Create what builds need to begin: schemas, the fence. Idempotent, safe when run at once.
+
+        Raises:
+            WarehouseUnavailableError: Postgres does not answer.
+        """
+        async with self.connect() as connection, connection.transaction():
+            await connection.execute("select pg_advisory_xact_lock(%s)", (DDL_LOCK,))
+            # "already exists, skipping" is no news.
+            await connection.execute("set local client_min_messages = warning")
+            await connection.execute(query("warehouse_schema"))
+        self._ready = True
+
+    async def settle(self, partition: Partition, build_id: int) -> dict[str, Any] | None:
+        """The last word on a build: what it published, or None and it never will.
+
+        Returns:
+            `rows_bronze`, `rows_silver`, `rows_rejected`, `loaded_at`, `details`; or None.
+
+        Raises:
+            WarehouseUnavailableError: nothing is decided; ask again.
+        """
+        if not self._ready:
+            await self.ensure()
+        key = {"dataset": partition.dataset, "dt": partition.dt, "build": build_id}
+        async with self.connect() as connection:
+            async with connection.transaction():
+                # Revoked first, asked then: what was not published by now never will be.
+                await connection.execute(query("fence_revoke"), key)
+                found = await connection.execute(query("publication_of"), key)
+                published = await found.fetchone()
+            await end_sessions(connection, build_id)
+        return dict(published) if published is not None else None
+
+
+async def take(connection: Connection, partition: Partition, build_id: int) -> Taken:
+    """Make the build the holder of its partition's fence.
+
+    Raises:
+        FencedError: a newer build holds it, or this one was given up.
+    """
+    key = {"dataset": partition.dataset, "dt": partition.dt, "build": build_id}
+    row = await (await connection.execute(query("fence_take"), key)).fetchone()
+    if row is None:
+        raise FencedError(
+            f"build {build_id} of {partition} may not begin: a newer build holds the partition,"
+            " or this one was given up; the newer one brings silver up to date"
+        )
+    return Taken(build_id, row["previous"])
+
+
+async def check(connection: Connection, partition: Partition, build_id: int) -> None:
+    """Lock the fence until the transaction ends, and make sure that the build holds it.
+
+    Raises:
+        FencedError: it does not; nothing may be published.
+    """
+    key = {"dataset": partition.dataset, "dt": partition.dt}
+    row = await (await connection.execute(query("fence_lock"), key)).fetchone()
+    if row is None or row["holder"] != build_id or row["is_revoked"]:
+        holder = "nobody" if row is None else f"build {row['holder']}"
+        why = "it was given up" if row and row["holder"] == build_id else f"{holder} holds it now"
+        raise FencedError(f"build {build_id} of {partition} may not publish: {why}")
+
+
+async def end_sessions(connection: Connection, build_id: int) -> None:
+    """End the sessions that a build which lost its fence has left: their locks and their work."""
+    await connection.execute(query("end_sessions"), {"application": application_name(build_id)})
