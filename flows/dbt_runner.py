@@ -1,0 +1,227 @@
+"""dbt inside this process: the project parsed once per version of its files, then only run.
+
+One invocation at a time and process: dbt keeps its adapter in a global.
+"""
+
+import hashlib
+import os
+import shutil
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from dbt.cli.main import dbtRunner
+from dbt.contracts.graph.manifest import Manifest
+from dbt.parser.manifest import extended_mashumuro_decoder
+from psycopg.conninfo import conninfo_to_dict
+
+from service.errors import ModelError
+from service.settings import PROJECT, Settings
+
+ANALYTICS = PROJECT / "analytics"
+
+# What of the project decides how it parses. Not `target/`, which parsing writes.
+_SOURCES = ("dbt_project.yml", "profiles.yml", "models", "macros", "seeds", "tests")
+_PARSED = "partial_parse.msgpack"
+
+
+@dataclass(frozen=True, slots=True)
+class NodeResult:
+    """How one model or test ended."""
+
+    unique_id: str
+    name: str
+    kind: str
+    status: str
+    seconds: float
+    rows: int
+    message: str
+    compiled: str
+    schema: str
+    is_published: bool
+
+    @property
+    def ok(self) -> bool:
+        """Whether it neither failed nor was left out because another one did."""
+        return self.status in ("success", "pass", "warn")
+
+
+def preload() -> None:
+    """Import dbt and parse the project, so that a fork of this process only runs it.
+
+    Raises:
+        ModelError: the project does not parse.
+    """
+    manifest()
+
+
+@cache
+def _version() -> str:
+    digest = hashlib.sha256(metadata.version("dbt-core").encode())
+    digest.update(metadata.version("dbt-postgres").encode())
+    for name in _SOURCES:
+        top = ANALYTICS / name
+        for path in sorted(top.rglob("*")) if top.is_dir() else [top]:
+            if path.is_file():
+                digest.update(path.relative_to(ANALYTICS).as_posix().encode() + b"\0")
+                digest.update(path.read_bytes())
+    return digest.hexdigest()[:16]
+
+
+def manifest() -> Manifest:
+    """The parsed project, from memory, else from this version's cache, else parsed now.
+
+    Raises:
+        ModelError: the project does not parse; dbt's own words.
+    """
+    return _parsed(_version(), _cache_folder())
+
+
+@cache
+def _parsed(version: str, folder: Path) -> Manifest:
+    path = folder / version / _PARSED
+    if path.exists():
+        return Manifest.from_msgpack(path.read_bytes(), decoder=extended_mashumuro_decoder)
+    folder.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=folder) as target:
+        outcome = dbtRunner().invoke(["parse", *_flags(Path(target))])
+        if not outcome.success or not isinstance(outcome.result, Manifest):
+            raise ModelError(f"the dbt project {ANALYTICS} does not parse: {outcome.exception}")
+        path.parent.mkdir(exist_ok=True)
+        # Whole or not at all: two processes that parse at once leave the same file twice.
+        (Path(target) / _PARSED).replace(path)
+    return outcome.result
+
+
+def _cache_folder() -> Path:
+    """Beside the stack's state; a process without one keeps it with the user's caches."""
+    home = os.environ.get("QUICKSILVER_HOME")
+    if home:
+        return Path(home).resolve() / "dbt"
+    root = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
+    return Path(root) / "quicksilver" / "dbt"
+
+
+def _flags(target: Path) -> list[str]:
+    """What every invocation is told: nothing is written, said or sent that nobody reads."""
+    return [
+        "--project-dir", str(ANALYTICS),
+        "--profiles-dir", os.environ.get("DBT_PROFILES_DIR") or str(ANALYTICS),
+        "--target-path", str(target),
+        "--log-path", str(target),
+        "--log-level", "none",
+        "--log-level-file", "none",
+        "--no-send-anonymous-usage-stats",
+        "--no-version-check",
+        "--no-use-colors",
+        "--quiet",
+    ]  # fmt: skip
+
+
+def run(
+    settings: Settings,
+    command: Sequence[str],
+    environment: Mapping[str, str],
+    *,
+    select: str,
+    exclude: str = "resource_type:unit_test",
+) -> list[NodeResult]:
+    """Invoke dbt on the warehouse of the settings, and say how each node ended.
+
+    `environment` holds for this invocation only. An empty list: nothing is selected.
+
+    Raises:
+        ModelError: dbt did not get as far as its nodes.
+    """
+    parsed = manifest()
+    names = {**warehouse_environment(settings), **environment}
+    _aim(parsed, names["DBT_PG_DBNAME"])
+    before = {name: os.environ.get(name) for name in names}
+    os.environ.update(names)
+    target = Path(tempfile.mkdtemp(prefix="quicksilver-dbt-"))
+    try:
+        outcome = dbtRunner(manifest=parsed).invoke(
+            [
+                *command, *_flags(target),
+                "--select", *select.split(),
+                "--exclude", *exclude.split(),
+                "--no-write-json",
+                "--no-populate-cache",
+                "--no-print",
+            ]
+        )  # fmt: skip
+    finally:
+        shutil.rmtree(target, ignore_errors=True)
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
+    if outcome.exception is not None:
+        if not isinstance(outcome.exception, Exception):
+            raise outcome.exception
+        raise ModelError(f"dbt: {outcome.exception}") from outcome.exception
+    results: Any = outcome.result
+    return [_node_result(result) for result in results.results]
+
+
+def warehouse_environment(settings: Settings) -> dict[str, str]:
+    """What `profiles.yml` reads, from the warehouse's URL.
+
+    Raises:
+        SettingsError: no warehouse is configured.
+    """
+    settings.require("warehouse_url")
+    parts = conninfo_to_dict(settings.warehouse_url.get_secret_value())
+    user = str(parts.get("user") or os.environ.get("PGUSER") or "postgres")
+    found = {
+        "DBT_PG_HOST": str(parts.get("host") or "localhost"),
+        "DBT_PG_PORT": str(parts.get("port") or 5432),
+        "DBT_PG_USER": user,
+        "DBT_PG_DBNAME": str(parts.get("dbname") or user),
+        "DBT_PG_PASSWORD": str(
+            parts.get("password") or settings.dbt_pg_password.get_secret_value()
+        ),
+    }
+    if parts.get("sslmode"):
+        found["DBT_PG_SSLMODE"] = str(parts["sslmode"])
+    return found
+
+
+def _aim(parsed: Manifest, database: str) -> None:
+    """Point a parsed project at a database, whichever it was parsed for; forget the last run."""
+    nodes: list[Any] = [*parsed.nodes.values(), *parsed.sources.values()]
+    for node in nodes:
+        if node.relation_name:
+            node.relation_name = node.relation_name.replace(
+                f'"{node.database}".', f'"{database}".', 1
+            )
+        node.database = database
+        if getattr(node, "compiled", False):
+            # An ephemeral model keeps its SQL, and with it the scratch tables of the last build.
+            node.compiled = False
+            node.compiled_code = None
+            node.extra_ctes_injected = False
+            node.extra_ctes = []
+
+
+def _node_result(result: Any) -> NodeResult:
+    node = result.node
+    rows = result.adapter_response.get("rows_affected") if result.adapter_response else None
+    return NodeResult(
+        unique_id=node.unique_id,
+        name=node.name,
+        kind=str(node.resource_type),
+        status=str(result.status),
+        seconds=round(result.execution_time, 4),
+        rows=int(result.failures or 0) if node.resource_type == "test" else int(rows or 0),
+        message=str(result.message or ""),
+        compiled=getattr(node, "compiled_code", None) or "",
+        schema=node.schema,
+        is_published=node.config.materialized == "partition"
+        and node.config.meta.get("published", True),
+    )
