@@ -36,7 +36,7 @@ from service.sweep import Sweep
 _NO_LIMIT = 1_000_000
 
 
-@flow(name="silver-build", flow_run_name="{dataset} {dt}")
+@flow(name="silver-build")
 async def silver_build(dataset: str, dt: date, generation: int | None = None) -> State[Any]:
     """Build one partition: bronze parquet, dbt, one commit.
 

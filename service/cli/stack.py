@@ -66,6 +66,15 @@ def down() -> None:
 
 @app.command()
 @reported
+def demo() -> None:
+    """Ingest twelve months, see each built, overwrite one: the main job, with its counts."""
+    from service.demo import run_demo
+
+    run_demo(load_settings(), console)
+
+
+@app.command()
+@reported
 def env() -> None:
     """Print `export NAME=value` lines that reach the running embedded stack."""
     typer.echo(stack.shell_lines(stack.environment(load_settings())))
