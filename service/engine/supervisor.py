@@ -34,8 +34,10 @@ def supervise(  # noqa: RET503  (the supervisor's own way never returns)
     connection.settimeout(PATIENCE)
     try:
         request, files = _accept(connection, started_with)
-    except (OSError, protocol.ProtocolError) as error:
-        _leave(f"a launcher was turned away: {error}")
+    except OSError:
+        _leave(None)  # it gave up while it waited
+    except protocol.ProtocolError as error:
+        _leave(f"turned away: {error}")
     signals: list[int] = []
     try:
         while (frame := protocol.receive(connection))[0] != protocol.GO:

@@ -64,7 +64,7 @@ def describe(path: str) -> int:
 @flow
 def sleep(path: str, seconds: float = 60.0) -> None:
     """Sleeps, with a process of its own beside it."""
-    child = subprocess.Popen(["sleep", str(seconds)])  # noqa: S607
+    child = subprocess.Popen(["sleep", str(seconds)])
     _write(path, {"pid": os.getpid(), "child": child.pid, "ppid": os.getppid()})
     time.sleep(seconds)
     child.kill()
