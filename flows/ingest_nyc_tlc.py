@@ -125,7 +125,7 @@ def ingest_nyc_tlc(year: int | None = None) -> dict[str, str]:
     load_datasets(settings.datasets_file).get(DATASET)
     open_source(settings.tlc_source)
     today = clock.now().date()
-    asked = (today - YEAR_OF_DAYS_AGO).year if year is None else year
+    asked = usual_year(today) if year is None else year
     months = months_to_ask(asked, today)
     futures = [ingest_one_month.submit(month) for month in months]
     results = [_result(month, future) for month, future in zip(months, futures, strict=True)]
@@ -148,6 +148,11 @@ def ingest_nyc_tlc(year: int | None = None) -> dict[str, str]:
     else:
         logger.info("no month of %d is published, there is nothing to close", asked)
     return {f"{result.month:%Y-%m}": str(result) for result in results}
+
+
+def usual_year(today: date) -> int:
+    """The year that is ingested when none is asked for."""
+    return (today - YEAR_OF_DAYS_AGO).year
 
 
 def months_to_ask(year: int, today: date) -> list[date]:

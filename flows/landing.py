@@ -26,6 +26,8 @@ DATA_FILE = "data.parquet"
 # s3fs holds two chunks and a few parts in memory; four months at once stay under 200 MB.
 CHUNK = 16 << 20
 _PARTS_AT_ONCE = 2
+# Of a single request, for a hiccup; a lake that is down is the task's to wait for.
+_ATTEMPTS = 2
 # No upload of a month takes a day: what is older was left behind by a process that died.
 _ABANDONED_AFTER = timedelta(days=1)
 
@@ -55,10 +57,15 @@ class Landing:
             secret=settings.minio_secret_key.get_secret_value(),
             endpoint_url=settings.minio_endpoint_url,
             # `bucket.minio:9000` resolves nowhere.
-            config_kwargs={"s3": {"addressing_style": "path"}, "max_pool_connections": 8},
+            config_kwargs={
+                "s3": {"addressing_style": "path"},
+                "retries": {"mode": "standard", "max_attempts": _ATTEMPTS},
+                "connect_timeout": 10,
+            },
             use_listings_cache=False,
             skip_instance_cache=True,
         )
+        self._lake.retries = _ATTEMPTS
 
     def __str__(self) -> str:
         return f"s3://{self.bucket}/{self.key}"
