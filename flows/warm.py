@@ -1,7 +1,6 @@
 """What the warm engine calls before it forks: everything a build would otherwise do first."""
 
 import gc
-import threading
 
 from dbt.adapters.factory import reset_adapters
 
@@ -9,10 +8,8 @@ from flows import dbt_runner
 
 
 def preload() -> None:
-    """Parse the dbt project, or read its cache; opens no connection and starts no thread."""
-    manifest = dbt_runner.manifest()
-    # dbt gives its manifest and its adapter a lock between processes. Every fork would hold the
-    # same one; a run is one process, and makes an adapter of its own.
-    manifest._lock = threading.Lock()  # pyright: ignore[reportPrivateUsage, reportAttributeAccessIssue]
+    """Parse the dbt project, or read its cache, and compile it; leaves no connection or thread."""
+    dbt_runner.preload()
+    # A run is one process, and makes an adapter of its own.
     reset_adapters()
     gc.collect()
