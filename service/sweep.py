@@ -20,7 +20,7 @@ from service.intake import Arrival, Lane, arrive
 from service.ledger import Ledger
 from service.manifest import ListedObject
 from service.notification import ObjectEvent
-from service.partition import Partition, folder
+from service.partition import Match, Partition, folder, match_key
 from service.settings import Settings
 from service.wake import Wake, wait_for
 
@@ -97,15 +97,17 @@ class Sweep:
         walk = self._bronze.walk(dataset.bucket, prefix)
         listed = found = 0
         seen: set[str] = set()
+        dts: set[date] = set()
         while page := await asyncio.to_thread(_next_page, walk):
             listed += len(page)
             known = await self._ledger.etags(dataset.bucket, [o.key for o in page])
             seen.update(o.key for o in page if o.key in known)
+            dts.update(_dts(page, dataset, self._ledger))
             arrivals = [
                 arrival
                 for o in page
                 if known.get(o.key) != o.etag and o.last_modified <= newest
-                for arrival in _arrivals(o, dataset, self._ledger, lane)
+                for arrival in arrivals_of(o, dataset, self._ledger, lane)
             ]
             reasons = await self._ledger.record(arrivals, priority=priority)
             found += sum(reason in ("settling", "paused") for reason in reasons)
@@ -114,6 +116,10 @@ class Sweep:
             await self._ledger.count_up("sweep_found", found)
             _log.warning(
                 "the sweep found objects that no event told of", dataset=dataset.name, found=found
+            )
+        if dt is None:
+            await self._ledger.note_sweep(
+                dataset.name, started_at, listed=listed, found=found, gone=len(gone), dts=dts
             )
         return SweepResult(dataset.name, listed, found, len(gone))
 
@@ -136,8 +142,16 @@ def _next_page(walk: Iterator[ListedObject]) -> list[ListedObject]:
     return list(islice(walk, _PAGE))
 
 
-def _arrivals(listed: ListedObject, dataset: Dataset, ledger: Ledger, lane: Lane) -> list[Arrival]:
-    """A listed object as the event that should have told of it."""
+def _dts(page: Sequence[ListedObject], dataset: Dataset, ledger: Ledger) -> Iterator[date]:
+    """The partitions of the dataset that a page of its listing names."""
+    for o in page:
+        match = match_key(ledger.datasets, dataset.bucket, o.key)
+        if isinstance(match, Match) and match.partition.dataset == dataset.name:
+            yield match.partition.dt
+
+
+def arrivals_of(listed: ListedObject, dataset: Dataset, ledger: Ledger, lane: Lane) -> list[Arrival]:
+    """A listed object as the event that should have told of it; none outside the partitions."""
     event = ObjectEvent(
         name="ObjectCreated:Listed",
         bucket=dataset.bucket,
