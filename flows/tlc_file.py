@@ -29,7 +29,7 @@ def check_file(path: Path) -> Checked:
     """Read the file through once: footer, columns, then every page of every column.
 
     A footer can be sound over a corrupt page, and bronze is what every build reads, so the pages
-    are decoded too: 0.6 s for a month of three million trips.
+    are decoded too: two seconds and 75 MB of memory for three million trips.
 
     Raises:
         RefusedFileError: the file's name and every reason.
