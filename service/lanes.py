@@ -23,6 +23,7 @@ from minio.notificationconfig import (
 from service.bronze import minio_client
 from service.datasets import Dataset, Datasets
 from service.errors import BronzeUnavailableError, QuicksilverError
+from service.partition import CANARY_PREFIX
 from service.settings import Settings
 
 FAST = "QUICKSILVER_FAST"
@@ -173,6 +174,15 @@ def wanted_rules(datasets: Datasets, bucket: str) -> list[QueueConfig]:
                         suffix_filter_rule=SuffixFilterRule(suffix) if suffix else None,
                     )
                 )
+    for lane, target in LANES.items():
+        rules.append(
+            QueueConfig(
+                queue=target_arn(target),
+                events=["s3:ObjectCreated:Put"],
+                config_id=f"quicksilver-{lane}-canary",
+                prefix_filter_rule=PrefixFilterRule(CANARY_PREFIX),
+            )
+        )
     return rules
 
 
@@ -200,15 +210,24 @@ def _same_rule(first: QueueConfig, second: QueueConfig) -> bool:
     return essence(first) == essence(second)
 
 
+def rules_in_place(client: Minio, bucket: str, datasets: Datasets) -> bool:
+    """Whether a bucket has exactly the rules for our targets that it should have."""
+    wanted = wanted_rules(datasets, bucket)
+    mine = [r for r in client.get_bucket_notification(bucket).queue_config_list if _is_ours(r)]
+    return len(mine) == len(wanted) and all(any(_same_rule(w, m) for m in mine) for w in wanted)
+
+
+def _is_ours(rule: QueueConfig) -> bool:
+    return rule.queue in {target_arn(target) for target in LANES.values()}
+
+
 def _configure_rules(client: Minio, bucket: str, datasets: Datasets) -> bool:
     """Whether anything had to change."""
-    present = client.get_bucket_notification(bucket)
-    ours = {target_arn(target) for target in LANES.values()}
-    wanted = wanted_rules(datasets, bucket)
-    mine = [rule for rule in present.queue_config_list if rule.queue in ours]
-    others = [rule for rule in present.queue_config_list if rule.queue not in ours]
-    if len(mine) == len(wanted) and all(any(_same_rule(w, m) for m in mine) for w in wanted):
+    if rules_in_place(client, bucket, datasets):
         return False
+    present = client.get_bucket_notification(bucket)
+    wanted = wanted_rules(datasets, bucket)
+    others = [rule for rule in present.queue_config_list if not _is_ours(rule)]
     client.set_bucket_notification(
         bucket,
         NotificationConfig(

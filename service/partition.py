@@ -5,6 +5,9 @@ from datetime import date
 
 from service.datasets import Dataset, Datasets
 
+# Where the service's own heartbeat objects lie: outside every partition, told of like them.
+CANARY_PREFIX = "_quicksilver/canary/"
+
 
 @dataclass(frozen=True, slots=True, order=True)
 class Partition:
@@ -29,8 +32,11 @@ def match_key(datasets: Datasets, bucket: str, key: str) -> Match | str:
     """The partition that a key belongs to, or why it belongs to none.
 
     Returns:
-        A `Match`, or one of `unknown-bucket`, `outside-datasets`, `bad-date`, `other-file`.
+        A `Match`, or one of `canary`, `unknown-bucket`, `outside-datasets`, `bad-date`,
+        `other-file`.
     """
+    if key.startswith(CANARY_PREFIX):
+        return "canary"
     reason = "unknown-bucket"
     for dataset in datasets.datasets:
         if dataset.bucket != bucket:

@@ -132,22 +132,10 @@ async def serve_until_stopped(settings: Settings) -> None:
         QuicksilverError: it cannot start; the message says what to mend.
     """
     from service.app import create_app, running
+    from service.connections import server_config
 
     application = create_app(settings)
-    server = uvicorn.Server(
-        uvicorn.Config(
-            application,
-            host=settings.host,
-            port=settings.port,
-            log_config=None,
-            access_log=False,
-            server_header=False,
-            lifespan="off",
-            # A sender that keeps its connection must not keep the service from stopping.
-            timeout_graceful_shutdown=5,
-            proxy_headers=False,
-        )
-    )
+    server = uvicorn.Server(server_config(application, settings))
     async with running(application):
         try:
             await server.serve()

@@ -1,0 +1,32 @@
+"""`quicksilver doctor`: every link of the chain, and what mends a broken one."""
+
+import asyncio
+from dataclasses import asdict
+
+import typer
+
+from service.cli.shared import AsJson, app, console, print_json, reported
+from service.settings import load_settings
+
+_MARKS = {"ok": "[green]ok[/]", "broken": "[red]broken[/]", "skipped": "[dim]skipped[/]"}
+
+
+@app.command()
+@reported
+def doctor(as_json: AsJson = False) -> None:
+    """Check each link from the settings to silver; exit 1 when one is broken."""
+    from service.doctor import Finding, examine
+
+    def show(finding: Finding) -> None:
+        if as_json:
+            return
+        console.print(f"{_MARKS[finding.status]:<8}", f"{finding.link:<12}", end=" ")
+        console.print(finding.seen, markup=False, highlight=False)
+        if finding.mend:
+            console.print(f"         mend: {finding.mend}", markup=False, highlight=False)
+
+    findings = asyncio.run(examine(load_settings(), show))
+    if as_json:
+        print_json([asdict(finding) for finding in findings])
+    if any(finding.status == "broken" for finding in findings):
+        raise typer.Exit(1)
