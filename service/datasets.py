@@ -11,11 +11,13 @@ from typing import Annotated, Any, Literal, cast
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator
 from ruamel.yaml import YAML
-from ruamel.yaml.error import MarkedYAMLError
+from ruamel.yaml.error import MarkedYAMLError, YAMLError
+from ruamel.yaml.reader import ReaderError
 
 from service.errors import DatasetsError
 
 _UNITS = {"ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86400}
+_LONGEST = timedelta(days=3650)
 
 
 def parse_duration(value: object) -> object:
@@ -27,11 +29,22 @@ def parse_duration(value: object) -> object:
     if isinstance(value, bool) or not isinstance(value, int | float | str):
         return value
     if isinstance(value, int | float):
-        return timedelta(seconds=value)
-    parts = re.findall(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)", value)
+        return _span(value, value)
+    parts = re.findall(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)", value, re.ASCII)
     if not parts or "".join(number + unit for number, unit in parts) != value.replace(" ", ""):
         raise ValueError(f"{value!r} is no duration: write 30s, 5m, 1h30m or 2d")
-    return timedelta(seconds=sum(float(number) * _UNITS[unit] for number, unit in parts))
+    return _span(sum(float(number) * _UNITS[unit] for number, unit in parts), value)
+
+
+def _span(seconds: float, value: object) -> timedelta:
+    try:
+        span = timedelta(seconds=seconds)
+    except (OverflowError, ValueError):
+        span = timedelta.max
+    # Beyond, adding it to a date leaves the calendar.
+    if not timedelta(0) <= span <= _LONGEST:
+        raise ValueError(f"{value!r} is no duration: between 0 s and 3650 d")
+    return span
 
 
 Duration = Annotated[timedelta, BeforeValidator(parse_duration)]
@@ -47,7 +60,7 @@ class ReadinessRule(_Strict):
     any_file: bool = True
     quiet: Duration | None = None
     marker: str | None = Field(default=None, min_length=1, pattern=r"^[^/{}*]+$")
-    min_files: int | None = Field(default=None, ge=1)
+    min_files: int | None = Field(default=None, ge=1, le=1_000_000)
     max_wait: Duration | None = None
 
 
@@ -73,12 +86,12 @@ class Dataset(_Strict):
     select: str = ""
     ready: ReadinessRule = ReadinessRule()
     skip_unchanged: bool = True
-    max_running: int | None = Field(default=None, ge=1)
+    max_running: int | None = Field(default=None, ge=1, le=10_000)
     attempts: int = Field(5, ge=1, le=100)
-    time_limit: Duration = timedelta(minutes=30)
+    time_limit: Duration = Field(timedelta(minutes=30), gt=timedelta(0))
     overdue: Duration = timedelta(hours=1)
     newest_first: bool = False
-    priority: int = 0
+    priority: int = Field(0, ge=-1_000_000, le=1_000_000)
 
     @field_validator("key")
     @classmethod
@@ -164,11 +177,20 @@ def load_datasets(path: Path) -> Datasets:
         text = path.read_text(encoding="utf-8")
     except OSError as error:
         raise DatasetsError(f"{path}: cannot be read: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        line = error.object.count(b"\n", 0, error.start) + 1
+        raise DatasetsError(f"{path}:{line}: not YAML: not UTF-8") from error
     try:
         tree: Any = YAML(typ="rt").load(text)
     except MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else 1
-        raise DatasetsError(f"{path}:{line}: not YAML: {error.problem}") from error
+        problem = str(error.problem).partition("\n")[0]
+        raise DatasetsError(f"{path}:{line}: not YAML: {problem}") from error
+    except ReaderError as error:
+        line = text.count("\n", 0, error.position) + 1
+        raise DatasetsError(f"{path}:{line}: not YAML: {error.reason}") from error
+    except (YAMLError, ValueError, RecursionError) as error:
+        raise DatasetsError(f"{path}:1: not YAML: {type(error).__name__}") from error
     if not isinstance(tree, dict) or not isinstance(tree.get("datasets"), dict):
         raise DatasetsError(f"{path}:1: needs a mapping `datasets:` at the top")
     declared: list[Dataset] = []
@@ -181,8 +203,12 @@ def load_datasets(path: Path) -> Datasets:
             raise DatasetsError(
                 f"{path}:{_line(tree, ('datasets', name))}: {name}: needs a mapping of fields"
             )
+        fields = cast("dict[str, Any]", body)
+        if "name" in fields:
+            line = _line(tree, ("datasets", name, "name"))
+            raise DatasetsError(f"{path}:{line}: {name}: name: unknown field")
         try:
-            declared.append(Dataset.model_validate({"name": name, **cast("dict[str, Any]", body)}))
+            declared.append(Dataset.model_validate({"name": name, **fields}))
         except ValidationError as error:
             first = error.errors(include_url=False)[0]
             where = ("datasets", name, *first["loc"])

@@ -9,10 +9,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import psycopg
+import structlog
 
-from service.errors import LedgerUnavailableError, PayloadError
+from service.errors import LedgerUnavailableError
 from service.intake import Arrival
 from service.ledger import Ledger
+
+_log = structlog.get_logger(__name__)
+
+# The reason code of an arrival that the ledger cannot hold.
+REFUSED = "quarantined:refused-by-ledger"
 
 # Larger transactions gain little and hold the partitions' locks longer.
 _BATCH = 500
@@ -41,13 +47,15 @@ class Recorder:
     async def record(self, arrivals: Sequence[Arrival]) -> list[str]:
         """Make arrivals durable; the reason code of each, in order.
 
+        One that the ledger itself refuses gets `quarantined:refused-by-ledger` and is not recorded.
+
         Raises:
             LedgerUnavailableError: nothing was recorded, or too many wait already.
-            PayloadError: the ledger refuses these arrivals themselves (`refused-by-ledger`).
         """
         if not arrivals:
             return []
-        if self._count + len(arrivals) > _WAITING:
+        # A body that is larger than the queue is taken alone: refused, it would come for ever.
+        if self._count and self._count + len(arrivals) > _WAITING:
             raise LedgerUnavailableError("too many events wait for the ledger; send again later")
         request = _Request(arrivals)
         self._waiting.append(request)
@@ -81,15 +89,18 @@ class Recorder:
         except LedgerUnavailableError as error:
             for request in batch:
                 _fail(request, error)
-        except (psycopg.Error, ValueError, UnicodeError) as error:
-            # One arrival that Postgres cannot hold must not take its neighbours with it.
+        except (psycopg.ProgrammingError, psycopg.InternalError) as error:
+            # Schema or privileges are wrong, not the events: they come again once that is mended.
+            first = str(error).partition("\n")[0]
+            for request in batch:
+                _fail(request, LedgerUnavailableError(f"the ledger cannot be written: {first}"))
+        except Exception as error:
+            # One arrival that cannot be recorded must not take its neighbours with it.
             if len(batch) > 1:
                 for request in batch:
                     await self._commit([request])
-                return
-            refused = PayloadError("refused-by-ledger")
-            refused.__cause__ = error
-            _fail(batch[0], refused)
+            else:
+                await self._singly(batch[0], error)
         except BaseException as error:
             for request in batch:
                 _fail(request, LedgerUnavailableError(f"recording broke off: {error!r}"))
@@ -98,9 +109,30 @@ class Recorder:
             start = 0
             for request in batch:
                 end = start + len(request.arrivals)
-                if not request.done.done():
-                    request.done.set_result(reasons[start:end])
+                _succeed(request, reasons[start:end])
                 start = end
+
+    async def _singly(self, request: _Request, error: Exception) -> None:
+        """A commit for each arrival; those that still fail are refused, and their error logged."""
+        reasons: list[str] = []
+        for arrival in request.arrivals:
+            try:
+                if len(request.arrivals) > 1:
+                    reasons += await self._ledger.record([arrival])
+                    continue
+            except LedgerUnavailableError as away:
+                _fail(request, away)
+                return
+            except Exception as own:
+                error = own
+            _log.error("the ledger refuses an event", exc_info=error, key=arrival.event.key)
+            reasons.append(REFUSED)
+        _succeed(request, reasons)
+
+
+def _succeed(request: _Request, reasons: list[str]) -> None:
+    if not request.done.done():
+        request.done.set_result(reasons)
 
 
 def _fail(request: _Request, error: Exception) -> None:

@@ -1,7 +1,10 @@
 """Settings: read from the environment (and `.env`), checked once, refused in one clear line."""
 
+import os
+import re
 from pathlib import Path
 from typing import Annotated, Any
+from urllib.parse import urlsplit
 
 from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
@@ -11,6 +14,15 @@ from service.errors import SettingsError
 PROJECT = Path(__file__).resolve().parent.parent
 
 Tokens = Annotated[tuple[SecretStr, ...], NoDecode]
+Names = Annotated[tuple[str, ...], NoDecode]
+
+# What one process can do of the service's work; several processes may share a role.
+ROLES = ("receiver", "dispatcher", "sweep")
+# An SNS topic: the partition of AWS and the region say which host may speak for it.
+TOPIC = re.compile(
+    r"arn:(aws|aws-cn|aws-us-gov):sns:([a-z]{2}(?:-[a-z]+)+-\d):\d{12}:[\w-]{1,256}(?:\.fifo)?",
+    re.ASCII,
+)
 
 
 class Settings(BaseSettings):
@@ -20,7 +32,9 @@ class Settings(BaseSettings):
     Durations are seconds, sizes bytes.
     """
 
-    model_config = SettingsConfigDict(env_file=".env", extra="ignore", env_ignore_empty=True)
+    model_config = SettingsConfigDict(
+        env_file=".env", extra="ignore", env_ignore_empty=True, allow_inf_nan=False
+    )
 
     # The lake
     minio_endpoint_url: str = Field("http://127.0.0.1:9000", alias="MINIO_ENDPOINT_URL")
@@ -28,6 +42,7 @@ class Settings(BaseSettings):
     minio_secret_key: SecretStr = Field(SecretStr(""), alias="MINIO_SECRET_KEY")
     # The orchestrator
     prefect_api_url: str = Field("http://127.0.0.1:4200/api", alias="PREFECT_API_URL")
+    prefect_ui_url: str = Field("", alias="QUICKSILVER_PREFECT_UI_URL", pattern="^(https?://.*)?$")
     # The databases
     database_url: SecretStr = Field(SecretStr(""), alias="QUICKSILVER_DATABASE_URL")
     warehouse_url: SecretStr = Field(SecretStr(""), alias="QUICKSILVER_WAREHOUSE_URL")
@@ -39,12 +54,16 @@ class Settings(BaseSettings):
     port: int = Field(8420, alias="QUICKSILVER_PORT", ge=1, le=65535)
     webhook_tokens: Tokens = Field((), alias="QUICKSILVER_WEBHOOK_TOKENS")
     operator_tokens: Tokens = Field((), alias="QUICKSILVER_OPERATOR_TOKENS")
+    sns_topics: Names = Field((), alias="QUICKSILVER_SNS_TOPICS")
+    roles: Names = Field(ROLES, alias="QUICKSILVER_ROLES")
     home: Path = Field(Path(".quicksilver"), alias="QUICKSILVER_HOME")
     datasets_file: Path = Field(PROJECT / "datasets.yaml", alias="QUICKSILVER_DATASETS")
     tlc_source: str = Field("https://d37ci6vzurychx.cloudfront.net/trip-data", alias="TLC_SOURCE")
     log_format: str = Field("auto", alias="QUICKSILVER_LOG_FORMAT", pattern="^(auto|json|text)$")
     # Limits and rhythms
     body_limit: int = Field(1_048_576, alias="QUICKSILVER_BODY_LIMIT", ge=1024)
+    body_seconds: float = Field(20.0, alias="QUICKSILVER_BODY_SECONDS", gt=0)
+    head_seconds: float = Field(15.0, alias="QUICKSILVER_HEAD_SECONDS", gt=0)
     tick: float = Field(5.0, alias="QUICKSILVER_TICK", gt=0)
     settle_interval: float = Field(0.5, alias="QUICKSILVER_SETTLE_INTERVAL", gt=0)
     sweep_interval: float = Field(300.0, alias="QUICKSILVER_SWEEP_INTERVAL", gt=0)
@@ -56,11 +75,25 @@ class Settings(BaseSettings):
     quarantine_limit: int = Field(1000, alias="QUICKSILVER_QUARANTINE_LIMIT", ge=1)
     quarantine_bytes: int = Field(64 * 1024 * 1024, alias="QUICKSILVER_QUARANTINE_BYTES", ge=1024)
 
-    @field_validator("webhook_tokens", "operator_tokens", mode="before")
+    @field_validator("webhook_tokens", "operator_tokens", "sns_topics", "roles", mode="before")
     @classmethod
     def _split(cls, value: object) -> object:
         if isinstance(value, str):
             return tuple(part.strip() for part in value.split(",") if part.strip())
+        return value
+
+    @field_validator("roles")
+    @classmethod
+    def _known_roles(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        if not value or not set(value) <= set(ROLES):
+            raise ValueError(f"must be a comma-separated choice of {', '.join(ROLES)}")
+        return value
+
+    @field_validator("sns_topics")
+    @classmethod
+    def _topics(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        if not all(TOPIC.fullmatch(topic) for topic in value):
+            raise ValueError("must be ARNs of SNS topics, separated by commas")
         return value
 
     @field_validator("minio_endpoint_url", "prefect_api_url", "url")
@@ -68,6 +101,13 @@ class Settings(BaseSettings):
     def _http(cls, value: str) -> str:
         if not value.startswith(("http://", "https://")):
             raise ValueError("must start with http:// or https://")
+        try:
+            parts = urlsplit(value)
+            is_address = bool(parts.hostname) and parts.port != 0
+        except ValueError:
+            is_address = False
+        if not is_address:
+            raise ValueError("must name a host, and a port between 1 and 65535 if any")
         return value.rstrip("/")
 
     @field_validator("database_url", "warehouse_url")
@@ -98,11 +138,20 @@ class Settings(BaseSettings):
 def load_settings(**overrides: Any) -> Settings:
     """Read and check the settings; `overrides` are by field name and win over the environment.
 
+    A file in the folder QUICKSILVER_SECRETS_DIR, named like a variable, gives its value where the
+    environment has none: as Docker and Kubernetes hand over secrets.
+
     Raises:
         SettingsError: one line that names the variable, what is wrong, never the value.
     """
+    secrets = os.environ.get("QUICKSILVER_SECRETS_DIR") or None
+    if secrets is not None and not Path(secrets).is_dir():
+        raise SettingsError(f"QUICKSILVER_SECRETS_DIR: {secrets} is no folder")
     try:
-        return Settings(**{Settings.model_fields[k].alias or k: v for k, v in overrides.items()})
+        return Settings(
+            _secrets_dir=secrets,
+            **{Settings.model_fields[k].alias or k: v for k, v in overrides.items()},
+        )
     except ValidationError as error:
         first = error.errors(include_input=False, include_url=False)[0]
         name = str(first["loc"][0]) if first["loc"] else "settings"
