@@ -13,7 +13,7 @@ import structlog
 from fastapi import FastAPI, Request
 from starlette.responses import JSONResponse, Response
 
-from service import api, health, receiver
+from service import api, health, pages, receiver
 from service.backoff import delay
 from service.bronze import Bronze
 from service.database import Database
@@ -56,6 +56,7 @@ def create_app(settings: Settings) -> FastAPI:
     app.include_router(receiver.router)
     app.include_router(health.router)
     app.include_router(api.router)
+    pages.install(app)
     for passing in (LedgerUnavailableError, BronzeUnavailableError, PrefectUnavailableError):
         app.add_exception_handler(passing, _unavailable)
     return app

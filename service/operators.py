@@ -1,29 +1,53 @@
-"""Operators: a bearer token for programs, a signed cookie for the pages."""
+"""Operators: a bearer token for programs, a signed cookie for browsers."""
 
 from fastapi import HTTPException, Request
 
 from service.auth import bearer, is_accepted
+from service.sessions import CSRF_HEADER, is_local_name, is_own_origin, session_of
 from service.settings import Settings
 
-COOKIE = "quicksilver_session"
+_READING = {"GET", "HEAD", "OPTIONS"}
 
 
 def require_operator(request: Request) -> str:
     """The name under which an operator's action is logged.
 
     Without a configured token everybody on this machine is an operator: the service then binds to
-    loopback only.
+    loopback only. A browser's session reads as it is, and changes something only with its CSRF
+    token in the header `X-CSRF-Token`.
 
     Raises:
-        HTTPException: 401 with what to do.
+        HTTPException: 401 or 403 with what to do.
     """
     settings: Settings = request.app.state.settings
     if not settings.operator_tokens:
+        refuse_foreign_pages(request)
         return "local"
-    if is_accepted(bearer(request.headers.get("authorization")), settings.operator_tokens):
-        return "token"
+    header = request.headers.get("authorization")
+    if header is not None:
+        if is_accepted(bearer(header), settings.operator_tokens):
+            return "token"
+    elif (session := session_of(settings, request)) is not None:
+        if request.method in _READING or session.accepts(request.headers.get(CSRF_HEADER)):
+            return session.actor
+        raise HTTPException(403, "a browser's session changes nothing without X-CSRF-Token")
     raise HTTPException(
         401,
         "an operator's token is needed: send Authorization: Bearer <token>",
         {"WWW-Authenticate": "Bearer"},
     )
+
+
+def refuse_foreign_pages(request: Request) -> None:
+    """Keep what other sites' pages send from acting, and from reading by a borrowed name.
+
+    Raises:
+        HTTPException: 403.
+    """
+    settings: Settings = request.app.state.settings
+    if not settings.operator_tokens and not is_local_name(settings, request):
+        raise HTTPException(
+            403, "without operator tokens only this machine's own names and addresses are answered"
+        )
+    if request.method not in _READING and not is_own_origin(settings, request):
+        raise HTTPException(403, "another site's page asked for this: nothing was done")

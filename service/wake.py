@@ -26,6 +26,10 @@ class Wake:
         self._events.append(event)
         return event
 
+    def unsubscribe(self, event: asyncio.Event) -> None:
+        """Forget a waiter that comes and goes, such as a browser's stream."""
+        self._events.remove(event)
+
     def wake(self) -> None:
         """Wake every waiter of this process."""
         for event in self._events:

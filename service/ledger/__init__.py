@@ -8,6 +8,8 @@ an error. `LedgerUnavailableError` from any of them means: nothing was written, 
 from service.database import Database
 from service.datasets import Datasets
 from service.ledger.claims import Claims
+from service.ledger.overview import Overview
+from service.ledger.proof import Proof
 from service.ledger.quarantine import Quarantine
 from service.ledger.recording import Recording
 from service.ledger.rows import (
@@ -24,7 +26,9 @@ from service.ledger.upkeep import Upkeep
 from service.ledger.views import Views
 
 
-class Ledger(Recording, Quarantine, Claims, Sealing, Runs, Settlement, Upkeep, Views):
+class Ledger(
+    Recording, Quarantine, Claims, Sealing, Runs, Settlement, Upkeep, Views, Overview, Proof
+):
     """The ledger's transactions, by the role that calls them."""
 
     def __init__(self, database: Database, datasets: Datasets) -> None:

@@ -1,0 +1,64 @@
+"""Proof that nothing was lost: bronze, ledger and silver compared, and who told of what."""
+
+from collections.abc import Iterable
+from datetime import date, datetime, timedelta
+
+from service import clock
+from service.database import Row
+from service.ledger.rows import Part
+
+# How long a sweep's numbers are worth keeping: a month of them shows a trend.
+_KEEP_SWEEPS = timedelta(days=30)
+
+
+class Proof(Part):
+    """What each sweep saw, set against what the ledger holds."""
+
+    async def note_sweep(
+        self,
+        dataset: str,
+        at: datetime,
+        *,
+        listed: int,
+        found: int,
+        gone: int,
+        dts: Iterable[date],
+    ) -> None:
+        """Keep what a comparison of a whole dataset saw; `at` is when its listing began."""
+        async with self.database.transaction() as tx:
+            await tx.run(
+                "record_sweep",
+                dataset=dataset,
+                at=at,
+                listed=listed,
+                found=found,
+                gone=gone,
+                dts=sorted(set(dts)),
+                before=clock.now() - _KEEP_SWEEPS,
+            )
+
+    async def proof(self) -> list[Row]:
+        """Per dataset: partitions listed in bronze, in the ledger, built at the newest generation.
+
+        The numbers `unknown` (listed, no event), `newer` (landed since the listing), `missing`
+        (known, not listed) and `unbuilt` explain each difference, with up to 20 names each.
+        `compared_at` and `in_bronze` are None before the first sweep.
+        """
+        async with self.database.transaction() as tx:
+            return await tx.fetch("compare_bronze")
+
+    async def origins(self, *, last: int = 2000) -> list[Row]:
+        """Per dataset, of the object versions among the last events: who told of them.
+
+        `fast` is every version that the fast lane brought; `only_durable`, `only_sweep` (the
+        measured loss of push) and `only_poll` are those that nothing faster brought.
+        """
+        async with self.database.transaction() as tx:
+            return await tx.fetch("origins", last=last)
+
+    async def lanes(self, *, last: int = 1000) -> Row:
+        """Lag of each lane in seconds (median, 95th percentile; None when silent), and shares."""
+        async with self.database.transaction() as tx:
+            row = await tx.one("measure_lanes", last=last)
+        assert row is not None  # noqa: S101 - an aggregate always has a row
+        return row

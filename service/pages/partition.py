@@ -1,0 +1,90 @@
+"""One partition: its way to silver, its builds, its events."""
+
+from datetime import date
+from typing import Any
+
+from fastapi import APIRouter, HTTPException, Request
+from starlette.responses import Response
+
+from service import clock
+from service.api import Name
+from service.database import Row
+from service.pages.page import PageRoute, Viewer, ledger_of, render
+from service.pages.timeline import way
+from service.partition import Partition
+from service.settings import Settings
+
+router = APIRouter(route_class=PageRoute, include_in_schema=False)
+
+ACTIVE = ("claimed", "dispatched", "running", "published", "yielded")
+
+_BUILDS = 20
+_EVENTS = 50
+
+
+@router.get("/partitions/{dataset}/{dt}")
+async def partition(request: Request, session: Viewer, dataset: Name, dt: date) -> Response:
+    """Where a partition is, and why."""
+    ledger = ledger_of(request)
+    which = Partition(dataset, dt)
+    row = await ledger.partition(which)
+    if row is None:
+        raise HTTPException(404, f"nothing of {which} ever landed")
+    builds = await ledger.builds(which, limit=_BUILDS)
+    now = clock.now()
+    newest = builds[0] if builds else None
+    covers_newest = newest is not None and newest["generation"] == row["generation"]
+    is_dirty = row["state"] in ("waiting", "pending")
+    return render(
+        request,
+        "partition.html",
+        session,
+        partition=row,
+        state="gone" if row["gone_at"] and row["state"] != "running" else row["shown_state"],
+        # A change that no build took up yet is on its way, too.
+        way=way(newest, now, is_active=newest["state"] in ACTIVE)
+        if newest is not None and (covers_newest or not is_dirty)
+        else way({"put_at": row["put_at"], "received_at": row["received_at"]}, now, is_active=True),
+        builds=[
+            {**build, "way": way(build, now, is_active=build["state"] in ACTIVE)}
+            for build in builds
+        ],
+        details=_details(builds),
+        events=await ledger.events(dataset=dataset, dt=dt, limit=_EVENTS),
+        actions=await ledger.actions(subject=str(which), limit=10),
+        run_url=run_url(request.app.state.settings),
+        is_declared=dataset in ledger.datasets.by_name,
+        attempts=ledger.datasets.by_name[dataset].attempts
+        if dataset in ledger.datasets.by_name
+        else None,
+    )
+
+
+def run_url(settings: Settings) -> str:
+    """Where Prefect shows a run, without its id."""
+    ui = settings.prefect_ui_url or settings.prefect_api_url.removesuffix("/api")
+    return f"{ui.rstrip('/')}/runs/flow-run/"
+
+
+def _details(builds: list[Row]) -> dict[str, Any] | None:
+    """What the newest build that published said about itself; any shape is taken."""
+    for build in builds:
+        found = build["details"]
+        if isinstance(found, dict):
+            return {
+                "build": build["id"],
+                "rejected": _mapping(found.get("rejected_by_reason")),
+                "timings": _mapping(found.get("timings")),
+                "new_columns": _sequence(found.get("new_columns")),
+                "warnings": _sequence(found.get("warnings")),
+                "dbt": [node for node in _sequence(found.get("dbt")) if isinstance(node, dict)],
+            }
+    return None
+
+
+def _mapping(value: object) -> dict[str, Any]:
+    return {str(k): v for k, v in value.items()} if isinstance(value, dict) else {}
+
+
+def _sequence(value: object) -> list[Any]:
+    return list(value) if isinstance(value, list) else []

@@ -1,0 +1,167 @@
+// Keeps an open page true: the server says that something changed, the page is fetched again, and
+// the parts that differ are swapped. Without this script every page works, and is still.
+"use strict";
+
+const dialog = document.getElementById("dialog");
+const live = document.getElementById("live");
+const liveFrom = document.body.dataset.liveFrom;
+
+function pageOf(text) {
+  return new DOMParser().parseFromString(text, "text/html");
+}
+
+async function fetchPage(url) {
+  const answer = await fetch(url, { headers: { "X-Live": "1" }, cache: "no-store" });
+  if (new URL(answer.url).pathname === "/login") {
+    location.assign("/login?next=" + encodeURIComponent(location.pathname + location.search));
+    return null;
+  }
+  return answer.ok ? pageOf(await answer.text()) : null;
+}
+
+// Where the keyboard was: in the new part, the same link, or the same place.
+function focusKeeper(part) {
+  const active = document.activeElement;
+  if (!active || !part.contains(active)) return () => {};
+  const place = [...part.querySelectorAll("a, button, [tabindex]")].indexOf(active);
+  const href = active.getAttribute("href");
+  return (fresh) => {
+    const found =
+      (active.id && document.getElementById(active.id)) ||
+      (href && [...fresh.querySelectorAll("a")].find((a) => a.getAttribute("href") === href)) ||
+      fresh.querySelectorAll("a, button, [tabindex]")[place];
+    if (found) found.focus({ preventScroll: true });
+  };
+}
+
+function swap(page) {
+  for (const part of document.querySelectorAll("[data-live]")) {
+    const fresh = page.getElementById(part.id);
+    if (!fresh) {
+      part.replaceChildren();
+      continue;
+    }
+    if (fresh.innerHTML === part.innerHTML) continue;
+    const keepFocus = focusKeeper(part);
+    const scrolled = [...part.querySelectorAll(".scroll, pre")].map((e) => [e.scrollLeft, e.scrollTop]);
+    part.replaceWith(document.adoptNode(fresh));
+    fresh.querySelectorAll(".scroll, pre").forEach((e, i) => {
+      if (scrolled[i]) [e.scrollLeft, e.scrollTop] = scrolled[i];
+    });
+    keepFocus(fresh);
+  }
+  const summary = document.getElementById("summary");
+  const said = page.getElementById("summary");
+  if (said && said.textContent !== summary.textContent) summary.textContent = said.textContent;
+  document.title = page.title;
+}
+
+// One refresh at a time; what changed meanwhile is one more, afterwards.
+let refreshing = false;
+let again = false;
+async function refresh() {
+  if (refreshing) {
+    again = true;
+    return;
+  }
+  refreshing = true;
+  try {
+    do {
+      again = false;
+      const page = await fetchPage(location.href);
+      if (page) swap(page);
+    } while (again);
+  } catch {
+    say("reconnecting", true);
+  } finally {
+    refreshing = false;
+  }
+}
+
+function say(text, isAway) {
+  live.hidden = false;
+  live.classList.toggle("away", isAway);
+  document.getElementById("live-text").textContent = text;
+}
+
+let stream = null;
+let retry = 0;
+function listen() {
+  clearTimeout(retry);
+  if (stream) stream.close();
+  stream = new EventSource(liveFrom);
+  stream.addEventListener("changed", () => {
+    say("live", false);
+    refresh();
+  });
+  stream.addEventListener("away", () => say("the ledger is away", true));
+  stream.addEventListener("error", () => {
+    say("reconnecting", true);
+    if (stream && stream.readyState === EventSource.CLOSED) {
+      // Refused, not broken off: the session may have ended, which a fetch finds out.
+      refresh();
+      retry = setTimeout(listen, 5000);
+    }
+  });
+}
+
+function rest() {
+  clearTimeout(retry);
+  if (stream) stream.close();
+  stream = null;
+}
+
+// A browser grants a host six connections: only the tab that is looked at holds one.
+if (liveFrom && "EventSource" in window) {
+  if (!document.hidden) listen();
+  document.addEventListener("visibilitychange", () => (document.hidden ? rest() : listen()));
+  window.addEventListener("pagehide", rest);
+  window.addEventListener("pageshow", (event) => event.persisted && listen());
+}
+
+// Ages grow between changes, too.
+function ageOf(seconds) {
+  for (const [size, unit] of [[86400, "d"], [3600, "h"], [60, "min"]]) {
+    if (seconds >= size) return Math.floor(seconds / size) + " " + unit;
+  }
+  return seconds + " s";
+}
+setInterval(() => {
+  for (const time of document.querySelectorAll("time[data-age]")) {
+    const text = ageOf(Math.max(0, Math.floor((Date.now() - Date.parse(time.dateTime)) / 1000)));
+    if (time.textContent !== text) time.textContent = text;
+  }
+}, 1000);
+
+// An action's question, asked in a dialog instead of on a page of its own.
+document.addEventListener("click", async (event) => {
+  const link = event.target.closest("a[data-dialog]");
+  if (!link || event.ctrlKey || event.metaKey || event.shiftKey || event.button !== 0) return;
+  event.preventDefault();
+  try {
+    const page = await fetchPage(link.href);
+    const form = page && page.getElementById("ask");
+    if (!form) {
+      location.assign(link.href);
+      return;
+    }
+    dialog.replaceChildren(document.adoptNode(form));
+    form.querySelector("[data-cancel]").addEventListener("click", (cancel) => {
+      cancel.preventDefault();
+      dialog.close();
+    });
+    dialog.showModal();
+    form.querySelector("button").focus();
+  } catch {
+    location.assign(link.href);
+  }
+});
+
+// A second click must not act a second time.
+document.addEventListener("submit", (event) => {
+  const button = event.target.querySelector("button[type=submit]");
+  if (button && event.target.method === "post") setTimeout(() => (button.disabled = true));
+});
+window.addEventListener("pageshow", () => {
+  for (const button of document.querySelectorAll("button:disabled")) button.disabled = false;
+});
