@@ -12,6 +12,7 @@ import ctypes
 import json
 import os
 import pwd
+import signal
 import sys
 from pathlib import Path
 
@@ -89,6 +90,10 @@ def main() -> None:
         _prctl(_PR_SET_PDEATHSIG, spec["death_signal"])
         if os.getppid() != parent:  # it died before we asked
             sys.exit(1)
+    # What our own ancestors ignore (Python itself the broken pipe), the program must not.
+    for number in signal.valid_signals():
+        if signal.getsignal(number) is signal.SIG_IGN:
+            signal.signal(number, signal.SIG_DFL)
     command = spec["command"]
     os.execvpe(command[0], command, spec["env"])  # noqa: S606 - no shell is the point
 

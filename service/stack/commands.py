@@ -38,7 +38,9 @@ def _stopping_on_signals() -> Generator[None]:
             signal.signal(number, signal.SIG_IGN)
         raise _StopRequested
 
-    before = {number: signal.signal(number, ask) for number in _ENDING}
+    # One that is ignored already stays so: that is how `nohup` works.
+    heeded = [number for number in _ENDING if signal.getsignal(number) is not signal.SIG_IGN]
+    before = {number: signal.signal(number, ask) for number in heeded}
     try:
         yield
     finally:

@@ -80,7 +80,6 @@ def minio_program(home: Home) -> Program:
         ),
         env=environment,
         ready=lambda: answers(f"{home.minio_url}/minio/health/ready"),
-        start_within=60,
         stop_within=3,
     )
 

@@ -19,7 +19,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
-from filelock import FileLock
+from filelock import FileLock, Timeout
 from rich.console import Console
 from rich.status import Status
 
@@ -177,19 +177,40 @@ def build_minio(target: Path) -> None:
         MinioBuildError: with the end of the log, and what to do.
     """
     folder = target.parent
-    folder.mkdir(parents=True, exist_ok=True)
-    with FileLock(folder / "minio.lock"):
-        if target.exists():
-            return
-        path = folder / "minio-build.log"
-        with _Progress() as show, _workplace(folder) as work, path.open("w") as log:
-            try:
-                built = _install(work, log, show)
-                built.replace(target)
-            except (OSError, subprocess.CalledProcessError) as error:
-                log.flush()
-                raise MinioBuildError(
-                    f"MinIO could not be built ({error}); the end of {path}:\n{last_lines(path)}\n"
-                    "It needs the network and 3 GB of disk for a few minutes. Or install MinIO"
-                    " yourself and set MINIO_BIN to its binary."
-                ) from error
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise MinioBuildError(
+            f"MinIO must be built, but {folder} cannot be made ({error.strerror}): set"
+            " XDG_CACHE_HOME to a folder that you may write to, or MINIO_BIN to a MinIO binary"
+        ) from error
+    lock = FileLock(folder / "minio.lock")
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        Console(stderr=True).print(
+            f"MinIO is being built by another process, see {folder}/minio-build.log: waiting",
+            highlight=False,
+        )
+        lock.acquire()
+    try:
+        _build(target, folder)
+    finally:
+        lock.release()
+
+
+def _build(target: Path, folder: Path) -> None:
+    if target.exists():
+        return
+    path = folder / "minio-build.log"
+    with _Progress() as show, _workplace(folder) as work, path.open("w") as log:
+        try:
+            built = _install(work, log, show)
+            built.replace(target)
+        except (OSError, subprocess.CalledProcessError) as error:
+            log.flush()
+            raise MinioBuildError(
+                f"MinIO could not be built ({error}); the end of {path}:\n{last_lines(path)}\n"
+                "It needs the network and 3 GB of disk for a few minutes. Or install MinIO"
+                " yourself and set MINIO_BIN to its binary."
+            ) from error

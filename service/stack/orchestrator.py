@@ -42,7 +42,7 @@ def prefect_program(home: Home) -> Program:
         },
         cwd=folder,
         ready=lambda: answers(f"{home.prefect_url}/ready"),
-        start_within=120,
+        start_within=180,
         stop_within=4,
     )
 
@@ -57,7 +57,7 @@ def engine_program(home: Home) -> Program:
         env=environment,
         cwd=PROJECT,
         ready=lambda: protocol.ping(socket, timeout=1.0),
-        start_within=60,
+        start_within=30,
         stop_within=2,
         optional=True,
     )
@@ -76,7 +76,6 @@ def worker_program(home: Home, limit: int) -> Program:
         env={**home.child_environment(), "PREFECT_WORKER_QUERY_SECONDS": _POLL_INTERVAL},
         cwd=PROJECT,
         ready=lambda: _polls(home, name, began),
-        start_within=60,
         # Its flow runs get the same signal, and report themselves as crashed.
         stop_within=6,
     )
@@ -107,6 +106,5 @@ def service_program(home: Home) -> Program:
         env=home.child_environment(),
         cwd=PROJECT,
         ready=lambda: answers(f"{home.service_url}/healthz"),
-        start_within=60,
         stop_within=4,
     )

@@ -18,7 +18,7 @@ from service.stack.errors import StackError
 from service.stack.files import last_lines, open_private, private_folder, write_private
 from service.stack.home import Home
 from service.stack.ports import LOOPBACK
-from service.stack.program import Program
+from service.stack.program import Program, child_command
 
 
 def _binaries() -> Path:
@@ -84,7 +84,6 @@ def postgres_program(home: Home) -> Program:
         command=(str(BINARIES / "postgres"), "-D", str(data), *options),
         env=_environment(),
         ready=lambda: is_ready(home),
-        start_within=60,
         # "Fast" shutdown: SIGTERM would wait for the last client to leave.
         stop_signal=signal.SIGINT,
         stop_within=6,
@@ -132,7 +131,7 @@ def _create_cluster(home: Home, account: Account | None, outer: Path, data: Path
     try:
         with open_private(log) as output:
             done = subprocess.run(
-                initdb.launch_command(home.run),
+                child_command(home.run / initdb.write_specification(home.run)),
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,

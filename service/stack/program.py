@@ -30,7 +30,8 @@ class Program:
     env: Mapping[str, str] = field(default_factory=dict[str, str])
     cwd: Path = Path("/")
     ready: Callable[[], bool] = _always
-    start_within: float = 60.0
+    # Ten times what it takes on two idle cores, for a machine that is busy with other things.
+    start_within: float = 120.0
     stop_signal: signal.Signals = signal.SIGTERM
     # After that long it is killed, its process group with it.
     stop_within: float = 5.0
@@ -39,20 +40,21 @@ class Program:
     account: str | None = None
     enter_any_folder: bool = False
 
-    def launch_command(self, run: Path) -> list[str]:
-        """The command that starts this program through `child.py`; writes its specification."""
-        spec = run / f"{self.name}.json"
-        write_private(
-            spec,
-            json.dumps(
-                {
-                    "command": self.command,
-                    "env": dict(self.env),
-                    "cwd": str(self.cwd),
-                    "account": self.account,
-                    "enter_any_folder": self.enter_any_folder,
-                    "death_signal": int(self.stop_signal),
-                }
-            ),
-        )
-        return [sys.executable, "-IS", str(_CHILD), str(spec)]
+    def write_specification(self, run: Path) -> str:
+        """Write what `child.py` reads into the folder `run`; the file's name."""
+        name = f"{self.name}.json"
+        specification = {
+            "command": self.command,
+            "env": dict(self.env),
+            "cwd": str(self.cwd),
+            "account": self.account,
+            "enter_any_folder": self.enter_any_folder,
+            "death_signal": int(self.stop_signal),
+        }
+        write_private(run / name, json.dumps(specification))
+        return name
+
+
+def child_command(specification: Path) -> list[str]:
+    """The command that becomes the program of a specification."""
+    return [sys.executable, "-IS", str(_CHILD), str(specification)]

@@ -179,7 +179,7 @@ class EmbeddedStack:
                 except StackError as error:
                     if not program.optional:
                         raise
-                    self._say(f"going on without {name}: {error}")
+                    self._say(f"going on without {name} for now: {error}")
                 else:
                     self._say(f"{name} ready after {time.monotonic() - began:.1f} s")
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import shlex
 import signal
 import subprocess
 import sys
@@ -17,10 +15,11 @@ from typing import Any
 
 from supervisor.xmlrpc import SupervisorTransport
 
+from service.stack.configuration import log_name, supervisor_configuration
 from service.stack.errors import StackError
 from service.stack.files import last_lines, open_private, write_private
 from service.stack.home import Home
-from service.stack.program import Program
+from service.stack.program import Program, child_command
 
 _POLL = 0.05
 # The supervisor looks at what has ended once a second at worst, for every program in turn.
@@ -33,6 +32,8 @@ class Status:
 
     state: str
     pid: int
+    # Seconds since the epoch; another value means that it was started again.
+    started_at: int
 
 
 class Supervisor:
@@ -61,7 +62,7 @@ class Supervisor:
             StackError: when it does not answer.
         """
         configuration = self._home.run / "supervisord.conf"
-        write_private(configuration, self._configuration())
+        write_private(configuration, supervisor_configuration(self._home, self._programs))
         self._home.socket.unlink(missing_ok=True)
         itself = Program(
             name="supervisord",
@@ -77,7 +78,7 @@ class Supervisor:
             # Its own session: a Ctrl-C in the terminal reaches `quicksilver up` alone, which then
             # stops everything in order.
             self._process = subprocess.Popen(
-                itself.launch_command(self._home.run),
+                child_command(self._home.run / itself.write_specification(self._home.run)),
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,
@@ -107,72 +108,9 @@ class Supervisor:
         finally:
             transport.close()
 
-    def _configuration(self) -> str:
-        run, logs = self._home.run, self._home.logs
-        sections: list[tuple[str, dict[str, object]]] = [
-            (
-                "unix_http_server",
-                {
-                    "file": self._home.socket,
-                    "chmod": "0600",
-                    "username": "quicksilver",
-                    "password": self._home.credentials.supervisor_password,
-                },
-            ),
-            (
-                "supervisord",
-                {
-                    "logfile": logs / "supervisord.log",
-                    "logfile_maxbytes": "1MB",
-                    "logfile_backups": 1,
-                    "pidfile": run / "supervisord.pid",
-                    "silent": "true",
-                    "nocleanup": "true",
-                    # Says so aloud otherwise, as if it were a fault.
-                    **({"user": "root"} if os.geteuid() == 0 else {}),
-                },
-            ),
-            (
-                "rpcinterface:supervisor",
-                {
-                    "supervisor.rpcinterface_factory": (
-                        "supervisor.rpcinterface:make_main_rpcinterface"
-                    )
-                },
-            ),
-        ]
-        for position, program in enumerate(self._programs):
-            sections.append(
-                (
-                    f"program:{program.name}",
-                    {
-                        "command": shlex.join(program.launch_command(run)),
-                        "priority": position + 1,  # started in this order, stopped in reverse
-                        "autostart": "false",
-                        "autorestart": "true",
-                        "startsecs": 1,
-                        # For ever; the pause between two tries grows by a second each time.
-                        "startretries": 1_000_000,
-                        "stopsignal": program.stop_signal.name.removeprefix("SIG"),
-                        "stopwaitsecs": program.stop_within,
-                        # Postgres's own children must not get its "fast shutdown" one by one.
-                        "stopasgroup": str(program.stop_signal is signal.SIGTERM).lower(),
-                        "killasgroup": "true",
-                        "redirect_stderr": "true",
-                        "stdout_logfile": self.log(program.name),
-                        "stdout_logfile_maxbytes": "10MB",
-                        "stdout_logfile_backups": 2,
-                    },
-                )
-            )
-        return "\n".join(
-            f"[{title}]\n" + "".join(f"{k}={str(v).replace('%', '%%')}\n" for k, v in body.items())
-            for title, body in sections
-        )
-
     def log(self, name: str) -> Path:
         """A program's log file."""
-        return self._home.logs / f"{name}.log"
+        return self._home.logs / log_name(name)
 
     def status(self, name: str) -> Status:
         """What has become of a program.
@@ -184,7 +122,9 @@ class Supervisor:
             info: dict[str, Any] = self._call("getProcessInfo", name)
         except (OSError, HTTPException, xmlrpc.client.Error) as error:
             raise StackError(f"the supervisor does not answer about {name}: {error}") from error
-        return Status(state=str(info["statename"]), pid=int(info["pid"]))
+        return Status(
+            state=str(info["statename"]), pid=int(info["pid"]), started_at=int(info["start"])
+        )
 
     def start(self, program: Program) -> None:
         """Have a program started; returns at once.
@@ -204,9 +144,15 @@ class Supervisor:
             StackError: when it ends or is not ready in time; with the end of its log.
         """
         deadline = time.monotonic() + program.start_within
+        starts: set[int] = set()
+        # A port that a connection held for a moment is worth another try; waiting for what the
+        # stack can do without is not.
+        tries = 1 if program.optional else 3
         while not program.ready():
-            state = self.status(program.name).state
-            if state in ("BACKOFF", "FATAL", "EXITED"):
+            status = self.status(program.name)
+            starts.add(status.started_at)
+            given_up = status.state in ("BACKOFF", "EXITED", "FATAL") and len(starts) >= tries
+            if given_up or len(starts) > tries:
                 raise self._failure(program, "ended while it was starting")
             if time.monotonic() > deadline:
                 raise self._failure(program, f"was not ready in {program.start_within:.0f} s")

@@ -1,0 +1,491 @@
+"""The embedded stack: what it starts, how it keeps it running, and that nothing outlives it."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shlex
+import shutil
+import signal
+import socket
+import stat
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from threading import Thread
+from typing import IO, Any
+
+import psutil
+import psycopg
+import pytest
+from minio import Minio
+from minio.error import S3Error
+from minio.notificationconfig import NotificationConfig, QueueConfig
+
+from service.settings import Settings, load_settings
+from service.stack import (
+    EmbeddedStack,
+    Home,
+    Program,
+    StackError,
+    StackNotRunningError,
+    StackRunningError,
+    down,
+    environment,
+    shell_lines,
+)
+from service.stack.ports import LOOPBACK
+from service.stack.state import load_credentials, load_running
+from tests.conftest import HOMES
+
+SERVERS = {"postgres", "minio"}
+
+
+def until(done: Callable[[], bool], what: str, seconds: float = 30) -> None:
+    """Poll until it is done; until then any error counts as "not yet"."""
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        with contextlib.suppress(Exception):
+            if done():
+                return
+        time.sleep(0.05)
+    pytest.fail(f"{what}: not within {seconds:.0f} s")
+
+
+def family(pid: int) -> list[psutil.Process]:
+    """A process and everything below it."""
+    process = psutil.Process(pid)
+    return [process, *process.children(recursive=True)]
+
+
+def await_end(processes: list[psutil.Process], seconds: float = 30) -> None:
+    """Wait until every process is gone."""
+    _, alive = psutil.wait_procs(processes, timeout=seconds)
+    names = [f"{p.pid} {' '.join(p.cmdline())}" for p in alive if p.is_running()]
+    assert not names, f"still running: {names}"
+
+
+def minio_client(home: Home) -> Minio:
+    own = home.credentials
+    address = home.minio_url.removeprefix("http://")
+    return Minio(address, own.minio_user, own.minio_password, secure=False)
+
+
+@pytest.fixture(scope="module")
+def folder() -> Path:
+    """A home as awkward as they come: deep, private above, full of characters that mean much."""
+    deep = HOMES / "it's 100%(here)s" / ("d" * 60) / ("e" * 60) / "home"
+    deep.parent.mkdir(parents=True, mode=0o700)
+    return deep
+
+
+@pytest.fixture(scope="module")
+def stack(folder: Path) -> Iterator[EmbeddedStack]:
+    with EmbeddedStack(folder, parts=SERVERS, ports=None) as running:
+        yield running
+
+
+@pytest.fixture
+def settings(folder: Path) -> Settings:
+    return load_settings(home=folder)
+
+
+class TestServers:
+    """One stack of Postgres and MinIO for all of these."""
+
+    def test_postgres_is_durable_and_has_its_databases(self, stack: EmbeddedStack) -> None:
+        url = stack.home.database_url("postgres", admin=True)
+        with psycopg.connect(url) as admin:
+            shown = {
+                name: admin.execute(f"show {name}").fetchone()  # type: ignore[arg-type]
+                for name in ("fsync", "synchronous_commit", "max_connections", "timezone")
+            }
+            databases = admin.execute("select datname from pg_database").fetchall()
+        assert shown == {
+            "fsync": ("on",),
+            "synchronous_commit": ("on",),
+            "max_connections": ("200",),
+            "timezone": ("UTC",),
+        }
+        assert {"prefect", "ledger", "warehouse"} <= {name for (name,) in databases}
+        with psycopg.connect(stack.home.database_url("prefect")) as connection:
+            found = connection.execute("select similarity('silver', 'silber')").fetchone()
+        assert found is not None
+
+    def test_a_role_reaches_its_own_database_alone(self, stack: EmbeddedStack) -> None:
+        own = stack.home.database_url("ledger")
+        with psycopg.connect(own) as connection:
+            connection.execute("create schema if not exists mine")
+        with pytest.raises(psycopg.OperationalError, match="permission denied"):
+            psycopg.connect(f"{own.removesuffix('/ledger')}/warehouse").close()
+        with pytest.raises(psycopg.OperationalError, match="password authentication failed"):
+            psycopg.connect(own.replace(stack.home.credentials.ledger_password, "postgres")).close()
+
+    def test_no_credential_is_a_default_or_used_twice(self, stack: EmbeddedStack) -> None:
+        own = stack.home.credentials
+        secrets = [
+            value for name, value in own if name.endswith(("_password", "_token", "stack_id"))
+        ]
+        assert len(set(secrets)) == len(secrets) >= 9
+        assert all(len(secret) >= 16 for secret in secrets)
+        address = stack.home.minio_url.removeprefix("http://")
+        with pytest.raises(S3Error):
+            Minio(address, "minioadmin", "minioadmin", secure=False).list_buckets()
+
+    def test_what_is_written_is_private(self, stack: EmbeddedStack, folder: Path) -> None:
+        checked = 0
+        for path in folder.rglob("*"):
+            mode = path.lstat().st_mode
+            if stat.S_ISREG(mode):
+                assert not mode & 0o077, f"{path} has mode {stat.filemode(mode)}"
+                checked += 1
+        assert (folder / "credentials.json").exists()
+        assert checked > 10
+
+    def test_no_secret_is_in_a_command_line(self, stack: EmbeddedStack) -> None:
+        lines = " ".join(" ".join(p.cmdline()) for p in family(stack.supervisor.pid))
+        own = stack.home.credentials
+        assert "minio" in lines
+        assert not [name for name, value in own if name != "ports" and value in lines]
+
+    def test_everything_listens_on_loopback_alone(self, stack: EmbeddedStack) -> None:
+        listening = [
+            connection.laddr.ip
+            for process in family(stack.supervisor.pid)
+            for connection in process.net_connections(kind="inet")
+            if connection.status == psutil.CONN_LISTEN
+        ]
+        assert LOOPBACK in listening
+        assert set(listening) <= {LOOPBACK, "::1"}
+
+    def test_postgres_is_never_root(self, stack: EmbeddedStack) -> None:
+        process = psutil.Process(stack.supervisor.status("postgres").pid)
+        assert process.uids().effective != 0
+        assert process.exe().endswith("postgres")
+
+    def test_a_killed_minio_comes_back_with_its_data(self, stack: EmbeddedStack) -> None:
+        client = minio_client(stack.home)
+        client.make_bucket("kept")
+        before = stack.supervisor.status("minio").pid
+        psutil.Process(before).kill()
+
+        def restarted() -> bool:
+            status = stack.supervisor.status("minio")
+            return status.pid not in (0, before) and client.bucket_exists("kept")
+
+        until(restarted, "MinIO is back")
+
+    def test_a_killed_postgres_comes_back(self, stack: EmbeddedStack) -> None:
+        before = stack.supervisor.status("postgres").pid
+        psutil.Process(before).kill()
+
+        def restarted() -> bool:
+            with psycopg.connect(stack.home.database_url("ledger"), connect_timeout=1):
+                return stack.supervisor.status("postgres").pid not in (0, before)
+
+        until(restarted, "Postgres is back")
+
+    def test_a_second_stack_in_the_home_is_refused(
+        self, stack: EmbeddedStack, folder: Path
+    ) -> None:
+        with pytest.raises(StackRunningError, match=rf"process {os.getpid()}.*quicksilver down"):
+            EmbeddedStack(folder, parts=SERVERS, ports=None).start()
+        assert stack.supervisor.is_alive()
+        assert load_running(folder) is not None
+
+    def test_env_can_be_read_by_a_shell(self, stack: EmbeddedStack, settings: Settings) -> None:
+        variables = environment(settings)
+        tell = "import os, json; print(json.dumps(dict(os.environ)))"
+        script = f"{shell_lines(variables)}\nexec {shlex.join([sys.executable, '-c', tell])}"
+        printed = subprocess.run(["/bin/sh", "-c", script], capture_output=True, check=True).stdout
+        seen: dict[str, str] = json.loads(printed)
+        assert {name: seen[name] for name in variables} == variables
+        assert "'" in variables["QUICKSILVER_HOME"]
+        # The names are those that the settings read.
+        loaded = Settings.model_validate(variables)
+        assert loaded.database_url.get_secret_value() == stack.home.database_url("ledger")
+        assert len(loaded.webhook_tokens) == 2
+
+    def test_both_lanes_reach_the_service_with_their_tokens(self, stack: EmbeddedStack) -> None:
+        received: list[tuple[str, str]] = []
+
+        class Receiver(BaseHTTPRequestHandler):
+            def do_POST(self) -> None:
+                self.rfile.read(int(self.headers["Content-Length"]))
+                received.append((self.path, self.headers["Authorization"]))
+                self.send_response(200)
+                self.end_headers()
+
+            def log_message(self, format: str, *args: Any) -> None:  # noqa: A002
+                pass
+
+        own = stack.home.credentials
+        client = minio_client(stack.home)
+        client.make_bucket("lanes")
+        with ThreadingHTTPServer((LOOPBACK, stack.home.port("service")), Receiver) as server:
+            Thread(target=server.serve_forever, daemon=True).start()
+            client.set_bucket_notification(
+                "lanes",
+                NotificationConfig(
+                    queue_config_list=[
+                        QueueConfig(
+                            ["s3:ObjectCreated:*"],
+                            config_id=lane,
+                            queue=f"arn:minio:sqs::QUICKSILVER_{lane}:webhook",
+                        )
+                        for lane in ("FAST", "DURABLE")
+                    ]
+                ),
+            )
+            with (Path(__file__)).open("rb") as data:
+                client.put_object("lanes", "object", data, Path(__file__).stat().st_size)
+            until(lambda: len(received) >= 2, "both lanes deliver")
+            server.shutdown()
+        assert set(received) == {
+            ("/events/minio?lane=fast", f"Bearer {own.fast_token}"),
+            ("/events/minio?lane=durable", f"Bearer {own.durable_token}"),
+        }
+
+
+RUN = """
+import json, sys
+from pathlib import Path
+from service.settings import load_settings
+from service.stack import up
+up(
+    load_settings(home=Path(sys.argv[1])),
+    parts=sys.argv[2].split(","),
+    ports=None,
+    on_ready=lambda variables: print(json.dumps(variables), flush=True),
+    say=lambda line: print(line, file=sys.stderr, flush=True),
+)
+"""
+
+
+class Up:
+    """`quicksilver up` in a process of its own."""
+
+    def __init__(self, folder: Path, parts: set[str] = SERVERS) -> None:
+        self.folder = folder
+        self.log: IO[bytes] = (HOMES / f"{folder.name}.out").open("w+b")
+        self.process = subprocess.Popen(
+            [sys.executable, "-c", RUN, str(folder), ",".join(parts)],
+            stdout=subprocess.PIPE,
+            stderr=self.log,
+            # As a shell with job control would: signals to the group reach nobody else.
+            start_new_session=True,
+        )
+
+    def ready(self) -> dict[str, str]:
+        """Wait for it; the environment that it printed."""
+        assert self.process.stdout is not None
+        line = self.process.stdout.readline()
+        assert line, self.said()
+        variables: dict[str, str] = json.loads(line)
+        return variables
+
+    def said(self) -> str:
+        """What it wrote so far."""
+        return Path(self.log.name).read_text()
+
+    @property
+    def supervisor(self) -> psutil.Process:
+        running = load_running(self.folder)
+        assert running is not None
+        assert running.supervisor is not None
+        return psutil.Process(running.supervisor.pid)
+
+
+@pytest.fixture
+def start(request: pytest.FixtureRequest) -> Iterator[Callable[..., Up]]:
+    """Start `quicksilver up` in a fresh home (or a given one); ended with the test."""
+    started: list[Up] = []
+
+    def launch(folder: Path | None = None, parts: set[str] = SERVERS) -> Up:
+        name = f"up-{request.node.name[:40]}"
+        started.append(Up(folder or HOMES / name, parts))
+        return started[-1]
+
+    yield launch
+    for up in started:
+        if up.process.poll() is None:
+            up.process.terminate()
+        up.process.wait(40)
+        up.log.close()
+        if up.process.stdout:
+            up.process.stdout.close()
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
+def test_a_signal_stops_everything(start: Callable[..., Up], number: signal.Signals) -> None:
+    up = start()
+    up.ready()
+    processes = family(up.process.pid)
+    assert len(processes) > 4
+    # Twice: an impatient second Ctrl-C must not cut the orderly stop short.
+    up.process.send_signal(number)
+    time.sleep(0.2)
+    up.process.send_signal(number)
+    assert up.process.wait(40) == 0, up.said()
+    await_end(processes, 0)
+    assert "database system is shut down" in (up.folder / "logs" / "postgres.log").read_text()
+    assert not (up.folder / "run" / "running.json").exists()
+    with pytest.raises(StackNotRunningError, match="quicksilver up"):
+        environment(load_settings(home=up.folder))
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells a child of its parent's end")
+@pytest.mark.parametrize("victims", [("up",), ("supervisor",), ("up", "supervisor")])
+def test_a_kill_leaves_nothing(start: Callable[..., Up], victims: tuple[str, ...]) -> None:
+    up = start()
+    up.ready()
+    processes = family(up.process.pid)
+    supervisor = up.supervisor
+    for victim in victims:
+        (up.process if victim == "up" else supervisor).kill()
+    if "up" not in victims:
+        assert up.process.wait(40) == 1
+        assert "the supervisor ended" in up.said()
+    up.process.wait(40)
+    await_end(processes)
+    # And the home is fit for the next start.
+    again = start(up.folder)
+    again.ready()
+    assert down(load_settings(home=up.folder))
+    assert again.process.wait(40) == 0
+
+
+def test_down_stops_it_from_elsewhere_and_a_restart_keeps_everything(
+    start: Callable[..., Up],
+) -> None:
+    up = start()
+    before = up.ready()
+    with psycopg.connect(before["QUICKSILVER_DATABASE_URL"]) as connection:
+        connection.execute("create table kept as select 42 as answer")
+    settings = load_settings(home=up.folder)
+    processes = family(up.process.pid)
+    assert down(settings)
+    await_end(processes, 5)
+    assert not down(settings)
+
+    again = start(up.folder)
+    assert again.ready() == before, "credentials and ports are those of the first start"
+    with psycopg.connect(before["QUICKSILVER_DATABASE_URL"]) as connection:
+        assert connection.execute("select answer from kept").fetchone() == (42,)
+
+
+def test_taken_ports_are_avoided(start: Callable[..., Up]) -> None:
+    with socket.socket() as taken:
+        taken.bind((LOOPBACK, 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        usual = {"postgres": port, "minio": port, "prefect": port, "service": port}
+        with EmbeddedStack(HOMES / "ports", parts={"minio"}, ports=usual) as stack:
+            found = stack.home.credentials.ports
+    assert port not in found.values()
+    assert len(set(found.values())) == 4
+
+
+def test_a_part_that_does_not_start_is_named_with_its_log(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    folder = HOMES / "broken"
+    HOMES.joinpath("minio-that-fails").write_text("#!/bin/sh\necho no such drive\nexit 3\n")
+    HOMES.joinpath("minio-that-fails").chmod(0o700)
+    monkeypatch.setenv("MINIO_BIN", str(HOMES / "minio-that-fails"))
+    with pytest.raises(StackError, match=r"(?s)minio ended while .*minio\.log:\n.*no such drive"):
+        EmbeddedStack(folder, parts=SERVERS, ports=None).start()
+    assert load_running(folder) is None
+    assert not psutil.Process().children(recursive=True) or not _marked(folder)
+
+
+def _marked(folder: Path) -> list[psutil.Process]:
+    from service.stack.strays import find_strays
+
+    return find_strays(folder)
+
+
+def test_what_an_earlier_run_left_is_ended_and_nothing_else() -> None:
+    folder = HOMES / "strays"
+    with EmbeddedStack(folder, parts={"minio"}, ports=None) as stack:
+        marked = stack.home.base_environment()
+    sleep = ["sleep", "600"]
+    left = subprocess.Popen(sleep, env=marked)
+    other = subprocess.Popen(sleep)
+    try:
+        with EmbeddedStack(folder, parts={"minio"}, ports=None):
+            assert left.wait(5) is not None
+            assert other.poll() is None
+    finally:
+        left.kill()
+        other.kill()
+        left.wait()
+        other.wait()
+
+
+def test_a_further_program_is_supervised_and_an_optional_one_may_fail() -> None:
+    said: list[str] = []
+
+    def fails(_: Home) -> Program:
+        return Program("fails", ("/bin/false",), ready=lambda: False, optional=True)
+
+    def sleeps(home: Home) -> Program:
+        return Program("sleeps", ("sleep", "600"), env=home.base_environment())
+
+    extra = (fails, sleeps)
+    with EmbeddedStack(HOMES / "extra", parts=(), ports=None, extra=extra, say=said.append) as s:
+        program = psutil.Process(s.supervisor.status("sleeps").pid)
+        until(lambda: program.cmdline() == ["sleep", "600"], "it has become the program")
+    assert any("going on without fails" in line for line in said)
+
+
+def test_lost_credentials_are_an_error_and_not_new_ones() -> None:
+    folder = HOMES / "lost"
+    with EmbeddedStack(folder, parts={"postgres"}, ports=None):
+        pass
+    (folder / "credentials.json").unlink()
+    with pytest.raises(StackError, match=r"credentials\.json .*is gone"):
+        EmbeddedStack(folder, parts={"postgres"}, ports=None).start()
+    (folder / "credentials.json").write_text("{")
+    with pytest.raises(StackError, match="cannot be read"):
+        EmbeddedStack(folder, parts={"postgres"}, ports=None).start()
+    shutil.rmtree(folder)
+
+
+def test_a_home_that_never_ran_has_nothing_to_tell() -> None:
+    settings = load_settings(home=HOMES / "never")
+    assert not down(settings)
+    with pytest.raises(StackNotRunningError, match="no stack runs in"):
+        environment(settings)
+    assert load_credentials(HOMES / "never") is None
+    assert not (HOMES / "never").exists()
+
+
+def test_the_whole_of_prefect_stops_with_it(start: Callable[..., Up]) -> None:
+    up = start(parts={"prefect", "worker", "engine"})
+    variables = up.ready()
+    assert not (Path(variables["PREFECT_HOME"]) / "prefect.db").exists()
+    with psycopg.connect(
+        variables["QUICKSILVER_DATABASE_URL"].replace("/ledger", "/postgres"),
+        user="postgres",
+        password=_admin_password(up.folder),
+        dbname="prefect",
+    ) as admin:
+        found = admin.execute("select to_regclass('flow_run')").fetchone()
+    assert found == ("flow_run",)
+    processes = family(up.process.pid)
+    began = time.monotonic()
+    up.process.terminate()
+    assert up.process.wait(40) == 0
+    assert time.monotonic() - began < 25, up.said()
+    await_end(processes, 0)
+
+
+def _admin_password(folder: Path) -> str:
+    credentials = load_credentials(folder)
+    assert credentials is not None
+    return credentials.postgres_password
