@@ -30,6 +30,7 @@ from service.errors import (
 from service.ledger import Ledger
 from service.migrate import migrate
 from service.recorder import Recorder
+from service.senders import routes as senders
 from service.settings import Settings
 from service.settler import Settler
 from service.sweep import Sweep
@@ -53,7 +54,9 @@ def create_app(settings: Settings) -> FastAPI:
     """The ASGI application; what it needs is opened by `running`."""
     app = FastAPI(title="Quicksilver", summary="Bronze lands, silver builds.", version=VERSION)
     app.state.settings = settings
-    app.include_router(receiver.router)
+    if "receiver" in settings.roles:
+        app.include_router(receiver.router)
+        app.include_router(senders.router)
     app.include_router(health.router)
     app.include_router(api.router)
     pages.install(app)
@@ -76,7 +79,11 @@ async def running(app: FastAPI) -> AsyncGenerator[None]:
         LedgerUnavailableError: the ledger's Postgres cannot be reached.
     """
     settings: Settings = app.state.settings
-    settings.require("database_url", "warehouse_url", "webhook_tokens")
+    settings.require("database_url")
+    if "receiver" in settings.roles:
+        settings.require("webhook_tokens")
+    if "dispatcher" in settings.roles:
+        settings.require("warehouse_url")
     datasets = load_datasets(settings.datasets_file)
     url = settings.database_url.get_secret_value()
     await migrate(url)
@@ -105,13 +112,13 @@ async def running(app: FastAPI) -> AsyncGenerator[None]:
         app.state.sweep = sweep
         app.state.sweep_now = sweep_now
         app.state.wake = wake
-        roles: dict[str, Callable[[], Awaitable[None]]] = {
-            "wake": wake.run,
-            "dispatcher": lambda: dispatcher.run(wake),
-            "settler": lambda: settler.run(wake),
-            "sweep": lambda: sweep.run(sweep_now),
-            "prune": lambda: prune(ledger, timedelta(days=settings.retention_days)),
-        }
+        roles: dict[str, Callable[[], Awaitable[None]]] = {"wake": wake.run}
+        if "dispatcher" in settings.roles:
+            roles["dispatcher"] = lambda: dispatcher.run(wake)
+            roles["settler"] = lambda: settler.run(wake)
+        if "sweep" in settings.roles:
+            roles["sweep"] = lambda: sweep.run(sweep_now)
+            roles["prune"] = lambda: prune(ledger, timedelta(days=settings.retention_days))
         async with asyncio.TaskGroup() as group:
             tasks = [group.create_task(keep_running(name, run)) for name, run in roles.items()]
             try:

@@ -62,7 +62,8 @@ class ObjectEvent:
         if self.name in _METADATA_ONLY:
             return _METADATA_ONLY[self.name]
         family = self.name.split(":")[0]
-        if family == "ObjectCreated":
+        # Ceph's word for an object that came from another zone: new content here.
+        if family == "ObjectCreated" or self.name == "ObjectSynced:Create":
             return None
         return _IGNORED_FAMILIES.get(family, "other-event")
 
@@ -107,50 +108,58 @@ def parse(body: bytes) -> Notification:
 
 
 def _record(record: Any) -> ObjectEvent:
-    s3 = _mapping(_mapping(record, "bad-record").get("s3"), "bad-record")
-    bucket = _mapping(s3.get("bucket"), "bad-bucket").get("name")
-    thing = _mapping(s3.get("object"), "bad-object")
-    name = record.get("eventName")
+    s3 = mapping(mapping(record, "bad-record").get("s3"), "bad-record")
+    bucket = mapping(s3.get("bucket"), "bad-bucket").get("name")
+    thing = mapping(s3.get("object"), "bad-object")
+    name, key = record.get("eventName"), thing.get("key")
     return ObjectEvent(
-        name=_text(name, "bad-event-name").removeprefix("s3:"),
-        bucket=_text(bucket, "bad-bucket"),
-        key=_key(thing.get("key")),
-        etag=_optional(thing.get("eTag"), "bad-etag", strip='"'),
-        version_id=_optional(thing.get("versionId"), "bad-version"),
-        size=_size(thing.get("size")),
-        sequencer=_optional(thing.get("sequencer"), "bad-sequencer"),
-        event_at=_time(record.get("eventTime")),
+        name=text(name, "bad-event-name").removeprefix("s3:"),
+        bucket=text(bucket, "bad-bucket"),
+        # Ceph alone sends the key as it is.
+        key=text(key, "bad-key") if record.get("eventSource") == "ceph:s3" else _key(key),
+        etag=optional(thing.get("eTag"), "bad-etag", strip='"'),
+        version_id=optional(thing.get("versionId"), "bad-version"),
+        size=size_of(thing.get("size")),
+        sequencer=optional(thing.get("sequencer"), "bad-sequencer"),
+        event_at=moment_of(record.get("eventTime")),
     )
 
 
-def _mapping(value: Any, problem: str) -> dict[str, Any]:
+def mapping(value: Any, problem: str) -> dict[str, Any]:
+    """A JSON object, or `PayloadError(problem)`."""
     if not isinstance(value, dict):
         raise PayloadError(problem)
     return cast("dict[str, Any]", value)
 
 
-def _text(value: Any, problem: str) -> str:
+def text(value: Any, problem: str, *, most: int = _MAX_TEXT) -> str:
+    """A string of at most `most` bytes that Postgres can hold, or `PayloadError(problem)`."""
     if not isinstance(value, str) or not value or "\0" in value:
         raise PayloadError(problem)
-    if len(value.encode("utf-8", "surrogatepass")) > _MAX_TEXT:
+    if len(value.encode("utf-8", "surrogatepass")) > most:
         raise PayloadError(problem)
     return value
 
 
 def _key(value: Any) -> str:
     try:
-        return _text(unquote_plus(_text(value, "bad-key"), errors="strict"), "bad-key")
+        # Three times as long while it is encoded: `%F0` for one byte.
+        encoded = text(value, "bad-key", most=3 * _MAX_TEXT)
+        return text(unquote_plus(encoded, errors="strict"), "bad-key")
     except UnicodeDecodeError as error:
         raise PayloadError("bad-key") from error
 
 
-def _optional(value: Any, problem: str, strip: str = "") -> str | None:
+def optional(value: Any, problem: str, strip: str = "") -> str | None:
+    """As `text`; what is absent or empty is None."""
     if value is None or value == "":
         return None
-    return _text(value, problem).strip(strip or None) or None
+    found = text(value, problem)
+    return (found.strip(strip) if strip else found) or None
 
 
-def _size(value: Any) -> int | None:
+def size_of(value: Any) -> int | None:
+    """Bytes, or None where the sender says nothing."""
     if value is None:
         return None
     if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= _MAX_SIZE:
@@ -158,7 +167,7 @@ def _size(value: Any) -> int | None:
     return value
 
 
-def _time(value: Any) -> datetime | None:
+def moment_of(value: Any) -> datetime | None:
     """The sender's time; one that cannot be read is no reason to lose the event."""
     try:
         moment = datetime.fromisoformat(value)

@@ -148,10 +148,9 @@ def load_settings(**overrides: Any) -> Settings:
     if secrets is not None and not Path(secrets).is_dir():
         raise SettingsError(f"QUICKSILVER_SECRETS_DIR: {secrets} is no folder")
     try:
-        return Settings(
-            _secrets_dir=secrets,
-            **{Settings.model_fields[k].alias or k: v for k, v in overrides.items()},
-        )
+        given: dict[str, Any] = {"_secrets_dir": secrets}
+        given |= {Settings.model_fields[k].alias or k: v for k, v in overrides.items()}
+        return Settings(**given)
     except ValidationError as error:
         first = error.errors(include_input=False, include_url=False)[0]
         name = str(first["loc"][0]) if first["loc"] else "settings"

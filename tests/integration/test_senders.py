@@ -1,0 +1,222 @@
+"""Other senders on the same ledger: plain S3, EventBridge, Ceph, and SNS as moto speaks it."""
+
+import asyncio
+import base64
+import json
+from collections.abc import AsyncGenerator, Iterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import boto3
+import httpx
+import psycopg
+import pytest
+import uvicorn
+from fastapi import FastAPI
+from moto.server import ThreadedMotoServer
+from psycopg.rows import dict_row
+
+from service.app import create_app
+from service.database import Database
+from service.datasets import load_datasets
+from service.ledger import Ledger
+from service.recorder import Recorder
+from service.senders.sns import Topics
+from service.settings import PROJECT, load_settings
+from service.stack.ports import LOOPBACK, choose_port
+from tests.unit.test_sender_shapes import KEY, encoded, eventbridge, record
+from tests.unit.test_sns import CERTIFICATE, TOPIC, Aws, message, signed
+
+TOKEN = "the-senders-token"
+
+
+@dataclass
+class Receiver:
+    """A served receiver over a fresh ledger."""
+
+    url: str
+    app: FastAPI
+    ledger_url: str
+    client: httpx.AsyncClient
+
+    async def post(self, path: str, body: bytes, **headers: str) -> httpx.Response:
+        return await self.client.post(path, content=body, headers=headers)
+
+    def rows(self, statement: str) -> list[dict[str, Any]]:
+        with psycopg.connect(self.ledger_url, row_factory=dict_row) as connection:
+            return connection.execute(statement).fetchall()
+
+    def partition(self) -> dict[str, Any]:
+        (row,) = self.rows("select dt::text, generation, state from quicksilver.partition")
+        return row
+
+    def events(self) -> list[dict[str, Any]]:
+        return self.rows("select * from quicksilver.event order by id")
+
+
+@asynccontextmanager
+async def serving(ledger_url: str, **settings: Any) -> AsyncGenerator[Receiver]:
+    """The application on a port of its own; no dispatcher, so the ledger stays as recorded."""
+    port = choose_port(None)
+    app = create_app(load_settings(database_url=ledger_url, webhook_tokens=TOKEN, **settings))
+    database = Database(ledger_url)
+    await database.open()
+    ledger = Ledger(database, load_datasets(PROJECT / "datasets.yaml"))
+    await ledger.sync_datasets()
+    app.state.ledger, app.state.recorder = ledger, Recorder(ledger)
+    server = uvicorn.Server(uvicorn.Config(app, LOOPBACK, port, lifespan="off", log_config=None))
+    task = asyncio.create_task(server.serve())
+    url = f"http://{LOOPBACK}:{port}"
+    try:
+        async with httpx.AsyncClient(base_url=url, trust_env=False, timeout=20) as client:
+            async with asyncio.timeout(20):
+                while not server.started:  # noqa: ASYNC110  (uvicorn has no event for it)
+                    await asyncio.sleep(0.01)
+            yield Receiver(url, app, ledger_url, client)
+    finally:
+        server.should_exit = True
+        await task
+        await app.state.recorder.close()
+        await database.close()
+
+
+@pytest.fixture
+def moto_url() -> Iterator[str]:
+    server = ThreadedMotoServer(ip_address=LOOPBACK, port=0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    try:
+        yield f"http://{host}:{port}"
+    finally:
+        server.stop()
+
+
+BEARER = {"authorization": f"Bearer {TOKEN}"}
+BASIC = {"authorization": "Basic " + base64.b64encode(f"any:{TOKEN}".encode()).decode()}
+
+
+@pytest.mark.parametrize("header", [BEARER, BASIC], ids=["bearer", "basic"])
+async def test_eventbridge_reaches_the_ledger(ledger_url: str, header: dict[str, str]) -> None:
+    async with serving(ledger_url) as receiver:
+        answer = await receiver.post("/events/s3", encoded(eventbridge()), **header)
+        assert (answer.status_code, answer.text) == (200, "settling\n")
+        again = await receiver.post("/events/s3", encoded(eventbridge()), **header)
+        assert again.text == "duplicate\n"
+    assert receiver.partition() == {"dt": "2024-01-01", "generation": 1, "state": "pending"}
+
+
+async def test_ceph_and_plain_s3_reach_the_ledger(ledger_url: str) -> None:
+    ceph = record(eventSource="ceph:s3", object={"key": KEY, "eTag": "first"})
+    plain = record(object={"eTag": "second", "sequencer": "0062"})
+    async with serving(ledger_url) as receiver:
+        for sent in (ceph, plain):
+            answer = await receiver.post("/events/s3", encoded({"Records": [sent]}), **BEARER)
+            assert answer.text == "settling\n"
+    assert receiver.partition()["generation"] == 2
+    assert {event["key"] for event in receiver.events()} == {KEY}
+
+
+async def test_an_unknown_sender_is_asked_for_a_password(ledger_url: str) -> None:
+    async with serving(ledger_url) as receiver:
+        for headers in ({}, {"authorization": "Basic !"}, {"authorization": "Bearer other"}):
+            answer = await receiver.post("/events/s3", encoded(eventbridge()), **headers)
+            assert answer.status_code == 401
+            assert answer.headers["www-authenticate"].startswith("Basic")
+    assert receiver.events() == []
+
+
+async def test_what_nobody_understands_is_kept_and_can_be_replayed(ledger_url: str) -> None:
+    async with serving(ledger_url) as receiver:
+        body = encoded({**eventbridge(), "detail": None})
+        answer = await receiver.post("/events/s3", body, **BEARER)
+        assert (answer.status_code, answer.text) == (200, "quarantined: bad-record\n")
+    (kept,) = receiver.rows("select body, reason from quicksilver.quarantine")
+    assert (bytes(kept["body"]), kept["reason"]) == (body, "bad-record")
+
+
+async def test_sns_is_not_listened_to_unless_told(ledger_url: str) -> None:
+    async with serving(ledger_url) as receiver:
+        answer = await receiver.post("/events/sns", signed(message()))
+        assert answer.status_code == 404
+
+
+async def test_sns_messages_are_verified_and_subscriptions_confirmed(ledger_url: str) -> None:
+    aws = Aws()
+    inner = json.dumps({"Records": [record()]})
+    async with serving(ledger_url, sns_topics=TOPIC) as receiver:
+        receiver.app.state.sns_topics = Topics([TOPIC], fetch=aws)
+        confirmed = await receiver.post("/events/sns", signed(message("SubscriptionConfirmation")))
+        assert (confirmed.status_code, confirmed.text) == (200, "confirmed\n")
+        assert aws.asked == [CERTIFICATE, message("SubscriptionConfirmation")["SubscribeURL"]]
+        forged = json.loads(signed(message(Message=inner))) | {"MessageId": "other"}
+        assert (await receiver.post("/events/sns", encoded(forged))).status_code == 403
+        assert receiver.events() == []
+        told = await receiver.post("/events/sns", signed(message(Message=inner)))
+        assert (told.status_code, told.text) == (200, "settling\n")
+        test_event = '{"Service": "Amazon S3", "Event": "s3:TestEvent"}'
+        tested = await receiver.post("/events/sns", signed(message(Message=test_event)))
+        assert (tested.status_code, tested.text) == (200, "nothing to record\n")
+    assert receiver.partition()["generation"] == 1
+
+
+async def test_sns_waits_when_aws_does_not_answer(ledger_url: str) -> None:
+    from service.senders.sns import SnsUnavailableError
+
+    async def away(url: str) -> bytes:
+        raise SnsUnavailableError("AWS does not answer")
+
+    async with serving(ledger_url, sns_topics=TOPIC) as receiver:
+        receiver.app.state.sns_topics = Topics([TOPIC], fetch=away)
+        answer = await receiver.post("/events/sns", signed(message()))
+        assert (answer.status_code, answer.headers["retry-after"]) == (503, "20")
+
+
+async def test_a_put_to_moto_comes_through_its_topic(ledger_url: str, moto_url: str) -> None:
+    """S3, topic and HTTP subscription as moto plays them; its messages carry real signatures."""
+    topic = "arn:aws:sns:us-east-1:123456789012:bronze"
+
+    async def from_moto(url: str) -> bytes:
+        # AWS's address of the certificate, asked of moto: which finds the service by the header.
+        address = httpx.URL(url)
+        who = "AWS4-HMAC-SHA256 Credential=test/20260101/us-east-1/sns/aws4_request"
+        headers = {"host": address.host, "authorization": who}
+        async with httpx.AsyncClient(trust_env=False) as client:
+            found = await client.get(f"{moto_url}{address.path}", headers=headers)
+        return found.raise_for_status().content
+
+    def client(service: str) -> Any:
+        return boto3.client(
+            service,
+            endpoint_url=moto_url,
+            region_name="us-east-1",
+            aws_access_key_id="test",
+            aws_secret_access_key="test",
+        )
+
+    def put() -> None:
+        sns, s3 = client("sns"), client("s3")
+        assert sns.create_topic(Name="bronze")["TopicArn"] == topic
+        sns.subscribe(TopicArn=topic, Protocol="http", Endpoint=f"{receiver.url}/events/sns")
+        s3.create_bucket(Bucket="datasets")
+        rule = {"TopicArn": topic, "Events": ["s3:ObjectCreated:*"]}
+        s3.put_bucket_notification_configuration(
+            Bucket="datasets", NotificationConfiguration={"TopicConfigurations": [rule]}
+        )
+        s3.put_object(Bucket="datasets", Key=KEY, Body=b"first")
+        s3.put_object(Bucket="datasets", Key=KEY, Body=b"second")
+
+    async with serving(ledger_url, sns_topics=topic) as receiver:
+        receiver.app.state.sns_topics = Topics([topic], fetch=from_moto)
+        # moto posts before it answers the PUT.
+        await asyncio.to_thread(put)
+    assert receiver.partition() == {"dt": "2024-01-01", "generation": 2, "state": "pending"}
+    assert [event["size"] for event in receiver.events()] == [5, 6]
+    assert {event["event_name"] for event in receiver.events()} == {"ObjectCreated:Put"}
+
+
+async def test_a_process_without_the_role_takes_no_events(ledger_url: str) -> None:
+    async with serving(ledger_url, roles="dispatcher,sweep") as receiver:
+        for path in ("/events/minio", "/events/s3", "/events/sns"):
+            assert (await receiver.post(path, b"{}", **BEARER)).status_code == 404
+        assert (await receiver.client.get("/healthz")).status_code == 200
