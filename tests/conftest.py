@@ -21,6 +21,8 @@ from typing import Any
 import httpx
 import psycopg
 import pytest
+from hypothesis import HealthCheck
+from hypothesis import settings as hypothesis_settings
 from psycopg import sql
 
 from service.settings import Settings
@@ -52,6 +54,20 @@ def _isolate() -> int:
 
 
 _PREFECT_PORT = _isolate()
+
+# `make test` draws the same bounded examples every time; `make fuzz` looks for new ones.
+hypothesis_settings.register_profile(
+    "default", max_examples=100, deadline=None, derandomize=True, database=None
+)
+hypothesis_settings.register_profile(
+    "fuzz",
+    max_examples=20_000,
+    deadline=None,
+    database=None,
+    print_blob=True,
+    suppress_health_check=[HealthCheck.too_slow],
+)
+hypothesis_settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "default"))
 
 
 def pytest_unconfigure() -> None:
