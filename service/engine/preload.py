@@ -39,7 +39,7 @@ DEFAULT_MODULES = (
 )
 # Modules whose `preload()` is called, where there is one, after a rehearsal in a fork: it may parse
 # and cache, not connect.
-HOOKS = ("flows.warm", "flows.dbt")
+DEFAULT_HOOKS = ("flows.warm",)
 
 # Both are read when the library is loaded, and each keeps it from starting a thread right then:
 # OpenBLAS's pool, which no run needs, and the background purge of the allocator inside Arrow,
@@ -58,8 +58,10 @@ class DisturbedError(Exception):
     """The process holds threads or descriptors that must not be copied; says which and whose."""
 
 
-def preload(modules: Sequence[str], say: Say, expected: Collection[int]) -> None:
-    """Import `modules` and call the hooks. `expected`: the descriptors that are the server's own.
+def preload(
+    modules: Sequence[str], hooks: Sequence[str], say: Say, expected: Collection[int]
+) -> None:
+    """Import `modules`, then call `preload()` of the `hooks`; `expected` are the server's own files.
 
     A module that is not installed, or whose import fails, costs one line: the run will import it
     itself and fail, or not, as it would under the stock engine. Raises DisturbedError.
@@ -69,7 +71,7 @@ def preload(modules: Sequence[str], say: Say, expected: Collection[int]) -> None
         assert_quiet(expected, f"importing {module}")
     settle("the imports")
     assert_quiet(expected, "the imports")
-    for module in HOOKS:
+    for module in hooks:
         _call_hook(module, say, expected)
 
 

@@ -17,7 +17,8 @@ from service.engine.configuration import PrefectConfiguration
 from service.engine.protocol import Request
 
 ENGINE = "prefect.engine"
-_PR_SET_PDEATHSIG = 1
+_LIBC = ctypes.CDLL(None)
+_PR_SET_PDEATHSIG, _PR_SET_NAME = 1, 15
 
 _exit_code: int | None = None
 
@@ -73,6 +74,7 @@ class Run:
 
     def _become(self) -> None:
         _die_with(self._supervisor)
+        rename(ENGINE)
         os.setsid()  # a group of its own, so that all it starts can be killed with it
         for number in signal.valid_signals():
             if callable(signal.getsignal(number)) and number != signal.SIGINT:
@@ -96,8 +98,13 @@ class Run:
         sys.argv = [ENGINE]
 
 
+def rename(name: str) -> None:
+    """What `ps` and `top` call this process; its arguments are the server's for good."""
+    _LIBC.prctl(_PR_SET_NAME, name.encode())
+
+
 def _die_with(supervisor: int) -> None:
-    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != supervisor:
         os._exit(1)  # it died before the kernel was told to tell us
 

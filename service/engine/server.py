@@ -25,6 +25,7 @@ from typing import NoReturn
 from service.engine import protocol
 from service.engine.configuration import PrefectConfiguration
 from service.engine.preload import (
+    DEFAULT_HOOKS,
     DEFAULT_MODULES,
     QUIETING,
     DisturbedError,
@@ -54,9 +55,12 @@ def say(message: str) -> None:
 class Server:
     """The listening socket, the lock that makes it the only one, and the loop around fork."""
 
-    def __init__(self, path: Path, modules: Sequence[str], watched: Sequence[Path]) -> None:
+    def __init__(
+        self, path: Path, modules: Sequence[str], hooks: Sequence[str], watched: Sequence[Path]
+    ) -> None:
         self._path = path
         self._modules = modules
+        self._hooks = hooks
         self._watched = watched
         self._started_with = dict(os.environb)
         self._listener, self._lock = self._inherit() or self._open()
@@ -64,12 +68,14 @@ class Server:
 
     def warm_up(self) -> None:
         """Import everything. Raises DisturbedError when a module is not fit to be forked."""
+        # A reload inherits that children are ignored; whoever waits for one here must find it.
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         # Before the imports: what is written while they run counts as changed.
         self._sources = Sources(self._watched)
         os.environ.update({k: v for k, v in QUIETING.items() if k not in os.environ})
         begin = time.perf_counter()
         gc.disable()
-        preload(self._modules, say, self._own)
+        preload(self._modules, self._hooks, say, self._own)
         self._prefect = PrefectConfiguration()
         gc.collect()
         # What is frozen is never traversed, so collections in a run do not copy its pages.
@@ -186,6 +192,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="python -m service.engine.server", description=__doc__)
     parser.add_argument("--socket", default=protocol.socket_path(os.environ), type=os.path.abspath)
     parser.add_argument("--preload", action="append", metavar="MODULE", help="instead of the usual")
+    parser.add_argument("--hook", action="append", metavar="MODULE", help="whose preload() to call")
     parser.add_argument("--watch", action="append", metavar="FOLDER", type=Path)
     parser.add_argument("--ping", action="store_true", help="exit 0 if an engine is warm, else 1")
     options = parser.parse_args(arguments)
@@ -196,7 +203,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
         sys.exit(EX_UNAVAILABLE)
     leave_without_teardown()
     watched = options.watch or [ROOT / name for name in ("flows", "service", "analytics")]
-    server = Server(Path(options.socket), options.preload or DEFAULT_MODULES, watched)
+    modules, hooks = options.preload or DEFAULT_MODULES, options.hook or DEFAULT_HOOKS
+    if options.preload and not options.hook:
+        hooks = ()
+    server = Server(Path(options.socket), modules, hooks, watched)
     try:
         server.warm_up()
     except DisturbedError as error:

@@ -18,7 +18,7 @@ from typing import NoReturn
 
 from service.engine import protocol
 from service.engine.configuration import PrefectConfiguration
-from service.engine.run import Run
+from service.engine.run import Run, rename
 
 # A launcher sends its request right after it has connected and GO right after READY.
 PATIENCE = 10.0
@@ -31,6 +31,7 @@ def supervise(  # noqa: RET503  (the supervisor's own way never returns)
 
     `started_with` is the environment in which the server's interpreter started.
     """
+    rename("run-supervisor")
     connection.settimeout(PATIENCE)
     try:
         request, files = _accept(connection, started_with)

@@ -13,9 +13,8 @@ import os, sys
 sys.path.insert(0, {folder!r})
 from service.engine import preload
 os.closerange(3, 1000)
-preload.HOOKS = ("hook",)
 try:
-    preload.preload(["subject"], print, ())
+    preload.preload(["subject"], ["hook"], print, ())
 except preload.DisturbedError as error:
     print("disturbed:", error)
 else:
