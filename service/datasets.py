@@ -26,7 +26,9 @@ def parse_duration(value: object) -> object:
     Raises:
         ValueError: for anything else.
     """
-    if isinstance(value, bool) or not isinstance(value, int | float | str):
+    if isinstance(value, bool):
+        raise ValueError(f"{value!r} is no duration: write 30s, 5m, 1h30m or 2d")  # noqa: TRY004
+    if not isinstance(value, int | float | str):
         return value
     if isinstance(value, int | float):
         return _span(value, value)

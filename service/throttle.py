@@ -46,8 +46,8 @@ class FailedLogins:
         now = clock.now()
         level, at = self._levels.pop(who, (0.0, now))
         before = max(0.0, level - max(0.0, (now - at).total_seconds()) * self._leak)
-        # Twice as much as is allowed is as bad as it gets: a window later it is calm again.
-        after = min(before + 1, 2.0 * self._allowed)
+        # About twice as much as is allowed is as bad as it gets: a window later it is calm again.
+        after = min(before + 1, 2.0 * self._allowed - 1)
         self._levels[who] = (after, now)
         if len(self._levels) > self._addresses:
             self._levels.popitem(last=False)
@@ -55,7 +55,7 @@ class FailedLogins:
             return None
         if before <= self._allowed:
             _log.warning("too many wrong tokens from one address", address=who)
-        return math.ceil((after - self._allowed) / self._leak)
+        return math.ceil((after + 1 - self._allowed) / self._leak)
 
     def __len__(self) -> int:
         return len(self._levels)

@@ -1,0 +1,135 @@
+"""Settings: a wrong one is one clear line that names it, and never its value."""
+
+import re
+from pathlib import Path
+
+import pytest
+from pydantic import SecretStr
+
+from service.errors import SettingsError
+from service.settings import PROJECT, Settings, load_settings
+
+EXAMPLE = PROJECT / ".env.example"
+ALIASES = {field.alias: name for name, field in Settings.model_fields.items()}
+
+
+def test_the_defaults_are_read() -> None:
+    settings = load_settings()
+    assert settings.body_limit == 1024 * 1024
+    assert settings.webhook_tokens == ()
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("MINIO_ENDPOINT_URL", "s3cr3t.example:9000"),
+        ("MINIO_ENDPOINT_URL", "http://"),
+        ("MINIO_ENDPOINT_URL", "http://s3cr3t:99999"),
+        ("MINIO_ENDPOINT_URL", "http://s3cr3t:port"),
+        ("MINIO_ENDPOINT_URL", "http://[s3cr3t"),
+        ("PREFECT_API_URL", "ftp://s3cr3t/api"),
+        ("QUICKSILVER_URL", "s3cr3t"),
+        ("QUICKSILVER_DATABASE_URL", "mysql://root:s3cr3t@db/x"),
+        ("QUICKSILVER_WAREHOUSE_URL", "s3cr3t"),
+        ("QUICKSILVER_PORT", "s3cr3t"),
+        ("QUICKSILVER_PORT", "0"),
+        ("QUICKSILVER_PORT", "65536"),
+        ("QUICKSILVER_LOG_FORMAT", "s3cr3t"),
+        ("QUICKSILVER_BODY_LIMIT", "12"),
+        ("QUICKSILVER_BODY_LIMIT", "1e99"),
+        ("QUICKSILVER_TICK", "0"),
+        ("QUICKSILVER_TICK", "-1"),
+        ("QUICKSILVER_TICK", "nan"),
+        ("QUICKSILVER_TICK", "inf"),
+        ("QUICKSILVER_BODY_SECONDS", "s3cr3t"),
+        ("QUICKSILVER_MAX_RUNNING", "0"),
+        ("QUICKSILVER_MAX_RUNNING", "2.5"),
+        ("QUICKSILVER_RETENTION_DAYS", "a month"),
+        ("QUICKSILVER_QUARANTINE_LIMIT", "-1"),
+    ],
+)
+def test_a_wrong_setting_is_one_line(
+    monkeypatch: pytest.MonkeyPatch, name: str, value: str
+) -> None:
+    monkeypatch.setenv(name, value)
+    with pytest.raises(SettingsError) as caught:
+        load_settings()
+    said = str(caught.value)
+    assert said.startswith(f"{name}: ")
+    assert "\n" not in said
+    assert "s3cr3t" not in said
+    assert caught.value.__cause__ is None, "a traceback would show the value"
+
+
+def test_tokens_are_several_and_rotate(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("QUICKSILVER_WEBHOOK_TOKENS", " old , new,, ")
+    tokens = load_settings().webhook_tokens
+    assert [token.get_secret_value() for token in tokens] == ["old", "new"]
+
+
+def test_an_empty_variable_is_the_default(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("QUICKSILVER_PORT", "")
+    monkeypatch.setenv("QUICKSILVER_WEBHOOK_TOKENS", "")
+    settings = load_settings()
+    assert (settings.port, settings.webhook_tokens) == (8420, ())
+
+
+def test_no_secret_in_what_is_printed() -> None:
+    settings = load_settings(
+        webhook_tokens="s3cr3t",
+        operator_tokens="s3cr3t",
+        minio_secret_key="s3cr3t",
+        database_url="postgresql://ledger:s3cr3t@db/ledger",
+        warehouse_url="postgresql://warehouse:s3cr3t@db/warehouse",
+        dbt_pg_password="s3cr3t",
+    )
+    assert "s3cr3t" not in repr(settings) + str(settings) + settings.model_dump_json()
+
+
+def test_what_is_required_is_named() -> None:
+    with pytest.raises(SettingsError, match=r"^QUICKSILVER_DATABASE_URL is not set"):
+        load_settings().require("database_url")
+    with pytest.raises(SettingsError, match=r"^QUICKSILVER_WEBHOOK_TOKENS is not set"):
+        load_settings().require("webhook_tokens")
+    load_settings(webhook_tokens="t").require("webhook_tokens")
+
+
+def example_lines() -> dict[str, tuple[str, str]]:
+    """Of each variable in `.env.example`: its value, and the comment above it."""
+    found: dict[str, tuple[str, str]] = {}
+    comment = ""
+    for line in EXAMPLE.read_text(encoding="utf-8").splitlines():
+        if line.startswith("# "):
+            comment = line[2:]
+        elif match := re.fullmatch(r"([A-Z_]+)=(.*)", line):
+            found[match[1]] = (match[2], comment)
+            comment = ""
+        else:
+            assert not line, f"neither a setting nor its comment: {line}"
+    return found
+
+
+def test_the_example_lists_every_setting_with_a_word_on_it() -> None:
+    found = example_lines()
+    assert set(found) == set(ALIASES)
+    assert [name for name, (_, comment) in found.items() if not comment] == []
+
+
+def test_the_example_holds_no_secret() -> None:
+    for name, (value, _) in example_lines().items():
+        annotation = str(Settings.model_fields[ALIASES[name]].annotation)
+        if SecretStr.__name__ in annotation:
+            assert value == "", name
+
+
+def test_the_example_says_what_the_defaults_are(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.chdir(PROJECT)
+    copied = Settings(_env_file=EXAMPLE)  # pyright: ignore[reportCallIssue]
+    plain = Settings(_env_file=None)  # pyright: ignore[reportCallIssue]
+    for name in Settings.model_fields:
+        ours, default = getattr(copied, name), getattr(plain, name)
+        if isinstance(default, Path):
+            ours, default = ours.resolve(), default.resolve()
+        assert ours == default, name
