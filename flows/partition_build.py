@@ -26,7 +26,7 @@ from flows.publish import (
     make_room,
     publish,
 )
-from service import clock
+from service import clock, failpoint
 from service.bronze import minio_client
 from service.datasets import Dataset
 from service.errors import DataTestError, ModelError
@@ -154,6 +154,7 @@ async def _build(
     )
     loaded_at = clock.now()
     watch.lap("load")
+    failpoint.reach("between-load-and-dbt")
     if not present:
         await create_parent(connection, schema, name, columns)
     results = await asyncio.to_thread(

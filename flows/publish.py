@@ -16,6 +16,7 @@ import psycopg
 from psycopg import sql
 from tenacity import retry, retry_if_exception_type, stop_after_delay, wait_random
 
+from service import failpoint
 from service.database import query
 from service.errors import ModelError
 from service.partition import Partition
@@ -227,6 +228,7 @@ async def publish(
                 "details": json.dumps(details, default=str),
             },
         )
+        failpoint.reach("before-final-commit")
 
 
 async def _replace(connection: Connection, table: Table, dt: date, *, unlogged: bool) -> None:

@@ -14,10 +14,12 @@ import psycopg
 from prefect import State, flow, get_run_logger
 from prefect.context import FlowRunContext
 from prefect.states import Completed
+from psycopg.rows import TupleRow
+from tenacity import retry, retry_if_exception_type, stop_after_delay, wait_exponential_jitter
 
 from flows.partition_build import BuildResult, build_partition
 from flows.through_ledger import Lake, opened
-from service import clock
+from service import clock, failpoint
 from service.database import query
 from service.datasets import Dataset
 from service.dispatcher import seal_listed
@@ -35,6 +37,17 @@ from service.sweep import Sweep
 # A run of its own is not one of the service's slots: it only must not be refused for their number.
 _NO_LIMIT = 1_000_000
 
+# What has been built is not thrown away because the ledger restarts: a minute outlasts that.
+_through_restarts = retry(
+    retry=retry_if_exception_type(LedgerUnavailableError),
+    wait=wait_exponential_jitter(initial=0.1, max=5, jitter=0.5),
+    stop=stop_after_delay(60),
+    reraise=True,
+)
+
+# A host that vanishes says no goodbye: its session, and so its hold, ends within half a minute.
+_KEEPALIVES = "-c tcp_keepalives_idle=10 -c tcp_keepalives_interval=5 -c tcp_keepalives_count=4"
+
 
 @flow(name="silver-build")
 async def silver_build(dataset: str, dt: date, generation: int | None = None) -> State[Any]:
@@ -48,6 +61,7 @@ async def silver_build(dataset: str, dt: date, generation: int | None = None) ->
     """
     logger = get_run_logger()
     partition = Partition(dataset, dt)
+    failpoint.reach("before-begin")
     async with opened() as lake:
         declared = lake.ledger.datasets.get(dataset)
         begun = await _begin(lake, partition, declared)
@@ -76,7 +90,9 @@ async def silver_build(dataset: str, dt: date, generation: int | None = None) ->
             except QuicksilverError as error:
                 await lake.ledger.note_error(begun.id, str(error))
                 raise
+            failpoint.reach("after-warehouse-commit-before-mark")
             await _publish(lake, begun, result)
+            failpoint.reach("after-mark-before-end")
     logger.info(
         "%s generation %d: %d rows in bronze, %d in silver, %d rejected",
         partition,
@@ -100,7 +116,7 @@ async def _begin(lake: Lake, partition: Partition, declared: Dataset) -> BegunBu
         if sealed is None:
             return None
         key = sealed.idempotency_key
-    return await lake.ledger.begin(key, run.id, time_limit=declared.time_limit)
+    return await _through_restarts(lake.ledger.begin)(key, run.id, time_limit=declared.time_limit)
 
 
 async def _claim(lake: Lake, partition: Partition, run: UUID) -> SealedBuild | None:
@@ -136,24 +152,32 @@ async def _holding(lake: Lake, build_id: int) -> AsyncGenerator[None]:
 
     The settler reads it as the sign of life of the build.
     """
+    connection = await _hold(lake, build_id)
+    try:
+        yield
+    finally:
+        await connection.close()
+
+
+@_through_restarts
+async def _hold(lake: Lake, build_id: int) -> psycopg.AsyncConnection[TupleRow]:
     try:
         connection = await psycopg.AsyncConnection.connect(
             lake.settings.database_url.get_secret_value(),
             autocommit=True,
             application_name=f"quicksilver-build-{build_id}",
             connect_timeout=5,
+            options=_KEEPALIVES,
         )
-    except psycopg.OperationalError as error:
-        raise LedgerUnavailableError(f"the ledger does not answer: {error}") from error
-    try:
         await connection.execute(
             query("hold_build"), {"space": BUILD_SPACE, "build": build_id % 2**31}
         )
-        yield
-    finally:
-        await connection.close()
+    except psycopg.OperationalError as error:
+        raise LedgerUnavailableError(f"the ledger does not answer: {error}") from error
+    return connection
 
 
+@_through_restarts
 async def _publish(lake: Lake, begun: BegunBuild, result: BuildResult) -> None:
     """Silver stands; if the ledger is away now, the settler learns it from the warehouse."""
     await lake.ledger.publish(

@@ -1,5 +1,6 @@
 """Prefect as the service sees it: make a run, read states, stop a run. The only Prefect import."""
 
+import contextlib
 import os
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
@@ -14,10 +15,10 @@ os.environ.setdefault("DO_NOT_TRACK", "1")
 
 from prefect.client.orchestration import PrefectClient
 from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterId
-from prefect.client.schemas.objects import StateType
+from prefect.client.schemas.objects import State, StateType
 from prefect.exceptions import ObjectNotFound, PrefectHTTPStatusError
 from prefect.settings import get_current_settings
-from prefect.states import Cancelled, Cancelling
+from prefect.states import Cancelled, Cancelling, Completed
 
 from service.errors import DeploymentNotFoundError, PrefectUnavailableError
 
@@ -172,8 +173,19 @@ class Deployments:
             PrefectUnavailableError: Prefect does not answer.
         """
         state = Cancelled(message=why) if force else Cancelling(message=why)
-        async with _translated(f"cancelling run {run}"):
-            try:
+        await self._set_state(run, state, f"cancelling run {run}", force=force)
+
+    async def conclude_run(self, run: UUID, why: str) -> None:
+        """Say that a run has completed whose process died after its work was done.
+
+        Raises:
+            PrefectUnavailableError: Prefect does not answer.
+        """
+        state = Completed(message=why)
+        await self._set_state(run, state, f"concluding run {run}", force=True)
+
+    async def _set_state(self, run: UUID, state: State[Any], what: str, *, force: bool) -> None:
+        async with _translated(what):
+            # A run that was deleted needs no state.
+            with contextlib.suppress(ObjectNotFound):
                 await self._client.set_flow_run_state(run, state, force=force)
-            except ObjectNotFound:
-                return

@@ -13,12 +13,13 @@ from time import monotonic
 
 import structlog
 
-from service import clock
+from service import clock, failpoint
 from service.backoff import delay
 from service.bronze import Bronze
 from service.deployments import Deployments
 from service.errors import (
     BronzeUnavailableError,
+    DatasetsError,
     DeploymentNotFoundError,
     LedgerUnavailableError,
     PrefectUnavailableError,
@@ -59,6 +60,8 @@ class Dispatcher:
         self._lease = timedelta(seconds=settings.claim_lease)
         self._beat_at = float("-inf")
         self._failures = 0
+        # Claims of this owner that a pass could not bring to their end.
+        self._is_behind = False
         self._at_once = asyncio.Semaphore(_AT_ONCE)
 
     async def run(self, wake: Wake) -> None:
@@ -107,16 +110,23 @@ class Dispatcher:
             if adopted:
                 _log.info("took over claims of a dispatcher that is gone", builds=adopted)
             builds += await self._ledger.own_claims(self.owner)
-        elif self._failures:
+        elif self._is_behind:
             builds += await self._ledger.own_claims(self.owner)
         builds += await self._ledger.claim(
             self.owner, slots=self._settings.max_running, lease=self._lease
         )
-        results = await asyncio.gather(*(self._fire(build) for build in builds))
-        if any(result is None for result in results):
+        results = await asyncio.gather(
+            *(self._fire(build) for build in builds), return_exceptions=True
+        )
+        broken = [result for result in results if isinstance(result, BaseException)]
+        self._is_behind = bool(broken) or None in results
+        if None in results:
             self._failures += 1
         elif results:
             self._failures = 0
+        if broken:
+            # One build's trouble was not its neighbours'; all of them have ended by now.
+            raise broken[0]
         return sum(result is True for result in results)
 
     async def _fire(self, build: ClaimedBuild) -> bool | None:
@@ -126,15 +136,20 @@ class Dispatcher:
                 dataset=build.partition.dataset, dt=build.partition.dt.isoformat(), build=build.id
             )
             try:
+                # Asked first: a claim that cannot be brought to Prefect needs no key.
+                dataset = self._ledger.datasets.get(build.partition.dataset)
+                await self._deployments.deployment_id(dataset.deployment)
                 sealed = await seal_listed(self._ledger, self._bronze, self.owner, build)
                 if isinstance(sealed, NoBuild):
                     log.info("no run needed", why=sealed.why)
                     return False
+                failpoint.reach("after-seal-before-create")
                 await self._create(sealed)
             except PrefectUnavailableError as error:
                 log.warning("the build waits for Prefect", error=str(error))
                 return None
-            except (BronzeUnavailableError, DeploymentNotFoundError) as error:
+            except (BronzeUnavailableError, DeploymentNotFoundError, DatasetsError) as error:
+                # DatasetsError: a claim taken over from a replica that declares more datasets.
                 log.warning("the build waits", error=str(error))
                 due = clock.now() + timedelta(seconds=_RETRY)
                 await self._ledger.release(build, self.owner, error=str(error), due_at=due)
@@ -155,6 +170,7 @@ class Dispatcher:
             run_name=f"{dataset.name} {dt} g{build.generation}.{build.attempt}",
             tags=[f"dataset:{dataset.name}", f"dt:{dt}"],
         )
+        failpoint.reach("after-create-before-mark")
         marked = await self._ledger.mark_dispatched(
             build,
             self.owner,

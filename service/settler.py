@@ -13,7 +13,12 @@ import structlog
 from service import clock
 from service.backoff import build_delay
 from service.deployments import Deployments, RunState
-from service.errors import LedgerUnavailableError, QuicksilverError
+from service.errors import (
+    LedgerUnavailableError,
+    PrefectUnavailableError,
+    QuicksilverError,
+    WarehouseUnavailableError,
+)
 from service.ledger import ActiveBuild, Ledger
 from service.partition import Partition
 from service.settings import Settings
@@ -82,11 +87,18 @@ class Settler:
         if asked:
             states = await self._deployments.states(asked)
         ended = 0
+        problem: QuicksilverError | None = None
         for build in builds:
-            if build.flow_run_id in asked and build.flow_run_id is not None:
-                ended += await self._settle(build, states.get(build.flow_run_id))
-            elif build.abandoned_at is not None and build.is_held:
-                await self._ledger.note_abandoned(build.id, None)
+            try:
+                if build.flow_run_id in asked and build.flow_run_id is not None:
+                    ended += await self._settle(build, states.get(build.flow_run_id))
+                elif build.abandoned_at is not None and build.is_held:
+                    await self._ledger.note_abandoned(build.id, None)
+            except (PrefectUnavailableError, WarehouseUnavailableError) as error:
+                # One build that cannot be settled now does not hold the others up.
+                problem = problem or error
+        if problem is not None:
+            raise problem
         return len(builds) - ended
 
     async def _settle(self, build: ActiveBuild, run: RunState | None) -> bool:
@@ -94,34 +106,58 @@ class Settler:
         if run is None or run.is_terminal:
             return await self._end(build, run)
         if build.state in ("running", "published", "yielded") and not build.is_held:
-            if build.abandoned_at is None:
-                await self._ledger.note_abandoned(build.id, clock.now())
+            return await self._settle_unheld(build)
+        is_asked_to_stop = build.cancel_requested_at is not None
+        if build.state == "dispatched":
+            if not (_is_late(build) or is_asked_to_stop):
                 return False
-            if clock.now() - build.abandoned_at >= self._grace:
-                why = "the flow's process is gone"
-                await self._stop(build, why, force=True)
-                return await self._end(build, None, why=why)
-            return False
+            why = f"the run stayed {run.name} past its deadline: is a worker polling?"
+            return await self._replace(build, why, counted=False)
         if not _is_late(build):
             return False
-        if build.state == "dispatched":
-            why = f"the run stayed {run.name} past its deadline: is a worker polling?"
-            await self._stop(build, why, force=True)
-            return await self._give_up(build, why, counted=False)
-        if build.cancel_requested_at is None:
+        if not is_asked_to_stop:
             why = "the build ran past the dataset's time limit"
-            await self._ledger.request_cancel(build, why, within=_CANCEL_WITHIN)
-            await self._stop(build, why, force=False)
+            if await self._ledger.request_cancel(build, why, within=_CANCEL_WITHIN):
+                await self._stop(build, why, force=False)
             return False
-        why = build.error or "the run did not stop when asked to"
+        if build.state in ("published", "yielded"):
+            return await self._end(build, None)
+        return await self._replace(build, "the run did not stop when asked to", counted=True)
+
+    async def _settle_unheld(self, build: ActiveBuild) -> bool:
+        """A build whose flow lets go of it: its process is ending, or has died."""
+        if build.abandoned_at is None:
+            await self._ledger.note_abandoned(build.id, clock.now())
+            return False
+        if clock.now() - build.abandoned_at < self._grace:
+            return False
+        if build.state == "running":
+            return await self._replace(build, "the flow's process is gone", counted=True)
+        # It had said how it ended before it died: only Prefect does not know yet.
+        if build.flow_run_id is not None:
+            await self._deployments.conclude_run(
+                build.flow_run_id, f"{build.state}; the process ended before it could say so"
+            )
+        return await self._end(build, None)
+
+    async def _replace(self, build: ActiveBuild, why: str, *, counted: bool) -> bool:
+        """End a run that does not end itself, and its build.
+
+        The ledger first: a run found cancelled with no such note was cancelled by a person.
+        """
+        why = build.error or why
+        if build.cancel_requested_at is None and not await self._ledger.request_cancel(
+            build, why, within=_CANCEL_WITHIN
+        ):
+            return False
         await self._stop(build, why, force=True)
-        return await self._end(build, None, why=why)
+        return await self._give_up(build, why, counted=counted)
 
     async def _stop(self, build: ActiveBuild, why: str, *, force: bool) -> None:
         if build.flow_run_id is not None:
             await self._deployments.stop_run(build.flow_run_id, why, force=force)
 
-    async def _end(self, build: ActiveBuild, run: RunState | None, *, why: str = "") -> bool:
+    async def _end(self, build: ActiveBuild, run: RunState | None) -> bool:
         if build.state == "published":
             return await self._ledger.finish(build, "succeeded")
         if build.state == "yielded":
@@ -130,15 +166,17 @@ class Settler:
         if cancelled and build.cancel_requested_at is None:
             why = "cancelled in Prefect; `quicksilver rebuild` starts it again"
             return await self._give_up(build, why, counted=True, state="cancelled")
-        reason = why or (
+        why = (
             build.error
             or (run.message if run else "")
             or (f"the run ended {run.name} without publishing" if run else "")
             or "the run was deleted in Prefect"
         )
         failed = run is not None and run.type in ("FAILED", "COMPLETED")
+        # A run that never began and was replaced for it used no attempt up.
+        counted = not (cancelled and build.state == "dispatched")
         return await self._give_up(
-            build, reason, counted=True, state="failed" if failed else "lost"
+            build, why, counted=counted, state="failed" if failed else "lost"
         )
 
     async def _give_up(

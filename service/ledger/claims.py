@@ -5,6 +5,7 @@ from datetime import datetime, timedelta
 from uuid import UUID
 
 from service import clock
+from service.database import Transaction
 from service.ledger.rows import (
     ClaimedBuild,
     Part,
@@ -17,6 +18,18 @@ from service.partition import Partition
 
 # One advisory lock of the database: whoever holds it claims.
 _CLAIM_LOCK = 0x51_53_43_4C
+
+
+async def give_back(tx: Transaction, build: ClaimedBuild, owner: str, why: str) -> bool:
+    """End a claim that no run is wanted for; False when it is no longer this owner's claim.
+
+    Once sealed it may have reached Prefect although the answer was lost: its key is then spent
+    and the row stays, so that the next build of the generation gets another key, and a run.
+    """
+    return bool(
+        await tx.run("release_build", build=build.id, owner=owner)
+        or await tx.run("spend_build", build=build.id, owner=owner, error=why, now=clock.now())
+    )
 
 
 class Claims(Part):
@@ -73,10 +86,12 @@ class Claims(Part):
     async def release(
         self, build: ClaimedBuild, owner: str, *, error: str, due_at: datetime
     ) -> bool:
-        """Give back a claim that never reached Prefect, with the reason, to be tried later."""
+        """Give back a claim that cannot go on now, with the reason, to be tried later."""
         now = clock.now()
         async with self.database.transaction() as tx:
-            if not await tx.run("release_build", build=build.id, owner=owner):
+            # Partition first, build second: the order in which every transition locks.
+            await tx.one("lock_partition", **where_of(build.partition))
+            if not await give_back(tx, build, owner, error):
                 return False
             await tx.run(
                 "release_partition",
@@ -94,7 +109,9 @@ class Claims(Part):
     ) -> bool:
         """Keep the run that Prefect made for a build; False when the build moved on without us."""
         now = clock.now()
+        where = where_of(build.partition)
         async with self.database.transaction() as tx:
+            await tx.one("lock_partition", **where)
             row = await tx.one(
                 "mark_dispatched",
                 build=build.id,
@@ -105,7 +122,6 @@ class Claims(Part):
             )
             if row is None:
                 return False
-            where = where_of(build.partition)
             await tx.run(
                 "show_dispatched",
                 flow_run_id=flow_run_id,

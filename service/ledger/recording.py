@@ -60,7 +60,7 @@ class Recording(Part):
             reason = decide(
                 arrival,
                 known.get(name),
-                is_duplicate=identity in known_events,
+                is_duplicate=identity in known_events and not _is_back(arrival, known.get(name)),
                 skip_unchanged=state is None or self.datasets.get(state["dataset"]).skip_unchanged,
                 is_paused=bool(state and state["is_paused"]),
             )
@@ -186,7 +186,18 @@ class Recording(Part):
                 change = Change(1, put_at=now, received_at=now)
                 await self._raise(tx, {partition: change}, locked, 0)
             else:
-                await tx.run("mark_gone", now=now, **where_of(partition))
+                where = where_of(partition)
+                row = locked[partition]
+                dirty = ["waiting", "pending", "failed"]
+                await tx.run("mark_gone", dirty=dirty, now=now, **where)
+                if row["state"] in dirty:
+                    await tx.run("events_overtaken", generation=row["generation"], **where)
+
+
+def _is_back(arrival: Arrival, known: KnownObject | None) -> bool:
+    """Whether a listing shows, once more, what the ledger no longer holds: an undone delete."""
+    is_listed = arrival.lane in ("sweep", "poll")
+    return is_listed and (known is None or known.etag != arrival.event.etag)
 
 
 def _object_row(arrival: Arrival) -> dict[str, Any]:

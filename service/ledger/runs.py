@@ -19,6 +19,7 @@ class Runs(Part):
         """A flow run takes up its build; None when the build was given up or is another's."""
         now = clock.now()
         async with self.database.transaction() as tx:
+            await tx.one("lock_partition_of", build=None, key=key)
             row = await tx.one(
                 "begin_build", key=key, flow_run_id=flow_run_id, now=now, deadline=now + time_limit
             )
@@ -55,6 +56,7 @@ class Runs(Part):
             "now": now,
         }
         async with self.database.transaction() as tx:
+            await tx.one("lock_partition_of", build=build_id, key=None)
             row = await tx.one("publish_build", build=build_id, details=as_json(details), **counts)
             if row is None:
                 return False

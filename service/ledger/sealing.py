@@ -7,6 +7,7 @@ from service import clock
 from service.database import Row, Transaction
 from service.datasets import Dataset
 from service.intake import readiness
+from service.ledger.claims import give_back
 from service.ledger.rows import (
     NEVER,
     ClaimedBuild,
@@ -34,11 +35,11 @@ class Sealing(Part):
         differs from what the events told raises the generation itself.
         """
         dataset = self.datasets.get(build.partition.dataset)
-        where = {"dataset": build.partition.dataset, "dt": build.partition.dt}
+        where = where_of(build.partition)
         now = clock.now()
         async with self.database.transaction() as tx:
             row = await tx.one("lock_partition", **where)
-            if row is None or row["state"] != "running":
+            if row is None or await tx.one("lock_claim", build=build.id, owner=owner) is None:
                 return NoBuild("lost")
             if row["generation"] != seen:
                 return NoBuild("stale")
@@ -51,6 +52,8 @@ class Sealing(Part):
                 received_at = now
                 raised = await tx.one("raise_partition", now=now, put_at=put_at, **where)
                 generation = raised["generation"] if raised else seen
+                # What no event told of is as new as the listing that showed it.
+                row["changed_at"] = now
             refusal = await self._refuse(tx, build, owner, dataset, row, files, generation, now)
             if refusal is not None:
                 return refusal
@@ -71,8 +74,7 @@ class Sealing(Part):
                 received_at=received_at,
                 **where,
             )
-        if sealed is None:
-            return NoBuild("lost")
+        assert sealed is not None  # noqa: S101 - the claim is locked
         return SealedBuild(
             build.id,
             build.partition,
@@ -133,49 +135,43 @@ class Sealing(Part):
         now: datetime,
     ) -> NoBuild | None:
         """Give a claim back when there is nothing to run: no files, not ready, or unchanged."""
-        where = {"dataset": build.partition.dataset, "dt": build.partition.dt}
+        where = where_of(build.partition)
         marker = dataset.ready.marker
         names = [o.key.rsplit("/", 1)[1] for o in files]
         if not any(name != marker for name in names):
-            await tx.run("release_build", build=build.id, owner=owner)
+            await give_back(tx, build, owner, "no file in the folder")
+            await tx.run("mark_gone", dirty=["running"], now=now, **where)
+            await tx.run("events_overtaken", generation=generation, **where)
+            return NoBuild("gone")
+        if row["is_forced"]:
+            return None
+        changed_at = row["changed_at"] or now
+        ready = readiness(
+            dataset.ready,
+            folder_of(dataset, names, changed_at, row["dirty_since"] or changed_at),
+            now,
+        )
+        if ready.reason is not None:
+            await give_back(tx, build, owner, ready.reason)
             await tx.run(
                 "release_partition",
                 state="waiting",
-                wait_reason="no file in the folder",
-                due_at=NEVER,
+                wait_reason=ready.reason,
+                due_at=ready.due_at or NEVER,
                 error=None,
                 now=now,
                 **where,
             )
-            return NoBuild("gone")
-        if not row["is_forced"]:
-            changed_at = row["changed_at"] or now
-            ready = readiness(
-                dataset.ready,
-                folder_of(dataset, names, changed_at, row["dirty_since"] or changed_at),
-                now,
-            )
-            if ready.reason is not None:
-                await tx.run("release_build", build=build.id, owner=owner)
-                await tx.run(
-                    "release_partition",
-                    state="waiting",
-                    wait_reason=ready.reason,
-                    due_at=ready.due_at or NEVER,
-                    error=None,
-                    now=now,
-                    **where,
-                )
-                return NoBuild("waiting")
-            built = [ManifestFile.from_json(f) for f in row["built_manifest"] or []]
-            present = [
-                ManifestFile(o.key, o.etag, None, o.size)
-                for o in files
-                if o.key.rsplit("/", 1)[1] != marker
-            ]
-            if dataset.skip_unchanged and built and same_content(built, present):
-                await tx.run("release_build", build=build.id, owner=owner)
-                await tx.run("settle_unchanged", now=now, **where)
-                await tx.run("events_unchanged", generation=generation, **where)
-                return NoBuild("unchanged")
+            return NoBuild("waiting")
+        built = [ManifestFile.from_json(f) for f in row["built_manifest"] or []]
+        present = [
+            ManifestFile(o.key, o.etag, None, o.size)
+            for o in files
+            if o.key.rsplit("/", 1)[1] != marker
+        ]
+        if dataset.skip_unchanged and built and same_content(built, present):
+            await give_back(tx, build, owner, "bronze holds what was built last")
+            await tx.run("settle_unchanged", now=now, **where)
+            await tx.run("events_unchanged", generation=generation, **where)
+            return NoBuild("unchanged")
         return None

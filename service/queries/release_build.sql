@@ -1,4 +1,4 @@
--- Only a build that never asked Prefect for a run may vanish: its key was never used.
+-- A claim that never had a key leaves no trace: nobody was told of it.
 delete from quicksilver.build
-where id = %(build)s and state = 'claimed' and owner = %(owner)s and dispatched_at is null
+where id = %(build)s and state = 'claimed' and owner = %(owner)s and idempotency_key is null
 returning id

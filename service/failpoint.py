@@ -1,0 +1,35 @@
+"""Named places at which a chaos test may have this process killed; nothing anywhere else.
+
+`QUICKSILVER_FAILPOINTS` names a folder. A file in it arms the place of that name: the first
+process that gets there takes the file away and dies by SIGKILL, as if somebody had pulled the plug.
+"""
+
+import os
+import signal
+from pathlib import Path
+
+VARIABLE = "QUICKSILVER_FAILPOINTS"
+
+NAMES = (
+    "after-commit-before-2xx",
+    "after-seal-before-create",
+    "after-create-before-mark",
+    "before-begin",
+    "between-load-and-dbt",
+    "before-final-commit",
+    "after-warehouse-commit-before-mark",
+    "after-mark-before-end",
+)
+
+
+def reach(name: str) -> None:
+    """Die here if a test has armed this place."""
+    folder = os.environ.get(VARIABLE)
+    if not folder:
+        return
+    try:
+        # Taking it away is what decides: of two processes one dies, and it dies once.
+        (Path(folder) / name).unlink()
+    except OSError:
+        return
+    os.kill(os.getpid(), signal.SIGKILL)

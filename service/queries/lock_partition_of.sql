@@ -1,0 +1,6 @@
+-- Partition first, build second: one order everywhere, so that no two transitions wait in a circle.
+select p.dataset, p.dt
+from quicksilver.partition as p
+inner join quicksilver.build as b on p.dataset = b.dataset and p.dt = b.dt
+where b.id = %(build)s::bigint or b.idempotency_key = %(key)s::text
+for update of p

@@ -1,0 +1,417 @@
+"""The ledger on real Postgres, and stand-ins for what lies around it: bronze, Prefect, warehouse.
+
+The stand-ins are strict about what matters here: Prefect keeps one run a key for ever and may cut
+an answer after it committed, the warehouse's fence lets no build publish that was given up.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from datetime import date, datetime, timedelta
+from pathlib import Path
+from typing import Any, cast
+from uuid import UUID, uuid4
+
+import psycopg
+
+from service import clock
+from service.bronze import Bronze
+from service.database import Database, Row
+from service.datasets import Dataset, Datasets
+from service.deployments import Deployments, RunState
+from service.dispatcher import Dispatcher
+from service.errors import (
+    BronzeUnavailableError,
+    DeploymentNotFoundError,
+    PrefectUnavailableError,
+    WarehouseUnavailableError,
+)
+from service.intake import Arrival, Lane, arrive
+from service.ledger import BUILD_SPACE, BegunBuild, Ledger
+from service.manifest import ListedObject
+from service.notification import ObjectEvent
+from service.partition import Partition, folder
+from service.settings import Settings, load_settings
+from service.settler import Settler
+from service.sweep import Sweep
+
+NAME = "trips"
+BUCKET = "lake"
+DT = date(2024, 1, 1)
+DEPLOYMENT = "silver-build/trips"
+TERMINAL = {"COMPLETED", "FAILED", "CRASHED", "CANCELLED"}
+
+
+def dataset(name: str = NAME, **fields: Any) -> Dataset:
+    """A declared dataset whose partitions lie in `{name}/dt=…/`."""
+    return Dataset.model_validate(
+        {
+            "name": name,
+            "bucket": BUCKET,
+            "key": f"{name}/dt={{dt}}/{{file}}",
+            "deployment": DEPLOYMENT,
+            **fields,
+        }
+    )
+
+
+class FakeBronze(Bronze):
+    """A bucket in memory."""
+
+    def __init__(self) -> None:
+        self.objects: dict[str, ListedObject] = {}
+        self.is_away = False
+        # Called at each listing, after it was taken: what happens while it is on its way.
+        self.meanwhile: list[Any] = []
+
+    def put(self, key: str, content: str) -> ListedObject:
+        """Put an object; its etag is its content."""
+        self.objects[key] = ListedObject(key, content, len(content), clock.now())
+        return self.objects[key]
+
+    async def list_folder(self, bucket: str, prefix: str) -> list[ListedObject]:
+        listing = list(self.walk(bucket, prefix))
+        if self.meanwhile:
+            await self.meanwhile.pop(0)()
+        return listing
+
+    def walk(self, bucket: str, prefix: str) -> Iterator[ListedObject]:
+        if self.is_away:
+            raise BronzeUnavailableError("MinIO is away")
+        return iter(sorted((o for k, o in self.objects.items() if k.startswith(prefix)), key=_key))
+
+
+def _key(listed: ListedObject) -> str:
+    return listed.key
+
+
+class FakePrefect(Deployments):
+    """Runs in memory; shared by every dispatcher of a test."""
+
+    def __init__(self) -> None:
+        self.is_away = False
+        self.knows_deployment = True
+        # How many of the next creations commit and then lose their answer.
+        self.cuts = 0
+        self.keys: dict[str, UUID] = {}
+        self.runs: dict[UUID, RunState] = {}
+        self.parameters: dict[UUID, dict[str, Any]] = {}
+        self.created: list[str] = []
+        self.most_in_flight = 0
+
+    def set_state(self, run: UUID, kind: str, name: str = "", message: str = "") -> None:
+        """Bring a run into a state."""
+        self.runs[run] = RunState(kind, name or kind.title(), message, kind in TERMINAL)
+        self.most_in_flight = max(self.most_in_flight, len(self.alive()))
+
+    def alive(self) -> list[UUID]:
+        """Runs that have not ended."""
+        return [run for run, state in self.runs.items() if not state.is_terminal]
+
+    async def deployment_id(self, name: str) -> UUID:
+        if self.is_away:
+            raise PrefectUnavailableError("Prefect is away")
+        if not self.knows_deployment:
+            raise DeploymentNotFoundError(f"Prefect knows no deployment {name!r}")
+        return UUID(int=1)
+
+    async def create_run(
+        self,
+        name: str,
+        *,
+        parameters: dict[str, Any],
+        key: str,
+        run_name: str,
+        tags: Sequence[str] = (),
+    ) -> UUID:
+        await self.deployment_id(name)
+        if key not in self.keys:
+            self.keys[key] = uuid4()
+            self.created.append(key)
+            self.parameters[self.keys[key]] = parameters
+            self.set_state(self.keys[key], "SCHEDULED")
+        if self.cuts:
+            self.cuts -= 1
+            raise PrefectUnavailableError("the answer was cut")
+        return self.keys[key]
+
+    async def states(self, runs: Sequence[UUID]) -> dict[UUID, RunState]:
+        if self.is_away:
+            raise PrefectUnavailableError("Prefect is away")
+        return {run: self.runs[run] for run in runs if run in self.runs}
+
+    async def stop_run(self, run: UUID, why: str, *, force: bool) -> None:
+        if self.is_away:
+            raise PrefectUnavailableError("Prefect is away")
+        if run in self.runs:
+            self.set_state(run, "CANCELLED" if force else "CANCELLING", message=why)
+
+    async def conclude_run(self, run: UUID, why: str) -> None:
+        if run in self.runs:
+            self.set_state(run, "COMPLETED", message=why)
+
+
+class FakeWarehouse:
+    """The fence and what was published, with the real one's rules."""
+
+    def __init__(self) -> None:
+        self.is_away = False
+        self.holder: dict[Partition, int] = {}
+        self.revoked: set[int] = set()
+        self.published: dict[int, dict[str, Any]] = {}
+        self.silver: dict[Partition, tuple[tuple[str, str], ...]] = {}
+        # Every publication in order: partition, generation, build.
+        self.history: list[tuple[Partition, int, int]] = []
+
+    def take(self, partition: Partition, build: int) -> bool:
+        """Take the fence; False when a newer build holds it or this one was given up."""
+        if self.holder.get(partition, 0) >= build:
+            return False
+        self.holder[partition] = build
+        return True
+
+    def publish(self, begun: BegunBuild, content: tuple[tuple[str, str], ...]) -> bool:
+        """Commit silver; False when fenced."""
+        if self.holder.get(begun.partition) != begun.id or begun.id in self.revoked:
+            return False
+        self.silver[begun.partition] = content
+        self.published[begun.id] = {
+            "rows_bronze": len(content),
+            "rows_silver": len(content),
+            "rows_rejected": 0,
+            "loaded_at": clock.now(),
+            "details": {},
+        }
+        self.history.append((begun.partition, begun.generation, begun.id))
+        return True
+
+    async def settle(self, partition: Partition, build_id: int) -> dict[str, Any] | None:
+        if self.is_away:
+            raise WarehouseUnavailableError("the warehouse is away")
+        if self.holder.get(partition, 0) <= build_id:
+            self.holder[partition] = build_id
+            self.revoked.add(build_id)
+        return self.published.get(build_id)
+
+
+@dataclass
+class FlowRun:
+    """One flow run as a worker runs it, step by step; `hold` is its process."""
+
+    kit: Kit
+    id: UUID
+    key: str
+    begun: BegunBuild | None = None
+    content: tuple[tuple[str, str], ...] | None = None
+    hold: psycopg.AsyncConnection[Any] | None = None
+
+    async def begin(self) -> bool:
+        """Take the build up: ledger, sign of life, fence. False when there is nothing to do."""
+        self.kit.prefect.set_state(self.id, "RUNNING")
+        self.begun = await self.kit.ledger.begin(self.key, self.id, time_limit=self.kit.time_limit)
+        if self.begun is None:
+            self.kit.prefect.set_state(self.id, "COMPLETED", "NotNeeded")
+            return False
+        self.hold = await psycopg.AsyncConnection.connect(self.kit.url, autocommit=True)
+        await self.hold.execute(
+            "select pg_try_advisory_lock(%s, %s)", (BUILD_SPACE, self.begun.id % 2**31)
+        )
+        if not self.kit.warehouse.take(self.begun.partition, self.begun.id):
+            await self.end("COMPLETED", "Fenced")
+            return False
+        return True
+
+    async def read(self) -> bool:
+        """Read the manifest; False when an object is no longer the listed one."""
+        assert self.begun is not None
+        now = {key: o.etag for key, o in self.kit.bronze.objects.items()}
+        if any(now.get(file.key) != file.etag for file in self.begun.manifest):
+            await self.kit.ledger.yield_build(self.begun.id, "bronze changed")
+            await self.end("COMPLETED", "Superseded")
+            return False
+        self.content = tuple((file.key, file.etag) for file in self.begun.manifest)
+        return True
+
+    def commit(self) -> bool:
+        """Publish in the warehouse; False when fenced."""
+        assert self.begun is not None
+        assert self.content is not None
+        return self.kit.warehouse.publish(self.begun, self.content)
+
+    async def mark(self) -> bool:
+        """Tell the ledger."""
+        assert self.begun is not None
+        return await self.kit.ledger.publish(
+            self.begun.id, **self.kit.warehouse.published[self.begun.id]
+        )
+
+    async def end(self, kind: str, name: str = "", message: str = "") -> None:
+        """End the process and tell Prefect."""
+        await self.die()
+        self.kit.prefect.set_state(self.id, kind, name, message)
+
+    async def die(self) -> None:
+        """End the process; nobody is told."""
+        if self.hold is not None:
+            await self.hold.close()
+            self.hold = None
+
+    async def fail(self, why: str) -> None:
+        """Fail as a flow does: the ledger has the sentence, Prefect the state."""
+        assert self.begun is not None
+        await self.kit.ledger.note_error(self.begun.id, why)
+        await self.end("FAILED", message=why)
+
+    async def run(self) -> bool:
+        """From begin to end without trouble; whether silver was published."""
+        if not await self.begin() or not await self.read():
+            return False
+        done = self.commit()
+        if done:
+            await self.mark()
+        await self.end("COMPLETED")
+        return done
+
+
+@dataclass
+class Kit:
+    """A ledger with its datasets, and everything around it."""
+
+    url: str
+    datasets: Datasets
+    settings: Settings
+    database: Database
+    ledger: Ledger
+    bronze: FakeBronze = field(default_factory=FakeBronze)
+    prefect: FakePrefect = field(default_factory=FakePrefect)
+    warehouse: FakeWarehouse = field(default_factory=FakeWarehouse)
+    time_limit: timedelta = timedelta(minutes=30)
+    flows: list[FlowRun] = field(default_factory=list["FlowRun"])
+
+    @classmethod
+    async def open(cls, url: str, *declared: Dataset, **settings: Any) -> Kit:
+        """A kit on the ledger at `url`; `trips` is declared when nothing else is."""
+        datasets = Datasets(datasets=declared or (dataset(),), path=Path("datasets.yaml"))
+        database = Database(url, size=8)
+        await database.open()
+        ledger = Ledger(database, datasets)
+        await ledger.sync_datasets()
+        return cls(url, datasets, load_settings(**settings), database, ledger)
+
+    async def close(self) -> None:
+        """End every flow and close the ledger."""
+        for flow in self.flows:
+            await flow.die()
+        await self.database.close()
+
+    def dispatcher(self, owner: str = "one") -> Dispatcher:
+        """A dispatcher on this ledger."""
+        return Dispatcher(self.settings, self.ledger, self.bronze, self.prefect, owner)
+
+    def settler(self) -> Settler:
+        """A settler on this ledger."""
+        return Settler(self.settings, self.ledger, self.prefect, self.warehouse)
+
+    def sweep(self) -> Sweep:
+        """A sweep on this ledger."""
+        return Sweep(self.settings, self.ledger, self.bronze)
+
+    def key(self, dt: date = DT, file: str = "data.parquet", name: str = NAME) -> str:
+        """An object's key."""
+        return folder(self.datasets.get(name), dt) + file
+
+    def arrival(
+        self,
+        dt: date = DT,
+        etag: str | None = "a",
+        *,
+        file: str = "data.parquet",
+        name: str = NAME,
+        lane: Lane = "fast",
+        sequencer: str | None = None,
+        event: str = "ObjectCreated:Put",
+        version: str | None = None,
+    ) -> Arrival:
+        """An event as the receiver hands it on."""
+        told = ObjectEvent(
+            name=event,
+            bucket=BUCKET,
+            key=self.key(dt, file, name),
+            etag=etag,
+            version_id=version,
+            size=1,
+            sequencer=sequencer or etag,
+            event_at=clock.now(),
+        )
+        return arrive(told, self.datasets, lane, "127.0.0.1", clock.now())
+
+    async def tell(self, *arrivals: Arrival) -> list[str]:
+        """Record events; their reasons."""
+        return await self.ledger.record(arrivals)
+
+    async def put(
+        self,
+        content: str,
+        dt: date = DT,
+        *,
+        file: str = "data.parquet",
+        name: str = NAME,
+        sequencer: str | None = None,
+    ) -> str:
+        """Put an object and have its event recorded; the event's reason."""
+        self.bronze.put(self.key(dt, file, name), content)
+        event = self.arrival(dt, content, file=file, name=name, sequencer=sequencer)
+        (reason,) = await self.tell(event)
+        return reason
+
+    async def row(self, dt: date = DT, name: str = NAME) -> Row:
+        """A partition as the ledger shows it."""
+        row = await self.ledger.partition(Partition(name, dt))
+        assert row is not None, f"{name}/{dt} is not known"
+        return row
+
+    async def builds(self, dt: date = DT, name: str = NAME) -> list[Row]:
+        """A partition's builds, oldest first."""
+        return (await self.ledger.builds(Partition(name, dt), limit=1000))[::-1]
+
+    async def reasons(self) -> list[str]:
+        """The reasons of all events, in order."""
+        return [event["reason"] for event in (await self.ledger.events(limit=1000))[::-1]]
+
+    def take_runs(self) -> list[FlowRun]:
+        """The runs that wait for a worker, as flow runs that have not begun."""
+        names = {run: key for key, run in self.prefect.keys.items()}
+        waiting = [r for r, s in self.prefect.runs.items() if s.type in ("SCHEDULED", "PENDING")]
+        taken = [FlowRun(self, run, names[run]) for run in waiting]
+        self.flows += taken
+        return taken
+
+    async def cycle(self, dispatcher: Dispatcher | None = None) -> list[bool]:
+        """One round of everything: dispatch, run what was dispatched, settle."""
+        await (dispatcher or self.dispatcher()).run_once()
+        done = [await flow.run() for flow in self.take_runs()]
+        await self.settler().run_once()
+        return done
+
+    async def fetch(self, statement: str, *parameters: Any) -> list[tuple[Any, ...]]:
+        """Rows of the ledger's database, past the ledger."""
+        async with await psycopg.AsyncConnection.connect(self.url, autocommit=True) as connection:
+            found = await connection.execute(cast("Any", statement), parameters)
+            return await found.fetchall() if found.description else []
+
+
+def at(seconds: float) -> datetime:
+    """A moment so many seconds after the clock's."""
+    return clock.now() + timedelta(seconds=seconds)
+
+
+def days(count: int) -> list[date]:
+    """So many dates, in order."""
+    return [DT + timedelta(days=n) for n in range(count)]
+
+
+async def together(*work: Any) -> list[Any]:
+    """Run at once; results in order."""
+    return await asyncio.gather(*work)

@@ -1,0 +1,425 @@
+"""What lands: identity, coalescing, sealing, and the reason that each event ends with."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterator
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+
+from service import clock
+from service.intake import Lane
+from service.ledger import NoBuild, SealedBuild
+from service.partition import Partition
+from tests.integration.ledger_kit import BUCKET, DT, NAME, Kit, at, dataset, days, together
+
+HERE = Partition(NAME, DT)
+LEASE = timedelta(seconds=30)
+
+
+@pytest.fixture(autouse=True)
+def _own_clock() -> Iterator[None]:
+    yield
+    clock.reset()
+
+
+@pytest.fixture
+async def kit(ledger_url: str) -> AsyncIterator[Kit]:
+    kit = await Kit.open(ledger_url)
+    yield kit
+    await kit.close()
+
+
+async def _seal(kit: Kit, owner: str = "one") -> SealedBuild | NoBuild:
+    """Claim the one due partition and seal it with what bronze holds."""
+    (claimed,) = await kit.ledger.claim(owner, slots=10, lease=LEASE)
+    listing = await kit.bronze.list_folder(BUCKET, f"{NAME}/dt={DT}/")
+    return await kit.ledger.seal(claimed, owner, listing, claimed.generation)
+
+
+class TestIdentity:
+    async def test_both_lanes_and_retries_count_once(self, kit: Kit) -> None:
+        assert await kit.put("a") == "settling"
+        durable = kit.arrival(DT, "a", lane="durable")
+        assert await kit.tell(durable, durable) == ["duplicate", "duplicate"]
+        (event,) = await kit.ledger.events()
+        assert (event["deliveries"], event["reason"], event["generation"]) == (3, "settling", 1)
+        assert event["fast_at"] is not None
+        assert event["durable_at"] is not None
+        assert (await kit.row())["generation"] == 1
+
+    async def test_twice_in_one_batch_counts_once(self, kit: Kit) -> None:
+        both = kit.arrival(DT, "a"), kit.arrival(DT, "a", lane="durable")
+        assert await kit.tell(*both) == ["settling", "duplicate"]
+        assert (await kit.row())["generation"] == 1
+
+    @pytest.mark.parametrize("rounds", range(5))
+    async def test_two_connections_record_one_event_once(self, kit: Kit, rounds: int) -> None:
+        await together(*(kit.tell(kit.arrival(DT, "a", lane=lane)) for lane in _lanes(8)))
+        (event,) = await kit.ledger.events()
+        assert event["deliveries"] == 8
+        row = await kit.row()
+        assert (row["generation"], row["state"]) == (1, "pending")
+
+    async def test_many_partitions_recorded_at_once_deadlock_nowhere(self, kit: Kit) -> None:
+        batches = [[kit.arrival(dt, f"{n}") for dt in days(20)] for n in range(6)]
+        for batch in batches[::2]:
+            batch.reverse()
+        await together(*(kit.tell(*batch) for batch in batches))
+        rows = await kit.ledger.partitions(limit=100)
+        assert [row["generation"] for row in rows] == [6] * 20
+
+    async def test_the_same_etag_builds_nothing_new(self, kit: Kit) -> None:
+        await kit.put("a")
+        assert await kit.tell(kit.arrival(DT, "a", sequencer="later")) == ["unchanged"]
+        assert (await kit.row())["generation"] == 1
+
+    async def test_unless_the_dataset_wants_it(self, ledger_url: str) -> None:
+        kit = await Kit.open(ledger_url, dataset(skip_unchanged=False))
+        await kit.put("a")
+        assert await kit.tell(kit.arrival(DT, "a", sequencer="later")) == ["settling"]
+        await kit.cycle()
+        await kit.cycle()
+        await kit.tell(kit.arrival(DT, "a", sequencer="latest"))
+        await kit.cycle()
+        assert [b["generation"] for b in await kit.builds()] == [2, 3]
+        await kit.close()
+
+    async def test_what_is_no_new_content_raises_nothing(self, kit: Kit) -> None:
+        reasons = await kit.tell(
+            kit.arrival(DT, "a", event="ObjectCreated:PutTagging"),
+            kit.arrival(DT, None, event="ObjectRemoved:Delete"),
+            kit.arrival(DT, "b", file="notes.txt"),
+        )
+        assert reasons == ["ignored:tagging", "ignored:delete", "ignored:other-file"]
+        assert await kit.ledger.partition(HERE) is None
+        assert sorted(await kit.reasons()) == sorted(reasons)
+
+    async def test_an_event_before_the_one_that_made_it_old(self, kit: Kit) -> None:
+        kit.bronze.put(kit.key(), "b")
+        await kit.tell(kit.arrival(DT, "b"))
+        assert await kit.cycle() == [True]
+        # The older version's event comes last: dirty, but bronze says that nothing changed.
+        assert await kit.tell(kit.arrival(DT, "a")) == ["settling"]
+        assert await kit.cycle() == []
+        row = await kit.row()
+        assert (row["state"], row["built_generation"]) == ("built", row["generation"])
+        assert await kit.reasons() == ["fired", "unchanged"]
+        assert len(await kit.builds()) == 1
+
+
+def _lanes(count: int) -> list[Lane]:
+    return ["fast" if n % 2 else "durable" for n in range(count)]
+
+
+class TestCoalescing:
+    async def test_a_version_during_a_build_makes_one_follow_up(self, kit: Kit) -> None:
+        await kit.put("a")
+        await kit.dispatcher().run_once()
+        (flow,) = kit.take_runs()
+        await flow.begin()
+        await flow.read()
+        for content in ("b", "c", "d"):
+            assert await kit.put(content) == "settling"
+        assert (await kit.row())["state"] == "running"
+        assert await kit.ledger.claim("two", slots=10, lease=LEASE) == []
+        flow.commit()
+        await flow.mark()
+        row = await kit.row()
+        assert (row["state"], row["generation"], row["built_generation"]) == ("pending", 4, 1)
+        await flow.end("COMPLETED")
+        await kit.settler().run_once()
+        assert await kit.cycle() == [True]
+        assert await kit.cycle() == []
+        assert [(b["generation"], b["state"]) for b in await kit.builds()] == [
+            (1, "succeeded"),
+            (4, "succeeded"),
+        ]
+        assert await kit.reasons() == ["fired", "superseded", "superseded", "fired"]
+        assert kit.warehouse.silver[HERE] == ((kit.key(), "d"),)
+
+    async def test_bronze_changed_before_it_was_read(self, kit: Kit) -> None:
+        await kit.put("a")
+        await kit.dispatcher().run_once()
+        (flow,) = kit.take_runs()
+        await flow.begin()
+        kit.bronze.put(kit.key(), "b")
+        assert not await flow.read()
+        await kit.settler().run_once()
+        assert (await kit.row())["state"] == "pending"
+        # The follow-up is made of the listing, before the event has come.
+        assert await kit.cycle() == [True]
+        assert await kit.tell(kit.arrival(DT, "b")) == ["unchanged"]
+        assert [(b["generation"], b["state"]) for b in await kit.builds()] == [
+            (1, "superseded"),
+            (2, "succeeded"),
+        ]
+
+    async def test_paused_accumulates_and_resumes(self, kit: Kit) -> None:
+        await kit.ledger.pause(NAME, "me")
+        assert [await kit.put("a"), await kit.put("b")] == ["paused", "paused"]
+        assert (await kit.row())["shown_state"] == "paused"
+        assert await kit.cycle() == []
+        assert await kit.ledger.resume(NAME)
+        assert await kit.cycle() == [True]
+        assert await kit.reasons() == ["superseded", "fired"]
+        assert [b["generation"] for b in await kit.builds()] == [2]
+
+    async def test_pausing_lets_the_running_build_end(self, kit: Kit) -> None:
+        await kit.put("a")
+        await kit.dispatcher().run_once()
+        (flow,) = kit.take_runs()
+        await flow.begin()
+        await flow.read()
+        await kit.ledger.pause(NAME, "me")
+        assert await kit.put("b") == "paused"
+        flow.commit()
+        await flow.mark()
+        await flow.end("COMPLETED")
+        assert await kit.cycle() == []
+        row = await kit.row()
+        assert (row["shown_state"], row["built_generation"]) == ("paused", 1)
+        await kit.ledger.resume(NAME)
+        assert await kit.cycle() == [True]
+
+
+class TestSealing:
+    async def test_the_manifest_is_the_listing(self, kit: Kit) -> None:
+        await kit.put("a")
+        await kit.put("b", file="more.parquet")
+        kit.bronze.put(kit.key(file="notes.txt"), "no data")
+        sealed = await _seal(kit)
+        assert isinstance(sealed, SealedBuild)
+        assert (sealed.generation, sealed.attempt) == (2, 1)
+        assert sealed.idempotency_key == f"{NAME}/{DT}:2:1"
+        (build,) = await kit.builds()
+        assert [(f["key"], f["etag"]) for f in build["manifest"]] == [
+            (kit.key(), "a"),
+            (kit.key(file="more.parquet"), "b"),
+        ]
+
+    async def test_a_listing_older_than_an_event_is_taken_again(self, kit: Kit) -> None:
+        await kit.put("a")
+        kit.bronze.meanwhile.append(lambda: kit.put("b"))
+        assert await kit.cycle() == [True]
+        assert [b["generation"] for b in await kit.builds()] == [2]
+        assert kit.warehouse.silver[HERE] == ((kit.key(), "b"),)
+
+    async def test_a_folder_that_never_holds_still_waits(self, kit: Kit) -> None:
+        await kit.put("0")
+        kit.bronze.meanwhile = [_putter(kit, f"{n}") for n in range(1, 10)]
+        assert await kit.dispatcher().run_once() == 0
+        row = await kit.row()
+        assert row["state"] == "pending"
+        assert "changes faster" in row["error"]
+        kit.bronze.meanwhile.clear()
+        clock.advance(timedelta(seconds=20))
+        assert await kit.cycle() == [True]
+        assert len(await kit.builds()) == 1, "the claim that was given back left no build"
+
+    async def test_a_listing_that_differs_raises_the_generation(self, kit: Kit) -> None:
+        await kit.put("a")
+        kit.bronze.put(kit.key(), "b")
+        kit.bronze.put(kit.key(file="more.parquet"), "c")
+        sealed = await _seal(kit)
+        assert isinstance(sealed, SealedBuild)
+        assert sealed.generation == 2
+        # Its events come late, and are nothing new any more.
+        assert await kit.tell(kit.arrival(DT, "b"), kit.arrival(DT, "c", file="more.parquet")) == [
+            "unchanged",
+            "unchanged",
+        ]
+
+    async def test_a_missing_etag_is_filled_in_without_a_new_generation(self, kit: Kit) -> None:
+        kit.bronze.put(kit.key(), "a")
+        await kit.tell(kit.arrival(DT, None))
+        sealed = await _seal(kit)
+        assert isinstance(sealed, SealedBuild)
+        assert sealed.generation == 1
+        assert await kit.ledger.etags(BUCKET, [kit.key()]) == {kit.key(): "a"}
+
+    async def test_sealing_again_keeps_the_key(self, kit: Kit) -> None:
+        await kit.put("a")
+        first = await _seal(kit)
+        assert isinstance(first, SealedBuild)
+        (own,) = await kit.ledger.own_claims("one")
+        listing = await kit.bronze.list_folder(BUCKET, f"{NAME}/")
+        assert await kit.ledger.seal(own, "one", listing, own.generation) == first
+        # And under another generation, should one have come, another.
+        await kit.put("b")
+        listing = await kit.bronze.list_folder(BUCKET, f"{NAME}/")
+        again = await kit.ledger.seal(own, "one", listing, 2)
+        assert isinstance(again, SealedBuild)
+        assert again.idempotency_key == f"{NAME}/{DT}:2:1"
+
+    async def test_unchanged_needs_no_run(self, kit: Kit) -> None:
+        await kit.put("a")
+        await kit.cycle()
+        await kit.put("b")
+        await kit.put("a", sequencer="later")
+        assert await kit.cycle() == []
+        row = await kit.row()
+        assert (row["state"], row["generation"], row["built_generation"]) == ("built", 3, 3)
+        assert row["dirty_since"] is None
+        assert await kit.reasons() == ["fired", "unchanged", "unchanged"]
+
+    async def test_a_claim_that_was_taken_over_seals_nothing(self, kit: Kit) -> None:
+        await kit.put("a")
+        (claimed,) = await kit.ledger.claim("dead", slots=10, lease=LEASE)
+        clock.advance(timedelta(minutes=1))
+        assert await kit.ledger.adopt("two", lease=LEASE) == 1
+        listing = await kit.bronze.list_folder(BUCKET, f"{NAME}/")
+        assert await kit.ledger.seal(claimed, "dead", listing, 1) == NoBuild("lost")
+        assert await kit.ledger.seal(claimed, "dead", [], 1) == NoBuild("lost")
+        (own,) = await kit.ledger.own_claims("two")
+        assert isinstance(await kit.ledger.seal(own, "two", listing, 1), SealedBuild)
+
+
+def _putter(kit: Kit, content: str):
+    return lambda: kit.put(content)
+
+
+class TestReadiness:
+    async def test_a_marker_is_waited_for(self, ledger_url: str) -> None:
+        kit = await Kit.open(ledger_url, dataset(ready={"marker": "_SUCCESS"}))
+        await kit.put("a")
+        row = await kit.row()
+        assert (row["state"], row["wait_reason"]) == ("waiting", "no _SUCCESS yet")
+        assert await kit.cycle() == []
+        await kit.put("", file="_SUCCESS")
+        assert await kit.cycle() == [True]
+        (build,) = await kit.builds()
+        assert [f["key"] for f in build["manifest"]] == [kit.key()], "the marker is no data"
+        await kit.close()
+
+    async def test_a_marker_whose_event_was_lost_is_seen_in_the_listing(
+        self, ledger_url: str
+    ) -> None:
+        ready = {"marker": "_SUCCESS", "max_wait": "1h"}
+        kit = await Kit.open(ledger_url, dataset(ready=ready))
+        await kit.put("a")
+        kit.bronze.put(kit.key(file="_SUCCESS"), "")
+        await kit.sweep().run_once()
+        assert await kit.cycle() == [True]
+        await kit.close()
+
+    async def test_quiet_counts_from_the_last_change(self, ledger_url: str) -> None:
+        kit = await Kit.open(ledger_url, dataset(ready={"quiet": "30s"}))
+        await kit.put("a")
+        clock.advance(timedelta(seconds=20))
+        await kit.put("b", file="more.parquet")
+        clock.advance(timedelta(seconds=20))
+        assert await kit.cycle() == []
+        assert (await kit.row())["wait_reason"] == "quiet for 30 s not reached"
+        clock.advance(timedelta(seconds=10))
+        assert await kit.cycle() == [True]
+        assert [b["generation"] for b in await kit.builds()] == [2]
+        await kit.close()
+
+    async def test_quiet_counts_what_only_the_listing_shows(self, ledger_url: str) -> None:
+        kit = await Kit.open(ledger_url, dataset(ready={"quiet": "30s"}))
+        await kit.put("a")
+        clock.advance(timedelta(seconds=31))
+        kit.bronze.put(kit.key(file="more.parquet"), "b")
+        assert await kit.cycle() == [], "a file landed just now: its event is still on its way"
+        clock.advance(timedelta(seconds=31))
+        assert await kit.cycle() == [True]
+        await kit.close()
+
+    async def test_max_wait_ends_the_wait(self, ledger_url: str) -> None:
+        rules = {"min_files": 3, "max_wait": "10m"}
+        kit = await Kit.open(ledger_url, dataset(ready=rules))
+        await kit.put("a")
+        clock.advance(timedelta(minutes=5))
+        await kit.put("b", file="more.parquet")
+        assert (await kit.row())["wait_reason"] == "2 of 3 files"
+        assert await kit.cycle() == []
+        due = await kit.ledger.next_due()
+        assert due is not None
+        assert abs((due - at(300)).total_seconds()) < 5
+        clock.advance(timedelta(minutes=5))
+        assert await kit.cycle() == [True]
+        await kit.close()
+
+    async def test_a_rebuild_waits_for_no_rule(self, ledger_url: str) -> None:
+        kit = await Kit.open(ledger_url, dataset(ready={"marker": "_SUCCESS"}))
+        await kit.put("a")
+        assert await kit.ledger.rebuild([HERE]) == [2]
+        assert await kit.cycle() == [True]
+        await kit.close()
+
+
+class TestGone:
+    async def test_deleted_before_it_was_built(self, kit: Kit) -> None:
+        await kit.put("a")
+        kit.bronze.objects.clear()
+        assert await kit.cycle() == []
+        row = await kit.row()
+        assert (row["state"], row["wait_reason"]) == ("waiting", "no file in the folder")
+        assert row["gone_at"] is not None
+        assert row["dirty_since"] is None, "nobody is late with it"
+        assert await kit.reasons() == ["superseded"]
+        assert await kit.builds() == []
+        # And back, under the same name: built after all.
+        kit.bronze.put(kit.key(), "a")
+        await kit.tell(kit.arrival(DT, "a", sequencer="later"))
+        assert await kit.cycle() == [True]
+        assert (await kit.row())["gone_at"] is None
+
+    async def test_a_sweep_sees_what_is_gone(self, kit: Kit) -> None:
+        await kit.put("a")
+        await kit.cycle()
+        await kit.put("b", days(2)[1])
+        await kit.ledger.pause(NAME, "me")
+        kit.bronze.objects.clear()
+        (result,) = await kit.sweep().run_once()
+        assert result.gone == 2
+        built, dirty = await kit.row(), await kit.row(days(2)[1])
+        assert (built["state"], built["gone_at"] is not None) == ("built", True)
+        assert (dirty["state"], dirty["gone_at"] is not None) == ("waiting", True)
+        assert await kit.reasons() == ["fired", "superseded"]
+
+    async def test_a_file_less_is_a_new_generation(self, kit: Kit) -> None:
+        await kit.put("a")
+        await kit.put("b", file="more.parquet")
+        await kit.cycle()
+        del kit.bronze.objects[kit.key()]
+        await kit.sweep().run_once()
+        assert await kit.cycle() == [True]
+        assert kit.warehouse.silver[HERE] == ((kit.key(file="more.parquet"), "b"),)
+        await kit.sweep().run_once()
+        assert await kit.cycle() == []
+
+    async def test_an_undone_delete_is_found_each_time(self, kit: Kit) -> None:
+        listed = kit.bronze.put(kit.key(), "a")
+        for number in range(3):
+            await kit.sweep().run_once()
+            await kit.cycle()
+            assert (await kit.row())["state"] == "built", number
+            assert await kit.ledger.etags(BUCKET, [kit.key()]) == {kit.key(): "a"}
+            kit.bronze.objects.clear()
+            await kit.sweep().run_once()
+            assert (await kit.row())["gone_at"] is not None
+            # Same etag, same time: an earlier version that shows again.
+            kit.bronze.objects[kit.key()] = replace(listed)
+
+
+class TestSweep:
+    async def test_finds_what_no_event_told_once(self, kit: Kit) -> None:
+        for dt in days(3):
+            kit.bronze.put(kit.key(dt), "a")
+        results = await together(kit.sweep().run_once(), kit.sweep().run_once())
+        assert sum(r.found for (r,) in results) == 3
+        assert (await kit.ledger.counters())["sweep_found"] == 3
+        assert await kit.cycle() == [True] * 3
+        (again,) = await kit.sweep().run_once()
+        assert (again.found, again.gone) == (0, 0)
+        assert await kit.cycle() == []
+
+    async def test_its_finding_and_the_late_event_build_once(self, kit: Kit) -> None:
+        kit.bronze.put(kit.key(), "a")
+        await kit.sweep().run_once()
+        assert await kit.tell(kit.arrival(DT, "a")) == ["unchanged"]
+        assert await kit.cycle() == [True]
+        assert await kit.cycle() == []
