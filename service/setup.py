@@ -16,24 +16,34 @@ QUEUE_DIR = "/var/lib/minio/quicksilver-queue"
 
 
 async def initialise(
-    settings: Settings, say: Say, *, queue_dir: str = QUEUE_DIR, receiver_url: str | None = None
+    settings: Settings,
+    say: Say,
+    *,
+    queue_dir: str = QUEUE_DIR,
+    receiver_url: str | None = None,
+    lanes: bool = True,
 ) -> None:
     """Ledger, warehouse, buckets and lanes, work pool and deployments.
+
+    Without `lanes` MinIO is left alone: it takes a webhook target only where the service answers,
+    and the service starts only where the deployments are.
 
     Raises:
         QuicksilverError: a part refused or is away; what was done before it stays, and calling
             again goes on.
     """
-    settings.require("database_url", "warehouse_url", "minio_access_key", "minio_secret_key")
+    settings.require("database_url", "warehouse_url")
     datasets = load_datasets(settings.datasets_file)
     for name in await migrate(settings.database_url.get_secret_value()):
         say(f"ledger: migration {name}")
     await Warehouse(settings).ensure()
     say("warehouse: in place")
-    for line in configure_lanes(
-        settings, datasets, receiver_url=receiver_url or settings.url, queue_dir=queue_dir
-    ).lines:
-        say(line)
+    if lanes:
+        settings.require("minio_access_key", "minio_secret_key")
+        for line in configure_lanes(
+            settings, datasets, receiver_url=receiver_url or settings.url, queue_dir=queue_dir
+        ).lines:
+            say(line)
     say(await configure_pool(settings))
     for line in await deploy_all(settings):
         say(line)

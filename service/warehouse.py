@@ -79,11 +79,21 @@ class Warehouse:
         Raises:
             WarehouseUnavailableError: Postgres does not answer.
         """
-        async with self.connect() as connection, connection.transaction():
-            await connection.execute("select pg_advisory_xact_lock(%s)", (DDL_LOCK,))
-            # "already exists, skipping" is no news.
-            await connection.execute("set local client_min_messages = warning")
-            await connection.execute(query("warehouse_schema"))
+        async with self.connect() as connection:
+            try:
+                async with connection.transaction():
+                    await connection.execute("select pg_advisory_xact_lock(%s)", (DDL_LOCK,))
+                    # "already exists, skipping" is no news.
+                    await connection.execute("set local client_min_messages = warning")
+                    await connection.execute(query("warehouse_schema"))
+            except psycopg.errors.InsufficientPrivilege:
+                # The settler's own role makes nothing; the owner's `quicksilver init` has.
+                found = await connection.execute(
+                    "select to_regclass('quicksilver.publication') is not null as made"
+                )
+                row = await found.fetchone()
+                if row is None or not row["made"]:
+                    raise
         self._ready = True
 
     async def settle(self, partition: Partition, build_id: int) -> dict[str, Any] | None:

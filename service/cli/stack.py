@@ -89,6 +89,7 @@ def init(
     receiver_url: Annotated[
         str, typer.Option(help="The service's address as MinIO reaches it [QUICKSILVER_URL].")
     ] = "",
+    lanes: Annotated[bool, typer.Option(help="Set up MinIO too: bucket, targets, rules.")] = True,
 ) -> None:
     """Set up bucket, lanes, work pool, deployments; calling it again changes nothing."""
     from service.setup import QUEUE_DIR, initialise
@@ -99,6 +100,7 @@ def init(
             _say,
             queue_dir=queue_dir or QUEUE_DIR,
             receiver_url=receiver_url or None,
+            lanes=lanes,
         )
     )
 
