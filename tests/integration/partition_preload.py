@@ -1,0 +1,8 @@
+"""What the server of building processes has in memory before it forks the first one."""
+
+from flows import warm
+from tests.integration import partition_child
+
+__all__ = ["partition_child"]
+
+warm.preload()
