@@ -27,6 +27,8 @@ DEFAULT_MODULES = (
     "prefect.deployments.steps.core",
     "prefect.telemetry.run_telemetry",
     "prefect._internal.metrics",
+    "anyio._backends._asyncio",
+    "rich._emoji_codes",
     "dbt.cli.main",
     "dbt.adapters.postgres",
     "pyarrow.parquet",
@@ -61,7 +63,7 @@ class DisturbedError(Exception):
 def preload(
     modules: Sequence[str], hooks: Sequence[str], say: Say, expected: Collection[int]
 ) -> None:
-    """Import `modules`, then call `preload()` of the `hooks`; `expected` are the server's own files.
+    """Import `modules`, call `preload()` of the `hooks`; `expected` are the server's own files.
 
     A module that is not installed, or whose import fails, costs one line: the run will import it
     itself and fail, or not, as it would under the stock engine. Raises DisturbedError.

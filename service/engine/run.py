@@ -92,8 +92,8 @@ class Run:
         for stream in (sys.stdout, sys.stderr):
             _rebind(stream)
         random.seed()
-        if numpy := sys.modules.get("numpy"):
-            numpy.random.seed()
+        if numpy := sys.modules.get("numpy.random"):
+            numpy.seed()
         self._prefect.adopt()
         sys.argv = [ENGINE]
 
