@@ -73,8 +73,8 @@ def _details(builds: list[Row]) -> dict[str, Any] | None:
         if isinstance(found, dict):
             return {
                 "build": build["id"],
-                "rejected": _mapping(found.get("rejected_by_reason")),
-                "timings": _mapping(found.get("timings")),
+                "rejected": _by_weight(found.get("rejected_by_reason")),
+                "timings": _by_weight(found.get("timings")),
                 "new_columns": _sequence(found.get("new_columns")),
                 "warnings": _sequence(found.get("warnings")),
                 "dbt": [node for node in _sequence(found.get("dbt")) if isinstance(node, dict)],
@@ -82,8 +82,10 @@ def _details(builds: list[Row]) -> dict[str, Any] | None:
     return None
 
 
-def _mapping(value: object) -> dict[str, Any]:
-    return {str(k): v for k, v in value.items()} if isinstance(value, dict) else {}
+def _by_weight(value: object) -> list[tuple[str, Any]]:
+    """Names with their numbers, the largest first."""
+    pairs = [(str(k), v) for k, v in value.items()] if isinstance(value, dict) else []
+    return sorted(pairs, key=lambda pair: -pair[1] if isinstance(pair[1], int | float) else 0)
 
 
 def _sequence(value: object) -> list[Any]:

@@ -1,0 +1,89 @@
+"""What the tests need beside the virtual environment: a browser, and MinIO's server.
+
+`make test` runs this first. Each is looked for, else made; what cannot be had is said, with what
+to do about it.
+"""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+from service.stack.errors import MinioBuildError
+from service.stack.minio import minio_binary
+
+_NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+
+_MINUTES = 10
+
+
+def chromium() -> Path | None:
+    """`CHROMIUM_BIN`, else a Chromium on the PATH; None when there is none.
+
+    Raises:
+        SystemExit: `CHROMIUM_BIN` names no program.
+    """
+    if named := os.environ.get("CHROMIUM_BIN"):
+        found = shutil.which(named)
+        if found is None:
+            raise SystemExit(
+                f"CHROMIUM_BIN is {named}, which is no program: correct it, or unset it"
+            )
+        return Path(found)
+    return next((Path(found) for name in _NAMES if (found := shutil.which(name))), None)
+
+
+def is_browser_wanted() -> bool:
+    """Whether the browser's tests run; in CI they always do."""
+    return os.environ.get("QUICKSILVER_SKIP_BROWSER") != "1" or bool(os.environ.get("CI"))
+
+
+def install_chromium() -> None:
+    """Debian's package, with the system's own package manager.
+
+    Raises:
+        SystemExit: it may not, or cannot, be installed; the message says what to do.
+    """
+    advice = (
+        "install one (`apt-get install chromium`), point CHROMIUM_BIN at one, or set"
+        " QUICKSILVER_SKIP_BROWSER=1 to leave the browser's tests out"
+    )
+    apt = shutil.which("apt-get")
+    if apt is None or os.geteuid() != 0:
+        raise SystemExit(
+            f"the operators' pages are tested in Chromium, which is not here: {advice}"
+        )
+    print("installing Chromium for the tests of the operators' pages …", flush=True)
+    for arguments in (
+        ["update", "-q"],
+        ["install", "-y", "-q", "--no-install-recommends", "chromium", "fonts-dejavu-core"],
+    ):
+        done = subprocess.run(
+            [apt, *arguments],
+            env={**os.environ, "DEBIAN_FRONTEND": "noninteractive"},
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=_MINUTES * 60,
+            check=False,
+        )
+        if done.returncode:
+            lines = (done.stdout + done.stderr).strip().splitlines()[-5:]
+            raise SystemExit(f"apt-get {arguments[0]} failed: {advice}\n" + "\n".join(lines))
+
+
+def main() -> None:
+    """Make sure of everything, quickly when it is there already."""
+    if is_browser_wanted() and chromium() is None:
+        install_chromium()
+        if chromium() is None:
+            raise SystemExit("Chromium was installed, but is not on the PATH: set CHROMIUM_BIN")
+    try:
+        minio_binary()
+    except MinioBuildError as error:
+        sys.exit(str(error))
+
+
+if __name__ == "__main__":
+    main()
