@@ -266,6 +266,11 @@ def _aim(parsed: Manifest, database: str) -> None:
             node.extra_ctes = []
 
 
+def is_published(node: Any) -> bool:
+    """Whether a node of the project is a model whose table Quicksilver publishes."""
+    return node.config.materialized == "partition" and node.config.meta.get("published", True)
+
+
 def _node_result(result: Any) -> NodeResult:
     node = result.node
     rows = result.adapter_response.get("rows_affected") if result.adapter_response else None
@@ -279,6 +284,5 @@ def _node_result(result: Any) -> NodeResult:
         message=str(result.message or ""),
         compiled=getattr(node, "compiled_code", None) or "",
         schema=node.schema,
-        is_published=node.config.materialized == "partition"
-        and node.config.meta.get("published", True),
+        is_published=is_published(node),
     )

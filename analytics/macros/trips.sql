@@ -13,15 +13,39 @@
 {%- endmacro %}
 
 
+{% macro trip_types() %}
+  {# The columns that staging and silver share, beside the key, and their types. #}
+  {% do return({
+    'dt': 'date',
+    'vendor_id': 'smallint',
+    'pickup_at': 'timestamptz',
+    'dropoff_at': 'timestamptz',
+    'pickup_date': 'date',
+    'pickup_hour': 'smallint',
+    'passenger_count': 'smallint',
+    'distance_miles': 'double precision',
+    'rate_code': 'smallint',
+    'is_stored_and_forwarded': 'boolean',
+    'pickup_zone_id': 'smallint',
+    'dropoff_zone_id': 'smallint',
+    'payment_type': 'smallint',
+    'fare_amount': 'numeric(12, 2)',
+    'extra_amount': 'numeric(12, 2)',
+    'mta_tax': 'numeric(12, 2)',
+    'tip_amount': 'numeric(12, 2)',
+    'tolls_amount': 'numeric(12, 2)',
+    'improvement_surcharge': 'numeric(12, 2)',
+    'congestion_surcharge': 'numeric(12, 2)',
+    'airport_fee': 'numeric(12, 2)',
+    'cbd_congestion_fee': 'numeric(12, 2)',
+    'total_amount': 'numeric(12, 2)',
+  }) %}
+{% endmacro %}
+
+
 {% macro trip_columns(relation='') -%}
-  {# The columns that silver's two tables share, beside their key. #}
   {%- set prefix = relation ~ '.' if relation else '' -%}
-  {%- for column in [
-    'dt', 'vendor_id', 'pickup_at', 'dropoff_at', 'pickup_date', 'pickup_hour', 'passenger_count', 'distance_miles',
-    'rate_code', 'is_stored_and_forwarded', 'pickup_zone_id', 'dropoff_zone_id', 'payment_type', 'fare_amount',
-    'extra_amount', 'mta_tax', 'tip_amount', 'tolls_amount', 'improvement_surcharge', 'congestion_surcharge',
-    'airport_fee', 'cbd_congestion_fee', 'total_amount',
-  ] -%}
+  {%- for column in trip_types() -%}
     {{ prefix }}{{ column }}{{ ',\n    ' if not loop.last }}
   {%- endfor -%}
 {%- endmacro %}

@@ -2,16 +2,32 @@
 
 {% macro money(column) -%}
   {# NaN and infinity compare as not below the limit; numeric(12, 2) has no room above it. #}
-  case when abs({{ column }}) < 1e10 then {{ column }}::numeric(12, 2) end
+  (case when abs({{ column }}) < 1e10 then {{ column }} end)::numeric(12, 2)
 {%- endmacro %}
 
 
 {% macro code(column) -%}
   {# TLC publishes its codes as 64-bit, 32-bit or floating numbers, from year to year. #}
-  case when {{ column }} between 0 and 32767 then {{ column }}::smallint end
+  (case when {{ column }} between 0 and 32767 then {{ column }} end)::smallint
 {%- endmacro %}
 
 
 {% macro new_york_to_utc(column) -%}
   {{ column }} at time zone 'America/New_York'
+{%- endmacro %}
+
+
+{% macro pickup_to_utc(pickup, dropoff) -%}
+  {#
+    In the night of the autumn change 01:00 to 02:00 comes twice, and Postgres reads it as the second
+    time. Only when the dropoff seems not to come later was it the first: an hour earlier, and still
+    the same time on the clock.
+  #}
+  case
+    when
+      {{ dropoff }} <= {{ pickup }}
+      and ({{ new_york_to_utc(pickup) }} - interval '1 hour') at time zone 'America/New_York' = {{ pickup }}
+      then {{ new_york_to_utc(pickup) }} - interval '1 hour'
+    else {{ new_york_to_utc(pickup) }}
+  end
 {%- endmacro %}

@@ -9,7 +9,7 @@ renamed as (
     select
         dt,
         {{ code('"VendorID"') }} as vendor_id,
-        {{ new_york_to_utc('tpep_pickup_datetime') }} as pickup_at,
+        {{ pickup_to_utc('tpep_pickup_datetime', 'tpep_dropoff_datetime') }} as pickup_at,
         {{ new_york_to_utc('tpep_dropoff_datetime') }} as dropoff_at,
         tpep_pickup_datetime::date as pickup_date,
         date_part('hour', tpep_pickup_datetime)::smallint as pickup_hour,
