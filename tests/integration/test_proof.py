@@ -1,0 +1,176 @@
+"""Proof that nothing was lost: bronze, ledger and silver compared, and who told of what."""
+
+from collections.abc import AsyncIterator
+from datetime import date, timedelta
+from pathlib import Path
+
+import pytest
+
+from service import clock
+from service.database import Database
+from service.datasets import load_datasets
+from service.intake import Lane, arrive
+from service.ledger import Ledger
+from service.notification import ObjectEvent
+from service.settings import PROJECT
+from service.wake import Wake
+
+NAME = "nyc_tlc.yellow_tripdata"
+
+
+@pytest.fixture
+async def ledger(ledger_url: str, tmp_path: Path) -> AsyncIterator[Ledger]:
+    """A fresh ledger with the project's own dataset."""
+    database = Database(ledger_url)
+    await database.open()
+    ledger = Ledger(database, load_datasets(PROJECT / "datasets.yaml"))
+    await ledger.sync_datasets()
+    yield ledger
+    await database.close()
+    clock.reset()
+
+
+async def tell(ledger: Ledger, dt: str, etag: str, lane: Lane, name: str = "Put") -> str:
+    """One event of one object; its reason code."""
+    dataset = ledger.datasets.get(NAME)
+    event = ObjectEvent(
+        name=f"ObjectCreated:{name}",
+        bucket=dataset.bucket,
+        key=f"bronze/nyc_tlc/yellow_tripdata/dt={dt}/data.parquet",
+        etag=etag,
+        version_id=None,
+        size=1,
+        sequencer=etag if name == "Put" else clock.now().isoformat(),
+        event_at=clock.now() - timedelta(seconds=2 if lane == "durable" else 0.01),
+    )
+    arrival = arrive(event, ledger.datasets, lane, "127.0.0.1", clock.now())
+    return (await ledger.record([arrival]))[0]
+
+
+async def test_before_the_first_sweep_nothing_is_claimed(ledger: Ledger) -> None:
+    await tell(ledger, "2024-01-01", "a", "fast")
+    (row,) = await ledger.proof()
+    assert (row["compared_at"], row["in_bronze"]) == (None, None)
+    assert (row["in_ledger"], row["built"], row["unbuilt"]) == (1, 0, 1)
+    assert (row["unknown"], row["missing"], row["newer"]) == (0, 0, 0)
+
+
+async def test_differences_are_named(ledger: Ledger) -> None:
+    for month in (1, 2):
+        await tell(ledger, f"2024-{month:02d}-01", "a", "fast")
+    clock.advance(timedelta(minutes=1))
+    # Seen by the sweep: January, and March that nobody told of; February is not listed.
+    await ledger.note_sweep(
+        NAME,
+        clock.now(),
+        listed=2,
+        found=1,
+        gone=0,
+        dts=[date(2024, 1, 1), date(2024, 3, 1), date(2024, 3, 1)],
+    )
+    clock.advance(timedelta(minutes=1))
+    await tell(ledger, "2024-04-01", "a", "fast")
+    (row,) = await ledger.proof()
+    assert (row["in_bronze"], row["in_ledger"], row["built"]) == (2, 3, 0)
+    assert row["unknown_dts"] == [date(2024, 3, 1)]
+    assert row["missing_dts"] == [date(2024, 2, 1)]
+    assert row["newer_dts"] == [date(2024, 4, 1)]
+    assert row["unbuilt"] == 3
+    assert (row["objects_listed"], row["objects_found"]) == (2, 1)
+
+
+async def test_the_newest_sweep_counts_and_old_ones_go(ledger: Ledger) -> None:
+    for days in (0, 20, 20):
+        clock.advance(timedelta(days=days))
+        await ledger.note_sweep(
+            NAME, clock.now(), listed=days, found=0, gone=0, dts=[date(2024, 1, 1)]
+        )
+    (row,) = await ledger.proof()
+    assert (row["objects_listed"], row["in_bronze"], row["unknown"]) == (20, 1, 1)
+    async with ledger.database.transaction() as tx:
+        connection = tx._connection
+        kept = await (
+            await connection.execute("select dts from quicksilver.sweep order by id")
+        ).fetchall()
+    assert [r["dts"] for r in kept] == [[], [date(2024, 1, 1)]]
+
+
+async def test_origins_count_each_version_once(ledger: Ledger) -> None:
+    await tell(ledger, "2024-01-01", "a", "fast")
+    await tell(ledger, "2024-01-01", "a", "durable")
+    await tell(ledger, "2024-02-01", "b", "durable")
+    await tell(ledger, "2024-03-01", "c", "sweep", "Listed")
+    # The sweep was first, and an event came after all: push lost nothing.
+    await tell(ledger, "2024-04-01", "d", "sweep", "Listed")
+    assert await tell(ledger, "2024-04-01", "d", "durable") == "unchanged"
+    await tell(ledger, "2024-05-01", "e", "poll", "Listed")
+    await tell(ledger, "2024-06-01", "f", "push")
+    (row,) = await ledger.origins()
+    assert dict(row) == {
+        "dataset": NAME,
+        "objects": 6,
+        "fast": 1,
+        "only_durable": 2,
+        "only_sweep": 1,
+        "only_poll": 1,
+        "otherwise": 1,
+    }
+
+
+async def test_lanes_are_measured_apart(ledger: Ledger) -> None:
+    empty = await ledger.lanes()
+    assert (empty["events"], empty["fast_median"], empty["durable_p95"]) == (0, None, None)
+    await tell(ledger, "2024-01-01", "a", "fast")
+    await tell(ledger, "2024-01-01", "a", "durable")
+    await tell(ledger, "2024-02-01", "b", "durable")
+    lanes = await ledger.lanes()
+    assert (lanes["events"], lanes["fast"], lanes["durable"]) == (2, 1, 2)
+    assert float(lanes["fast_median"]) < 0.5
+    assert float(lanes["durable_p95"]) > 1
+
+
+async def test_the_pulse_beats_when_a_page_would_differ(ledger: Ledger) -> None:
+    seen = [await ledger.pulse()]
+    assert await ledger.pulse() == seen[0]
+
+    async def beat() -> None:
+        seen.append(await ledger.pulse())
+
+    await tell(ledger, "2024-01-01", "a", "fast")
+    await beat()
+    await ledger.pause(NAME, "test")
+    await beat()
+    await ledger.log_action("test", "pause", NAME)
+    await beat()
+    await ledger.quarantine(
+        b"x", reason="not-json", lane="fast", source="s", max_rows=9, max_bytes=99
+    )
+    await beat()
+    await ledger.note_sweep(NAME, clock.now(), listed=0, found=0, gone=0, dts=[])
+    await beat()
+    await ledger.resume(NAME)
+    await beat()
+    assert await ledger.claim("test", slots=1, lease=timedelta(minutes=1))
+    await beat()
+    assert len(set(seen)) == len(seen)
+
+
+async def test_unfinished_says_since_when_and_what_for(ledger: Ledger) -> None:
+    await tell(ledger, "2024-01-01", "a", "fast")
+    clock.advance(timedelta(minutes=1))
+    await tell(ledger, "2024-02-01", "b", "fast")
+    newest, oldest = await ledger.unfinished(["waiting", "pending"])
+    assert (newest["dt"], oldest["dt"]) == (date(2024, 2, 1), date(2024, 1, 1))
+    assert newest["since"] - oldest["since"] > timedelta(seconds=50)
+    await ledger.claim("test", slots=1, lease=timedelta(minutes=1))
+    (running,) = await ledger.unfinished(["running"])
+    assert (running["build_state"], running["dt"]) == ("claimed", date(2024, 1, 1))
+    assert [r["dt"] for r in await ledger.unfinished(["pending"])] == [date(2024, 2, 1)]
+
+
+async def test_waiters_that_go_are_forgotten() -> None:
+    wake = Wake("postgresql://nobody")
+    first, second = wake.subscribe(), wake.subscribe()
+    wake.unsubscribe(first)
+    wake.wake()
+    assert (first.is_set(), second.is_set()) == (False, True)
