@@ -16,6 +16,7 @@ from starlette.responses import JSONResponse, Response
 from service import api, health, pages, receiver
 from service.backoff import delay
 from service.bronze import Bronze
+from service.canary_watch import CanaryWatch
 from service.database import Database
 from service.datasets import Datasets, load_datasets
 from service.deployments import Deployments
@@ -27,6 +28,7 @@ from service.errors import (
     LedgerUnavailableError,
     PrefectUnavailableError,
 )
+from service.lane_faults import Refusals
 from service.ledger import Ledger
 from service.migrate import migrate
 from service.recorder import Recorder
@@ -54,6 +56,7 @@ def create_app(settings: Settings) -> FastAPI:
     """The ASGI application; what it needs is opened by `running`."""
     app = FastAPI(title="Quicksilver", summary="Bronze lands, silver builds.", version=VERSION)
     app.state.settings = settings
+    app.state.refusals = Refusals()
     if "receiver" in settings.roles:
         app.include_router(receiver.router)
         app.include_router(senders.router)
@@ -119,6 +122,9 @@ async def running(app: FastAPI) -> AsyncGenerator[None]:
         if "sweep" in settings.roles:
             roles["sweep"] = lambda: sweep.run(sweep_now)
             roles["prune"] = lambda: prune(ledger, timedelta(days=settings.retention_days))
+        if "sweep" in settings.roles and settings.canary_interval:
+            refused: Refusals = app.state.refusals
+            roles["canary"] = CanaryWatch(settings, ledger, sweep, sweep_now, refused).run
         async with asyncio.TaskGroup() as group:
             tasks = [group.create_task(keep_running(name, run)) for name, run in roles.items()]
             try:

@@ -2,14 +2,16 @@
 
 import asyncio
 from dataclasses import dataclass
+from datetime import datetime
 from io import BytesIO
 from time import monotonic
 from uuid import uuid4
 
 import urllib3
 from minio import Minio
-from minio.error import MinioException
+from minio.error import MinioException, S3Error
 
+from service import clock
 from service.database import Row
 from service.errors import BronzeUnavailableError
 from service.ledger import Ledger
@@ -25,6 +27,8 @@ class Sighting:
 
     fast: float | None
     durable: float | None
+    key: str
+    put_at: datetime
 
 
 async def fly(
@@ -33,14 +37,23 @@ async def fly(
     """Put a canary and wait for its event on both lanes; it is removed afterwards.
 
     Raises:
-        BronzeUnavailableError: the object could not be put.
+        BronzeUnavailableError: the object could not be put; the message says at which hop.
         LedgerUnavailableError: the ledger cannot be asked.
     """
     key = f"{CANARY_PREFIX}{uuid4().hex}"
+    put_at = clock.now()
     try:
-        await asyncio.to_thread(client.put_object, bucket, key, BytesIO(b"canary"), 6)
+        put = await asyncio.to_thread(client.put_object, bucket, key, BytesIO(b"canary"), 6)
+    except S3Error as error:
+        raise BronzeUnavailableError(
+            f"MinIO refused to store a canary in {bucket}: {error.code}: {error.message}; correct"
+            " MINIO_ACCESS_KEY and MINIO_SECRET_KEY, or let their user put and delete"
+            f" {CANARY_PREFIX}*"
+        ) from error
     except (MinioException, urllib3.exceptions.HTTPError, OSError) as error:
-        raise BronzeUnavailableError(f"a canary could not be put into {bucket}: {error}") from error
+        raise BronzeUnavailableError(
+            f"MinIO cannot be reached: a canary could not be put into {bucket}: {error}"
+        ) from error
     try:
         row: Row | None = None
         deadline = monotonic() + patience
@@ -49,15 +62,17 @@ async def fly(
             row = next((r for r in rows if r["event_name"].startswith("ObjectCreated")), None)
             if row and row["fast_at"] and row["durable_at"]:
                 break
-            await asyncio.sleep(0.05)
+            # The fast lane is measured by its first deliveries' clocks, not by this one's looks.
+            await asyncio.sleep(0.2 if row else 0.05)
     finally:
-        await asyncio.to_thread(_remove, client, bucket, key)
-    return Sighting(_lag(row, "fast_at"), _lag(row, "durable_at"))
+        await asyncio.to_thread(_remove, client, bucket, key, put.version_id)
+    return Sighting(_lag(row, "fast_at"), _lag(row, "durable_at"), key, put_at)
 
 
-def _remove(client: Minio, bucket: str, key: str) -> None:
+def _remove(client: Minio, bucket: str, key: str, version: str | None) -> None:
+    """By its version where there is one: a delete marker would stay for ever."""
     try:
-        client.remove_object(bucket, key)
+        client.remove_object(bucket, key, version_id=version)
     except (MinioException, urllib3.exceptions.HTTPError, OSError):
         # Six bytes that stay do no harm; the next canary has another name.
         return

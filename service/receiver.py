@@ -17,6 +17,7 @@ from service import clock
 from service.auth import bearer, is_accepted
 from service.errors import LedgerUnavailableError, PayloadError
 from service.intake import Lane, arrive
+from service.lane_faults import Refusals
 from service.ledger import Ledger
 from service.metrics import EVENTS, RECEIVE_SECONDS
 from service.notification import parse
@@ -90,6 +91,8 @@ async def receive(
     # The token first: nobody unknown gets a byte of memory.
     if not is_accepted(bearer(request.headers.get("authorization")), settings.webhook_tokens):
         EVENTS.labels("none", "none", "unauthorized").inc()
+        refused: Refusals = request.app.state.refusals
+        refused.note(request.query_params.get("lane"))
         return answer(401, "unknown token: set the webhook target's auth_token to an accepted one")
     source = request.client.host if request.client else "unknown"
     try:

@@ -67,6 +67,9 @@ class Settings(BaseSettings):
     tick: float = Field(5.0, alias="QUICKSILVER_TICK", gt=0)
     settle_interval: float = Field(0.5, alias="QUICKSILVER_SETTLE_INTERVAL", gt=0)
     sweep_interval: float = Field(300.0, alias="QUICKSILVER_SWEEP_INTERVAL", gt=0)
+    # While both lanes are silent; 0 seconds between canaries: none fly.
+    sweep_degraded: float = Field(30.0, alias="QUICKSILVER_SWEEP_DEGRADED", gt=0)
+    canary_interval: float = Field(300.0, alias="QUICKSILVER_CANARY_INTERVAL", ge=0)
     max_running: int = Field(4, alias="QUICKSILVER_MAX_RUNNING", ge=1)
     start_deadline: float = Field(120.0, alias="QUICKSILVER_START_DEADLINE", gt=0)
     claim_lease: float = Field(30.0, alias="QUICKSILVER_CLAIM_LEASE", gt=0)

@@ -24,10 +24,11 @@ from service.ledger.sealing import Sealing
 from service.ledger.settlement import BUILD_SPACE, Settlement
 from service.ledger.upkeep import Upkeep
 from service.ledger.views import Views
+from service.ledger.watch import Watch
 
 
 class Ledger(
-    Recording, Quarantine, Claims, Sealing, Runs, Settlement, Upkeep, Views, Overview, Proof
+    Recording, Quarantine, Claims, Sealing, Runs, Settlement, Upkeep, Views, Overview, Proof, Watch
 ):
     """The ledger's transactions, by the role that calls them."""
 

@@ -1,0 +1,125 @@
+"""Which hop of a silent lane broke: what can be told from here, asked in the order of the hops.
+
+bucket rule → webhook target → MinIO reaches the receiver → the receiver takes the token.
+"""
+
+import asyncio
+import json
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, cast
+
+import httpx
+import urllib3
+from minio import Minio
+from minio.error import MinioAdminException, MinioException
+
+from service import clock
+from service.lanes import LANES, minio_admin, target_arn
+from service.partition import CANARY_PREFIX
+from service.settings import Settings
+
+_INIT = "`quicksilver init` sets it up again"
+
+
+@dataclass(slots=True)
+class Refusals:
+    """When the receiver of this process last refused a sender's token, by lane."""
+
+    last: dict[str, datetime] = field(default_factory=dict[str, datetime])
+
+    def note(self, lane: str | None) -> None:
+        """A token was refused; other names than the lanes' are not kept."""
+        if lane in LANES:
+            self.last[lane] = clock.now()
+
+    def since(self, lane: str, moment: datetime) -> bool:
+        """Whether one was refused on the lane after a moment."""
+        last = self.last.get(lane)
+        return last is not None and last >= moment
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """A broken hop: a sentence with what mends it; `is_certain` if it was seen, not inferred."""
+
+    text: str
+    is_certain: bool = True
+
+
+async def find_fault(
+    settings: Settings, client: Minio, bucket: str, lane: str, *, since: datetime, refused: Refusals
+) -> Fault:
+    """Why nothing came on a lane since a moment, as far as it can be told from here."""
+    target = LANES[lane]
+    checks: tuple[Callable[[], Fault | None], ...] = (
+        lambda: _rule_fault(client, bucket, target),
+        lambda: _target_fault(settings, target),
+    )
+    for check in checks:
+        fault = await asyncio.to_thread(check)
+        if fault is not None:
+            return fault
+    if refused.since(lane, since):
+        return Fault(
+            f"the receiver refuses the {lane} lane's token: give MinIO's webhook target {target}"
+            " an auth_token that QUICKSILVER_WEBHOOK_TOKENS names"
+        )
+    fault = await _receiver_fault(settings)
+    if fault is not None:
+        return fault
+    return Fault(
+        f"nothing of it arrived, and no hop says why: does the webhook target {target} point to"
+        " this service, and does a proxy between them let it through? MinIO's log names what it"
+        " was answered",
+        is_certain=False,
+    )
+
+
+def _rule_fault(client: Minio, bucket: str, target: str) -> Fault | None:
+    try:
+        rules = client.get_bucket_notification(bucket).queue_config_list
+    except (MinioException, urllib3.exceptions.HTTPError, OSError):
+        return None
+    for rule in rules:
+        prefix = rule.prefix_filter_rule.value if rule.prefix_filter_rule else ""
+        if rule.queue == target_arn(target) and CANARY_PREFIX.startswith(prefix):
+            return None
+    return Fault(f"bucket {bucket} has no notification rule for {target}: {_INIT}")
+
+
+def _target_fault(settings: Settings, target: str) -> Fault | None:
+    try:
+        info: dict[str, Any] = json.loads(minio_admin(settings).info())
+    except (MinioAdminException, ValueError, urllib3.exceptions.HTTPError, OSError):
+        # These credentials need not be an administrator's: then it cannot be told.
+        return None
+    if target_arn(target) not in (info.get("sqsARN") or []):
+        return Fault(f"MinIO has no webhook target {target}: {_INIT}")
+    if _status(info, target) == "offline":
+        return Fault(
+            f"MinIO does not reach the receiver: its webhook target {target} is offline. Is the"
+            " service's address reachable from MinIO's own host? `quicksilver init --receiver-url"
+            " URL` sets another one"
+        )
+    return None
+
+
+def _status(info: dict[str, Any], target: str) -> str | None:
+    for kinds in info.get("services", {}).get("notifications") or []:
+        for entry in cast("list[dict[str, Any]]", kinds.get("webhook") or []):
+            if target in entry:
+                return entry[target].get("status")
+    return None
+
+
+async def _receiver_fault(settings: Settings) -> Fault | None:
+    try:
+        async with httpx.AsyncClient(base_url=settings.url, timeout=5) as http:
+            answer = await http.get("/healthz")
+    except httpx.HTTPError as error:
+        return Fault(f"the receiver at {settings.url} does not answer: {error or type(error)}")
+    if not answer.is_success:
+        return Fault(f"the receiver at {settings.url} answers {answer.status_code}")
+    return None

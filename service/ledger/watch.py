@@ -1,0 +1,89 @@
+"""What the service watches by itself: lanes, measured by canaries, and alerts."""
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+
+from service import clock
+from service.database import Row
+from service.ledger.rows import Part
+
+# A week of measures shows a trend; an alert that was cleared is history after three months.
+_KEEP_CANARIES = timedelta(days=7)
+_KEEP_ALERTS = timedelta(days=90)
+
+# A lane that comes back may still bring a canary's event; after an hour nobody asks for it.
+_KEEP_CANARY_EVENTS = timedelta(hours=1)
+
+
+class Watch(Part):
+    """Canaries and alerts."""
+
+    async def note_canary(
+        self,
+        bucket: str,
+        keys: Sequence[str],
+        at: datetime,
+        *,
+        fast_state: str,
+        fast_lag: float | None,
+        durable_state: str,
+        durable_lag: float | None,
+        fault: str | None,
+    ) -> None:
+        """Keep what a canary showed: `up`, `late`, `silent` or `unknown` for each lane."""
+        async with self.database.transaction() as tx:
+            await tx.run(
+                "record_canary",
+                bucket=bucket,
+                keys=list(keys),
+                at=at,
+                fast_state=fast_state,
+                fast_lag=fast_lag,
+                durable_state=durable_state,
+                durable_lag=durable_lag,
+                fault=fault,
+                before=at - _KEEP_CANARIES,
+                events_before=at - _KEEP_CANARY_EVENTS,
+            )
+
+    async def lane_states(self) -> list[Row]:
+        """Per bucket what the newest canary showed: states, lags in seconds, the fault."""
+        async with self.database.transaction() as tx:
+            return await tx.fetch("newest_canaries")
+
+    async def canaries(self, *, bucket: str | None = None, limit: int = 100) -> list[Row]:
+        """The last measures, newest first."""
+        async with self.database.transaction() as tx:
+            return await tx.fetch("list_canaries", bucket=bucket, limit=limit)
+
+    async def lane_last_at(self, bucket: str) -> Row:
+        """When the lanes `fast` and `durable` last brought anything from a bucket; or None."""
+        async with self.database.transaction() as tx:
+            row = await tx.one("lane_last_at", bucket=bucket)
+        assert row is not None  # noqa: S101 - an aggregate always has a row
+        return row
+
+    async def raise_alert(self, kind: str, subject: str, text: str) -> bool:
+        """Open an alert; False when one of that kind and subject is open already."""
+        async with self.database.transaction() as tx:
+            raised = await tx.run(
+                "raise_alert", kind=kind, subject=subject, text=text[:2000], now=clock.now()
+            )
+            if raised:
+                await tx.run("wake", payload="alert")
+        return bool(raised)
+
+    async def clear_alert(self, kind: str, subject: str) -> bool:
+        """Close an open alert; False when none is open."""
+        now = clock.now()
+        async with self.database.transaction() as tx:
+            cleared = await tx.run("clear_alert", kind=kind, subject=subject, now=now)
+            if cleared:
+                await tx.run("prune_alerts", before=now - _KEEP_ALERTS)
+                await tx.run("wake", payload="alert")
+        return bool(cleared)
+
+    async def alerts(self, *, is_open: bool = False, limit: int = 100) -> list[Row]:
+        """Alerts, newest first; only those not cleared yet when `is_open`."""
+        async with self.database.transaction() as tx:
+            return await tx.fetch("list_alerts", is_open=is_open, limit=limit)

@@ -1,0 +1,1 @@
+delete from quicksilver.alert where cleared_at < %(before)s

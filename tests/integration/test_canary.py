@@ -1,0 +1,250 @@
+"""Canaries on real MinIO and the real receiver; each lane broken at each hop, and mended again."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+from collections.abc import AsyncGenerator, Collection
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import pytest
+import uvicorn
+from minio import Minio
+from minio.notificationconfig import NotificationConfig
+
+from service.alerts import clear_alert, raise_alert
+from service.app import create_app
+from service.bronze import Bronze, minio_client
+from service.canary_watch import CanaryWatch
+from service.database import Database
+from service.datasets import Dataset, Datasets
+from service.lane_faults import Refusals
+from service.lanes import target_arn, wanted_rules
+from service.ledger import Ledger
+from service.recorder import Recorder
+from service.settings import Settings, load_settings
+from service.stack.ports import LOOPBACK, choose_port
+from service.sweep import Sweep
+from tests.conftest import MinioServer
+
+# The durable lane's directory is read every 3 s.
+PATIENCE = 4.5
+
+_buckets = itertools.count(1)
+
+
+@dataclass
+class Lanes:
+    """A bucket whose events reach a real receiver, through a proxy that can refuse a lane."""
+
+    settings: Settings
+    ledger: Ledger
+    bucket: str
+    datasets: Datasets
+    client: Minio
+    port: int
+    dropped: set[str] = field(default_factory=set[str])
+    refused: Refusals = field(default_factory=Refusals)
+
+    def watch(self, **settings: Any) -> CanaryWatch:
+        """A canary watch with a sweep of its own."""
+        used = self.settings.model_copy(update=settings)
+        self.sweep = Sweep(used, self.ledger, Bronze(used))
+        self.sweep_now = asyncio.Event()
+        return CanaryWatch(
+            used, self.ledger, self.sweep, self.sweep_now, self.refused, patience=PATIENCE
+        )
+
+    @asynccontextmanager
+    async def receiver(self, tokens: Collection[Any] | None = None) -> AsyncGenerator[None]:
+        """The receiver behind the proxy, until the end of the block."""
+        app = create_app(
+            self.settings.model_copy(update={"webhook_tokens": tokens} if tokens else {})
+        )
+        app.state.ledger, app.state.recorder = self.ledger, Recorder(self.ledger)
+        app.state.refusals = self.refused
+
+        async def proxy(scope: Any, receive: Any, send: Any) -> None:
+            lane = scope.get("query_string", b"").decode().removeprefix("lane=")
+            if lane in self.dropped:
+                await send({"type": "http.response.start", "status": 502, "headers": []})
+                await send({"type": "http.response.body", "body": b""})
+            else:
+                await app(scope, receive, send)
+
+        config = uvicorn.Config(
+            proxy, host=LOOPBACK, port=self.port, lifespan="off", log_level="warning"
+        )
+        server = uvicorn.Server(config)
+        serving = asyncio.create_task(server.serve())
+        while not server.started:
+            assert not serving.done()
+            await asyncio.sleep(0.01)
+        try:
+            yield
+        finally:
+            server.should_exit = True
+            await serving
+            await app.state.recorder.close()
+
+    def set_rules(self, *lanes: str) -> None:
+        """The bucket's rules, for these lanes only."""
+        arns = {target_arn(f"QUICKSILVER_{lane.upper()}") for lane in lanes}
+        rules = [r for r in wanted_rules(self.datasets, self.bucket) if r.queue in arns]
+        self.client.set_bucket_notification(
+            self.bucket, NotificationConfig(queue_config_list=rules)
+        )
+
+    async def open_alerts(self) -> dict[str, str]:
+        """Raised and not cleared: text by kind and subject."""
+        rows = await self.ledger.alerts(is_open=True)
+        return {f"{row['kind']}:{row['subject']}": row["text"] for row in rows}
+
+    async def state(self) -> dict[str, Any]:
+        """The newest measure."""
+        (row,) = await self.ledger.lane_states()
+        return row
+
+
+@pytest.fixture
+async def lanes(ledger_url: str, minio_server: MinioServer) -> AsyncGenerator[Lanes]:
+    """A fresh bucket with both lanes' rules."""
+    bucket = f"canaries-{next(_buckets)}"
+    settings = load_settings(
+        database_url=ledger_url,
+        minio_endpoint_url=minio_server.endpoint_url,
+        minio_access_key=minio_server.access_key,
+        minio_secret_key=minio_server.secret_key,
+        webhook_tokens=f"{minio_server.fast_token},{minio_server.durable_token}",
+        url=minio_server.receiver_url,
+    )
+    declared = Dataset(
+        name="trips", bucket=bucket, key="trips/dt={dt}/{file}", deployment="silver-build/trips"
+    )
+    datasets = Datasets(datasets=(declared,), path=Path("datasets.yaml"))
+    database = Database(ledger_url, size=4)
+    await database.open()
+    client = minio_client(settings)
+    client.make_bucket(bucket)
+    port = int(minio_server.receiver_url.rpartition(":")[2])
+    ledger = Ledger(database, datasets)
+    await ledger.sync_datasets()
+    stage = Lanes(settings, ledger, bucket, datasets, client, port)
+    stage.set_rules("fast", "durable")
+    try:
+        yield stage
+    finally:
+        stage.set_rules()
+        await database.close()
+
+
+async def test_both_lanes_are_measured_and_nothing_is_left(lanes: Lanes) -> None:
+    watch = lanes.watch()
+    async with lanes.receiver():
+        assert await watch.run_once() == 0
+    row = await lanes.state()
+    assert (row["fast_state"], row["durable_state"], row["fault"]) == ("up", "up", None)
+    assert 0 <= row["fast_lag"] < 1
+    assert 0 <= row["durable_lag"] < PATIENCE
+    assert await lanes.open_alerts() == {}
+    assert lanes.sweep.interval == 300
+    assert list(lanes.client.list_objects(lanes.bucket, recursive=True)) == []
+
+
+async def test_a_rule_that_is_gone(lanes: Lanes) -> None:
+    watch = lanes.watch()
+    async with lanes.receiver():
+        lanes.set_rules("durable")
+        assert await watch.run_once() == 1
+        row = await lanes.state()
+        assert (row["fast_state"], row["durable_state"]) == ("silent", "up")
+        (text,) = (await lanes.open_alerts()).values()
+        assert "no notification rule for QUICKSILVER_FAST" in text
+        assert "`quicksilver init`" in text
+        # One lane still tells of everything: more often, but not as if nothing did.
+        assert lanes.sweep.interval == 120
+        lanes.set_rules("fast", "durable")
+        assert await watch.run_once() == 0
+    assert lanes.sweep.interval == 300
+    assert await lanes.open_alerts() == {}
+
+
+async def test_a_token_that_is_refused(lanes: Lanes) -> None:
+    watch = lanes.watch()
+    async with lanes.receiver(lanes.settings.webhook_tokens[:1]):
+        assert await watch.run_once() == 1
+        assert (await lanes.state())["durable_state"] == "silent"
+        alerts = await lanes.open_alerts()
+        assert list(alerts) == [f"lane:{lanes.bucket}/durable"]
+        assert "refuses the durable lane's token" in alerts[f"lane:{lanes.bucket}/durable"]
+    async with lanes.receiver():
+        assert await watch.run_once() == 0
+    assert await lanes.open_alerts() == {}
+
+
+async def test_a_proxy_that_lets_one_lane_not_through(lanes: Lanes) -> None:
+    watch = lanes.watch()
+    lanes.dropped = {"fast"}
+    async with lanes.receiver():
+        assert await watch.run_once() == 1
+        (text,) = (await lanes.open_alerts()).values()
+        assert "does a proxy between them let it through" in text
+        lanes.dropped = set()
+        assert await watch.run_once() == 0
+
+
+async def test_no_receiver_push_becomes_polling_and_recovers(lanes: Lanes) -> None:
+    watch = lanes.watch()
+    assert await watch.run_once() == 2
+    alerts = await lanes.open_alerts()
+    assert sorted(alerts) == [f"lane:{lanes.bucket}/durable", f"lane:{lanes.bucket}/fast"]
+    assert all("does not reach the receiver" in text for text in alerts.values())
+    assert lanes.sweep.interval == 30
+    assert lanes.sweep_now.is_set()
+    lanes.client.put_object(lanes.bucket, "trips/dt=2024-01-01/a.parquet", BytesIO(b"a"), 1)
+    (swept,) = await lanes.sweep.run_once()
+    assert swept.found == 1
+    # Told once, however often it is seen.
+    lanes.sweep_now.clear()
+    assert await watch.run_once() == 2
+    assert len(await lanes.ledger.alerts()) == 2
+    assert not lanes.sweep_now.is_set()
+    async with lanes.receiver():
+        assert await watch.run_once() == 0
+    assert lanes.sweep.interval == 300
+    assert lanes.sweep_now.is_set()
+    assert await lanes.open_alerts() == {}
+    assert all(row["cleared_at"] for row in await lanes.ledger.alerts())
+
+
+async def test_credentials_that_may_not_put(lanes: Lanes) -> None:
+    watch = lanes.watch(minio_access_key="nobody")
+    assert await watch.run_once() == 2
+    row = await lanes.state()
+    assert (row["fast_state"], row["durable_state"]) == ("unknown", "unknown")
+    (text,) = (await lanes.open_alerts()).values()
+    assert "refused to store a canary" in text
+    # Nothing is known of the lanes: nothing is said of them, and the sweep cannot help.
+    assert lanes.sweep.interval == 300
+
+
+async def test_minio_that_is_away(lanes: Lanes) -> None:
+    watch = lanes.watch(minio_endpoint_url=f"http://{LOOPBACK}:{choose_port(None)}")
+    assert await watch.run_once() == 2
+    alerts = await lanes.open_alerts()
+    assert list(alerts) == [f"canary:{lanes.bucket}"]
+    assert "MinIO cannot be reached" in alerts[f"canary:{lanes.bucket}"]
+
+
+async def test_an_alert_is_raised_once_and_cleared_once(lanes: Lanes) -> None:
+    ledger = lanes.ledger
+    raised = await asyncio.gather(*(raise_alert(ledger, "k", "s", "why") for _ in range(6)))
+    assert sorted(raised) == [False] * 5 + [True]
+    cleared = await asyncio.gather(*(clear_alert(ledger, "k", "s") for _ in range(6)))
+    assert sorted(cleared) == [False] * 5 + [True]
+    assert await raise_alert(ledger, "k", "s", "again")
+    assert [row["text"] for row in await ledger.alerts(is_open=True)] == ["again"]
