@@ -206,6 +206,8 @@ class FlowRun:
     begun: BegunBuild | None = None
     content: tuple[tuple[str, str], ...] | None = None
     hold: psycopg.AsyncConnection[Any] | None = None
+    # How far it is, for those that drive it step by step.
+    stage: str = "taken"
 
     async def begin(self) -> bool:
         """Take the build up: ledger, sign of life, fence. False when there is nothing to do."""
@@ -255,6 +257,8 @@ class FlowRun:
     async def die(self) -> None:
         """End the process; nobody is told."""
         if self.hold is not None:
+            # Let go before the end: the server needs a moment to notice a closed connection.
+            await self.hold.execute("select pg_advisory_unlock_all()")
             await self.hold.close()
             self.hold = None
 
