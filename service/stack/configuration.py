@@ -23,7 +23,7 @@ def supervisor_configuration(home: Home, programs: Sequence[Program]) -> str:
     # Relative to the home, the supervisor's working directory: some of its settings are
     # expanded once, some twice, so a percent sign in a path could not be written.
     run, logs = Path("run"), Path("logs")
-    inside = home.socket.parent == home.run
+    inside = home.runtime == home.run
     sections: list[tuple[str, dict[str, object]]] = [
         (
             "unix_http_server",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import shutil
 import sys
 import tempfile
 from dataclasses import dataclass
@@ -15,8 +16,9 @@ from service.stack.files import private_folder
 from service.stack.ports import LOOPBACK
 from service.stack.state import Credentials
 
-# A unix socket's path may have 107 bytes, and the supervisor first binds `<path>.<its pid>`.
-_SOCKET_PATH_LIMIT = 107 - len(".4194304")
+# A unix socket's path may have 107 bytes. Below this folder the supervisor binds
+# `supervisor.sock.<its pid>`, and Python's multiprocessing `tmp/pymp-xxxxxxxx/listener-xxxxxxxx`.
+_SHORT_ENOUGH = 64
 # Set in every child's environment, never printed by `quicksilver env`: it tells what this home's
 # stack started from everything else that runs on the machine.
 MARKER = "QUICKSILVER_STACK_CHILD"
@@ -40,14 +42,36 @@ class Home:
         return self.folder / "run"
 
     @cached_property
-    def socket(self) -> Path:
-        """The supervisor's socket, in a short folder of its own when the home lies too deep."""
-        inside = self.run / "supervisor.sock"
-        if len(os.fsencode(inside)) <= _SOCKET_PATH_LIMIT:
-            return inside
+    def runtime(self) -> Path:
+        """`run`, or a short private folder elsewhere when the home lies too deep for sockets."""
+        if len(os.fsencode(self.run)) <= _SHORT_ENOUGH:
+            return self.run
         digest = hashlib.sha256(os.fsencode(self.folder)).hexdigest()[:12]
         name = f"quicksilver-{os.geteuid()}-{digest}"
-        return private_folder(Path(tempfile.gettempdir()) / name) / "supervisor.sock"
+        return private_folder(Path(tempfile.gettempdir()) / name)
+
+    @property
+    def socket(self) -> Path:
+        """The supervisor's socket."""
+        return self.runtime / "supervisor.sock"
+
+    @property
+    def temporary(self) -> Path:
+        """`TMPDIR` of every program: Prefect's worker wants a fixed name in it for itself alone,
+        which in the system's one belongs to the first user who came."""
+        return self.runtime / "tmp"
+
+    def prepare_temporary(self) -> None:
+        """Make `temporary` anew, without what programs that were killed left in it."""
+        shutil.rmtree(self.temporary, ignore_errors=True)
+        private_folder(self.runtime)
+        private_folder(self.temporary)
+
+    def remove_temporary(self) -> None:
+        """Remove `temporary`, and the short folder when there is one."""
+        shutil.rmtree(self.temporary, ignore_errors=True)
+        if self.runtime != self.run:
+            shutil.rmtree(self.runtime, ignore_errors=True)
 
     def port(self, part: str) -> int:
         """The loopback port of a part."""
@@ -119,6 +143,7 @@ class Home:
             **inherited,
             MARKER: self.credentials.stack_id,
             "PATH": os.pathsep.join((commands, inherited.get("PATH", os.defpath))),
+            "TMPDIR": str(self.temporary),
             "PYTHONUNBUFFERED": "1",
             "NO_PROXY": direct,
             "no_proxy": direct,

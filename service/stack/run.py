@@ -141,6 +141,7 @@ class EmbeddedStack:
     def _start(self) -> None:
         home = Home(self.folder, prepare_credentials(self.folder, defaults=self._ports))
         private_folder(home.logs)
+        home.prepare_temporary()
         self._home = home
         save_running(self.folder, Running(owner=ProcessMark.of_this()))
         programs = make_programs(home, self._parts, limit=self._limit, extra=self._extra)
@@ -207,6 +208,8 @@ class EmbeddedStack:
             self._supervisor = None
         if self._lock is not None:
             end_strays(self.folder)
+            if self._home is not None:
+                self._home.remove_temporary()
             (self.folder / "run" / "running.json").unlink(missing_ok=True)
             self._lock.release()
             self._lock = None

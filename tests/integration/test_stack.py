@@ -87,6 +87,7 @@ def folder() -> Path:
 def stack(folder: Path) -> Iterator[EmbeddedStack]:
     with EmbeddedStack(folder, parts=SERVERS, ports=None) as running:
         yield running
+    assert not running.home.socket.parent.exists(), "the short folder for sockets stayed"
 
 
 @pytest.fixture
@@ -334,6 +335,7 @@ def test_a_signal_stops_everything(start: Callable[..., Up], number: signal.Sign
     await_end(processes, 0)
     assert "database system is shut down" in (up.folder / "logs" / "postgres.log").read_text()
     assert not (up.folder / "run" / "running.json").exists()
+    assert not (up.folder / "run" / "tmp").exists()
     with pytest.raises(StackNotRunningError, match="quicksilver up"):
         environment(load_settings(home=up.folder))
 
@@ -477,6 +479,8 @@ def test_the_whole_of_prefect_stops_with_it(start: Callable[..., Up]) -> None:
     ) as admin:
         found = admin.execute("select to_regclass('flow_run')").fetchone()
     assert found == ("flow_run",)
+    # Not in the system's temporary folder, where it would belong to whoever came first.
+    assert (up.folder / "run" / "tmp" / "runner_storage").is_dir()
     processes = family(up.process.pid)
     began = time.monotonic()
     up.process.terminate()
