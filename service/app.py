@@ -14,6 +14,7 @@ from fastapi import FastAPI, Request
 from starlette.responses import JSONResponse, Response
 
 from service import api, health, pages, receiver
+from service.announcer import Announcer
 from service.backoff import delay
 from service.bronze import Bronze
 from service.canary_watch import CanaryWatch
@@ -28,6 +29,8 @@ from service.errors import (
     LedgerUnavailableError,
     PrefectUnavailableError,
 )
+from service.freshness import FreshnessWatch
+from service.gates import Gatekeeper
 from service.lane_faults import Refusals
 from service.ledger import Ledger
 from service.migrate import migrate
@@ -119,8 +122,14 @@ async def running(app: FastAPI) -> AsyncGenerator[None]:
         if "dispatcher" in settings.roles:
             roles["dispatcher"] = lambda: dispatcher.run(wake)
             roles["settler"] = lambda: settler.run(wake)
+            gatekeeper = Gatekeeper(ledger, deployments)
+            announcer = Announcer(settings, ledger, deployments)
+            gates_wake, news_wake = wake.subscribe(), wake.subscribe()
+            roles["gates"] = lambda: gatekeeper.run(gates_wake)
+            roles["announcer"] = lambda: announcer.run(news_wake)
         if "sweep" in settings.roles:
             roles["sweep"] = lambda: sweep.run(sweep_now)
+            roles["freshness"] = FreshnessWatch(ledger).run
             roles["prune"] = lambda: prune(ledger, timedelta(days=settings.retention_days))
         if "sweep" in settings.roles and settings.canary_interval:
             refused: Refusals = app.state.refusals
@@ -164,13 +173,13 @@ async def check_deployments(datasets: Datasets, deployments: Deployments) -> Non
     Raises:
         DatasetsError: with the file and the dataset.
     """
-    for dataset in datasets.datasets:
+    for declared in (*datasets.datasets, *datasets.gates):
         try:
-            await deployments.deployment_id(dataset.deployment)
+            await deployments.deployment_id(declared.deployment)
         except DeploymentNotFoundError as error:
-            line = datasets.line_of(dataset.name, "deployment")
+            line = datasets.line_of(declared.name, "deployment")
             raise DatasetsError(
-                f"{datasets.path}:{line}: {dataset.name}: deployment: {error}"
+                f"{datasets.path}:{line}: {declared.name}: deployment: {error}"
             ) from error
         except PrefectUnavailableError as error:
             _log.warning("deployments are not checked: Prefect is away", error=str(error))

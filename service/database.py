@@ -71,8 +71,9 @@ class Database:
             open=False,
             # Long enough for a Postgres that restarts, short enough for a sender that waits.
             timeout=5.0,
-            # A pool that cannot reconnect keeps trying for as long as the service lives.
-            reconnect_timeout=float("inf"),
+            # The pool doubles its wait after every failure, without a cap: after an hour without
+            # Postgres it would look again in an hour. Given up soon, the next request begins anew.
+            reconnect_timeout=4.0,
             check=cast("Any", AsyncConnectionPool.check_connection),
             kwargs={
                 "autocommit": True,

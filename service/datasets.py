@@ -7,7 +7,7 @@ import re
 from datetime import timedelta
 from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Any, Literal, cast
+from typing import Annotated, Any, Literal, TypeVar, cast
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator
 from ruamel.yaml import YAML
@@ -56,6 +56,9 @@ class _Strict(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, ignored_types=(cached_property,))
 
 
+_Model = TypeVar("_Model", bound=_Strict)
+
+
 class ReadinessRule(_Strict):
     """When a dirty partition may be built. All rules given must hold; `max_wait` ends the wait."""
 
@@ -91,7 +94,10 @@ class Dataset(_Strict):
     max_running: int | None = Field(default=None, ge=1, le=10_000)
     attempts: int = Field(5, ge=1, le=100)
     time_limit: Duration = Field(timedelta(minutes=30), gt=timedelta(0))
+    # How long a dirty partition may wait before somebody is told.
     overdue: Duration = timedelta(hours=1)
+    # How long nothing new may land before somebody is told; never by default.
+    fresh_within: Duration | None = None
     newest_first: bool = False
     priority: int = Field(0, ge=-1_000_000, le=1_000_000)
 
@@ -138,11 +144,25 @@ class Dataset(_Strict):
         return not file.startswith(("_", ".")) and fnmatch.fnmatchcase(file, self.files)
 
 
+class Gate(_Strict):
+    """A set of partitions that fires a deployment when all of them are built.
+
+    `each: year` waits for the twelve months of a year of every dataset named, and fires with the
+    parameter `year`; `each: dt` waits for the same dt of every dataset, and fires with `dt`.
+    """
+
+    name: str = Field(pattern=r"^[a-z0-9][a-z0-9_.-]*$", max_length=200)
+    datasets: tuple[str, ...] = Field(min_length=1)
+    each: Literal["year", "dt"]
+    deployment: str = Field(pattern=r"^[^/\s]+/[^/\s]+$")
+
+
 class Datasets(_Strict):
     """All declared datasets, in the file's order."""
 
     datasets: tuple[Dataset, ...]
     path: Path
+    gates: tuple[Gate, ...] = ()
     lines: dict[str, int] = {}
 
     @cached_property
@@ -196,35 +216,55 @@ def load_datasets(path: Path) -> Datasets:
     if not isinstance(tree, dict) or not isinstance(tree.get("datasets"), dict):
         raise DatasetsError(f"{path}:1: needs a mapping `datasets:` at the top")
     declared: list[Dataset] = []
+    gates: list[Gate] = []
     top = cast("dict[str, Any]", tree)
     for field in top:
-        if field not in ("datasets",):
+        if field not in ("datasets", "gates"):
             raise DatasetsError(f"{path}:{_line(tree, (field,))}: unknown field {field!r}")
-    for name, body in top["datasets"].items():
-        if not isinstance(body, dict):
-            raise DatasetsError(
-                f"{path}:{_line(tree, ('datasets', name))}: {name}: needs a mapping of fields"
-            )
-        fields = cast("dict[str, Any]", body)
-        if "name" in fields:
-            line = _line(tree, ("datasets", name, "name"))
-            raise DatasetsError(f"{path}:{line}: {name}: name: unknown field")
-        try:
-            declared.append(Dataset.model_validate({"name": name, **fields}))
-        except ValidationError as error:
-            first = error.errors(include_url=False)[0]
-            where = ("datasets", name, *first["loc"])
-            field = ".".join(map(str, first["loc"]))
-            reason = "unknown field" if first["type"] == "extra_forbidden" else first["msg"]
-            reason = reason.removeprefix("Value error, ")
-            raise DatasetsError(f"{path}:{_line(tree, where)}: {name}: {field}: {reason}") from None
+    declared += [_read(Dataset, path, tree, "datasets", name) for name in top["datasets"]]
     _refuse_overlap(declared, path, tree)
+    if not isinstance(top.get("gates", {}), dict):
+        raise DatasetsError(f"{path}:{_line(tree, ('gates',))}: needs a mapping `gates:`")
+    for name in top.get("gates", {}):
+        gate = _read(Gate, path, tree, "gates", name)
+        unknown = [d for d in gate.datasets if d not in top["datasets"]]
+        if unknown:
+            line = _line(tree, ("gates", name, "datasets"))
+            raise DatasetsError(
+                f"{path}:{line}: {name}: datasets: {', '.join(unknown)} is not declared"
+            )
+        gates.append(gate)
     lines = {d.name: _line(tree, ("datasets", d.name)) for d in declared}
     for dataset in declared:
         for field in top["datasets"][dataset.name]:
             where = ("datasets", dataset.name, field)
             lines[f"{dataset.name}:{field}"] = _line(tree, where)
-    return Datasets(datasets=tuple(declared), path=path, lines=lines)
+    for gate in gates:
+        where = ("gates", gate.name, "deployment")
+        lines[f"{gate.name}:deployment"] = _line(tree, where)
+    return Datasets(datasets=tuple(declared), gates=tuple(gates), path=path, lines=lines)
+
+
+def _read(model: type[_Model], path: Path, tree: Any, section: str, name: Any) -> _Model:
+    """One entry of a section, checked; the error names the line of what is wrong."""
+    body: Any = tree[section][name]
+    if not isinstance(body, dict):
+        raise DatasetsError(
+            f"{path}:{_line(tree, (section, name))}: {name}: needs a mapping of fields"
+        )
+    fields = cast("dict[str, Any]", body)
+    if "name" in fields:
+        line = _line(tree, (section, name, "name"))
+        raise DatasetsError(f"{path}:{line}: {name}: name: unknown field")
+    try:
+        return model.model_validate({"name": name, **fields})
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        where = (section, name, *first["loc"])
+        field = ".".join(map(str, first["loc"]))
+        reason = "unknown field" if first["type"] == "extra_forbidden" else first["msg"]
+        reason = reason.removeprefix("Value error, ")
+        raise DatasetsError(f"{path}:{_line(tree, where)}: {name}: {field}: {reason}") from None
 
 
 def _refuse_overlap(declared: list[Dataset], path: Path, tree: Any) -> None:

@@ -166,6 +166,15 @@ class Deployments:
                 )
         return found
 
+    async def emit(self, events: Sequence[dict[str, object]]) -> None:
+        """Hand events to Prefect, for automations; Prefect may lose them later.
+
+        Raises:
+            PrefectUnavailableError: Prefect does not answer.
+        """
+        async with _translated("sending events"):
+            await self._client.request("POST", "/events", json=list(events))
+
     async def stop_run(self, run: UUID, why: str, *, force: bool) -> None:
         """Ask a run to stop (its worker kills it), or with `force` say that it has.
 

@@ -6,33 +6,42 @@ kept in quarantine and answered 2xx.
 """
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from typing import Annotated, Any, cast
 
+import psycopg
 import structlog
 from fastapi import APIRouter, Query, Request
 from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 
-from service import clock
+from service import clock, failpoint
 from service.auth import bearer, is_accepted
 from service.errors import LedgerUnavailableError, PayloadError
 from service.intake import Lane, arrive
 from service.lane_faults import Refusals
 from service.ledger import Ledger
 from service.metrics import EVENTS, RECEIVE_SECONDS
-from service.notification import parse
-from service.recorder import Recorder
+from service.recorder import REFUSED, Recorder
+from service.senders.shapes import decode
 from service.settings import Settings
+from service.throttle import failed_logins
 
 _log = structlog.get_logger(__name__)
 
 router = APIRouter(tags=["events"])
 
-# A sender that needs longer for one megabyte is holding the connection, not sending.
-_BODY_SECONDS = 20.0
+# A ledger that takes longer hangs. The outcome is unknown then: sent again, it counts once.
+_RECORD_SECONDS = 20.0
 
 # MinIO tries again by itself; others may honour it.
 _RETRY_AFTER = {"Retry-After": "3"}
+
+# What is left of a refused body is not read.
+_HANG_UP = {"Connection": "close"}
+
+
+Open = Callable[[bytes], Awaitable[bytes | Response]]
 
 
 class BodyTooLargeError(Exception):
@@ -40,14 +49,18 @@ class BodyTooLargeError(Exception):
 
 
 async def read_body(request: Request, limit: int) -> bytes:
-    """The body, counted while it streams: a declared length is believed by nobody.
+    """The body, counted while it streams; a declared length is believed only when it is too large.
 
     Raises:
         BodyTooLargeError: over `limit` bytes.
-        TimeoutError: not complete in time.
+        TimeoutError: not complete in time: who needs longer holds the connection.
     """
+    declared = request.headers.get("content-length", "")
+    if declared.isdecimal() and (len(declared) > 18 or int(declared) > limit):
+        raise BodyTooLargeError
     body = bytearray()
-    async with asyncio.timeout(_BODY_SECONDS):
+    settings: Settings = request.app.state.settings
+    async with asyncio.timeout(settings.body_seconds):
         async for chunk in request.stream():
             body += chunk
             if len(body) > limit:
@@ -60,14 +73,40 @@ def answer(status: int, text: str, headers: dict[str, str] | None = None) -> Res
     return Response(text + "\n", status, headers, media_type="text/plain")
 
 
+def refusal(
+    request: Request, token: str | None = None, challenge: str = "Bearer"
+) -> Response | None:
+    """The answer to who is not known, None to who is; wrong tokens are counted by address.
+
+    The token is the `Authorization` header's unless it came in another way.
+    """
+    settings: Settings = request.app.state.settings
+    presented = token or bearer(request.headers.get("authorization"))
+    if is_accepted(presented, settings.webhook_tokens):
+        return None
+    EVENTS.labels("none", "none", "unauthorized").inc()
+    refused: Refusals = request.app.state.refusals
+    refused.note(request.query_params.get("lane"))
+    wait = failed_logins(request.app.state).note(_source(request))
+    if wait is not None:
+        headers = {"Retry-After": str(wait), **_HANG_UP}
+        return answer(429, "unknown token, too often from this address", headers)
+    return answer(
+        401,
+        "unknown token: set the webhook target's auth_token to an accepted one",
+        {"WWW-Authenticate": challenge, **_HANG_UP},
+    )
+
+
+def _source(request: Request) -> str:
+    return request.client.host if request.client else "unknown"
+
+
 @router.get("/events/minio", summary="Whether the token is accepted; records nothing")
 @router.head("/events/minio", include_in_schema=False)
 async def probe(request: Request) -> Response:
     """Answer 200 to a probe with a right token, 401 otherwise."""
-    settings: Settings = request.app.state.settings
-    if not is_accepted(bearer(request.headers.get("authorization")), settings.webhook_tokens):
-        return answer(401, "unknown token")
-    return answer(200, "ready")
+    return refusal(request) or answer(200, "ready")
 
 
 @router.post(
@@ -75,9 +114,11 @@ async def probe(request: Request) -> Response:
     summary="Take a MinIO or S3 notification",
     responses={
         200: {"description": "Durable: recorded, ignored or quarantined, as the text says"},
+        400: {"description": "The sender hung up before the body was complete"},
         401: {"description": "Missing or unknown token"},
         408: {"description": "The body did not arrive in time"},
         413: {"description": "The body is over the limit"},
+        429: {"description": "Unknown token, too often from this address"},
         503: {"description": "The ledger is away: nothing was recorded, send again"},
     },
 )
@@ -86,30 +127,45 @@ async def receive(
     lane: Annotated[str, Query(description="fast or durable; set by `quicksilver init`")] = "push",
 ) -> Response:
     """Record a notification; the answer comes after the commit that makes it durable."""
+    # The token first: nobody unknown gets a byte of memory.
+    refused = refusal(request)
+    if refused is not None:
+        return refused
+    known = cast("Lane", lane if lane in ("fast", "durable") else "push")
+    return await accept(request, known)
+
+
+async def accept(request: Request, lane: Lane, opened: Open | None = None) -> Response:
+    """Read the body of a sender that may speak, record it, and answer.
+
+    `opened` takes an envelope off, or has an answer of its own.
+    """
     settings: Settings = request.app.state.settings
     started = asyncio.get_running_loop().time()
-    # The token first: nobody unknown gets a byte of memory.
-    if not is_accepted(bearer(request.headers.get("authorization")), settings.webhook_tokens):
-        EVENTS.labels("none", "none", "unauthorized").inc()
-        refused: Refusals = request.app.state.refusals
-        refused.note(request.query_params.get("lane"))
-        return answer(401, "unknown token: set the webhook target's auth_token to an accepted one")
-    source = request.client.host if request.client else "unknown"
+    source = _source(request)
     try:
         body = await read_body(request, settings.body_limit)
     except BodyTooLargeError:
-        return answer(413, f"the body is over {settings.body_limit} bytes")
+        return answer(413, f"the body is over {settings.body_limit} bytes", _HANG_UP)
     except TimeoutError:
-        return answer(408, "the body did not arrive in time")
+        return answer(408, "the body did not arrive in time", _HANG_UP)
     except ClientDisconnect:
-        return answer(400, "the sender hung up before the body was complete")
-    known = cast("Lane", lane if lane in ("fast", "durable") else "push")
+        return answer(400, "the sender hung up before the body was complete", _HANG_UP)
+    if opened is not None:
+        content = await opened(body)
+        if isinstance(content, Response):
+            return content
+        body = content
     try:
-        text = await take(request.app.state, body, known, source)
-    except LedgerUnavailableError as error:
-        _log.warning("an event could not be recorded", error=str(error))
-        EVENTS.labels(known, "none", "ledger-unavailable").inc()
-        return answer(503, str(error), _RETRY_AFTER)
+        async with asyncio.timeout(_RECORD_SECONDS):
+            text = await take(request.app.state, body, lane, source)
+    except (LedgerUnavailableError, TimeoutError, psycopg.Error) as error:
+        # The driver's words stay in the log: they may quote what is in the ledger.
+        why = str(error) if isinstance(error, LedgerUnavailableError) else "the ledger is unwell"
+        _log.warning("an event could not be recorded", error=repr(error))
+        EVENTS.labels(lane, "none", "ledger-unavailable").inc()
+        return answer(503, why, _RETRY_AFTER)
+    failpoint.reach("after-commit-before-2xx")
     RECEIVE_SECONDS.observe(asyncio.get_running_loop().time() - started)
     return answer(200, text)
 
@@ -128,13 +184,15 @@ async def take(state: Any, body: bytes, lane: Lane, source: str) -> str:
     problem: str | None = None
     reasons: list[str] = []
     try:
-        notification = parse(body)
+        notification = decode(body)
         problem = notification.problems[0] if notification.problems else None
         now = clock.now()
         arrivals = [
             arrive(event, ledger.datasets, lane, source, now) for event in notification.events
         ]
         reasons = await recorder.record(arrivals)
+        if REFUSED in reasons:
+            problem = REFUSED.partition(":")[2]
         for arrival, reason in zip(arrivals, reasons, strict=True):
             EVENTS.labels(lane, arrival.event.ignored or "create", reason).inc()
     except PayloadError as error:

@@ -60,6 +60,12 @@ class Settings(BaseSettings):
     datasets_file: Path = Field(PROJECT / "datasets.yaml", alias="QUICKSILVER_DATASETS")
     tlc_source: str = Field("https://d37ci6vzurychx.cloudfront.net/trip-data", alias="TLC_SOURCE")
     log_format: str = Field("auto", alias="QUICKSILVER_LOG_FORMAT", pattern="^(auto|json|text)$")
+    # Who is told when something is wrong (see flows/automations.py)
+    notify_slack_url: SecretStr = Field(SecretStr(""), alias="QUICKSILVER_NOTIFY_SLACK_URL")
+    notify_webhook_url: SecretStr = Field(SecretStr(""), alias="QUICKSILVER_NOTIFY_WEBHOOK_URL")
+    notify_smtp_url: SecretStr = Field(SecretStr(""), alias="QUICKSILVER_NOTIFY_SMTP_URL")
+    notify_email_to: str = Field("", alias="QUICKSILVER_NOTIFY_EMAIL_TO")
+    notify_email_from: str = Field("", alias="QUICKSILVER_NOTIFY_EMAIL_FROM")
     # Limits and rhythms
     body_limit: int = Field(1_048_576, alias="QUICKSILVER_BODY_LIMIT", ge=1024)
     body_seconds: float = Field(20.0, alias="QUICKSILVER_BODY_SECONDS", gt=0)

@@ -2,6 +2,9 @@
 
 from collections.abc import Callable
 
+from prefect.client.orchestration import get_client
+
+from flows.automations import apply, channels, example, wanted
 from service.datasets import load_datasets
 from service.lanes import configure_lanes
 from service.migrate import migrate
@@ -22,8 +25,9 @@ async def initialise(
     queue_dir: str = QUEUE_DIR,
     receiver_url: str | None = None,
     lanes: bool = True,
+    with_example: bool = False,
 ) -> None:
-    """Ledger, warehouse, buckets and lanes, work pool and deployments.
+    """Ledger, warehouse, buckets and lanes, work pool, deployments, automations.
 
     Without `lanes` MinIO is left alone: it takes a webhook target only where the service answers,
     and the service starts only where the deployments are.
@@ -47,3 +51,9 @@ async def initialise(
     say(await configure_pool(settings))
     for line in await deploy_all(settings):
         say(line)
+    async with get_client() as client:
+        told = wanted(await channels(client, settings))
+        if with_example:
+            told.append(await example(client))
+        for line in await apply(client, told):
+            say(line)

@@ -150,7 +150,9 @@ def _dts(page: Sequence[ListedObject], dataset: Dataset, ledger: Ledger) -> Iter
             yield match.partition.dt
 
 
-def arrivals_of(listed: ListedObject, dataset: Dataset, ledger: Ledger, lane: Lane) -> list[Arrival]:
+def arrivals_of(
+    listed: ListedObject, dataset: Dataset, ledger: Ledger, lane: Lane
+) -> list[Arrival]:
     """A listed object as the event that should have told of it; none outside the partitions."""
     event = ObjectEvent(
         name="ObjectCreated:Listed",

@@ -90,8 +90,11 @@ def init(
         str, typer.Option(help="The service's address as MinIO reaches it [QUICKSILVER_URL].")
     ] = "",
     lanes: Annotated[bool, typer.Option(help="Set up MinIO too: bucket, targets, rules.")] = True,
+    with_example: Annotated[
+        bool, typer.Option("--example", help="Also the example automation.")
+    ] = False,
 ) -> None:
-    """Set up bucket, lanes, work pool, deployments; calling it again changes nothing."""
+    """Set up bucket, lanes, pool, deployments, automations; calling it again changes nothing."""
     from service.setup import QUEUE_DIR, initialise
 
     asyncio.run(
@@ -101,6 +104,7 @@ def init(
             queue_dir=queue_dir or QUEUE_DIR,
             receiver_url=receiver_url or None,
             lanes=lanes,
+            with_example=with_example,
         )
     )
 

@@ -7,7 +7,9 @@ an error. `LedgerUnavailableError` from any of them means: nothing was written, 
 
 from service.database import Database
 from service.datasets import Datasets
+from service.ledger.announcements import Announcements
 from service.ledger.claims import Claims
+from service.ledger.gating import Gating
 from service.ledger.overview import Overview
 from service.ledger.proof import Proof
 from service.ledger.quarantine import Quarantine
@@ -28,7 +30,19 @@ from service.ledger.watch import Watch
 
 
 class Ledger(
-    Recording, Quarantine, Claims, Sealing, Runs, Settlement, Upkeep, Views, Overview, Proof, Watch
+    Recording,
+    Quarantine,
+    Claims,
+    Sealing,
+    Runs,
+    Settlement,
+    Upkeep,
+    Views,
+    Overview,
+    Proof,
+    Watch,
+    Announcements,
+    Gating,
 ):
     """The ledger's transactions, by the role that calls them."""
 

@@ -6,6 +6,7 @@ from uuid import UUID
 
 from service import clock
 from service.database import Transaction
+from service.ledger.announcements import LANDED, announce_partition
 from service.ledger.rows import (
     ClaimedBuild,
     Part,
@@ -130,4 +131,7 @@ class Claims(Part):
                 **where,
             )
             await tx.run("decide_events", generation=row["generation"], **where)
+            if build.attempt == 1:
+                payload = {"generation": build.generation, "flow_run_id": str(flow_run_id)}
+                await announce_partition(tx, LANDED, build.partition, payload, now)
         return True

@@ -4,6 +4,7 @@ import hashlib
 
 from service import clock
 from service.database import Row
+from service.ledger.announcements import QUARANTINED, announce
 from service.ledger.rows import Part
 
 
@@ -25,6 +26,10 @@ class Quarantine(Part):
                 now=clock.now(),
             )
             await tx.run("bound_quarantine", rows=max_rows, bytes=max_bytes)
+            if row is not None and row["count"] == 1:
+                payload = {"reason": reason, "lane": lane, "source": source, "size": len(body)}
+                resource = f"quicksilver.quarantine.{row['id']}"
+                await announce(tx, QUARANTINED, resource, payload, clock.now())
         return int(row["id"]) if row else 0
 
     async def quarantined(self, *, limit: int = 100) -> list[Row]:

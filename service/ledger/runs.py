@@ -6,6 +6,7 @@ from typing import Any
 from uuid import UUID
 
 from service import clock
+from service.ledger.announcements import BUILT, announce_partition
 from service.ledger.rows import BegunBuild, Part, as_json, partition_of
 from service.manifest import ManifestFile
 
@@ -67,6 +68,13 @@ class Runs(Part):
                 generation=row["generation"],
                 manifest=as_json(row["manifest"]),
                 **counts,
+            )
+            await announce_partition(
+                tx,
+                BUILT,
+                partition_of(row),
+                {"generation": row["generation"], "rows_silver": rows_silver},
+                now,
             )
             await tx.run("wake", payload="published")
         return True

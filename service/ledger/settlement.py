@@ -3,6 +3,7 @@
 from datetime import datetime, timedelta
 
 from service import clock
+from service.ledger.announcements import FAILED, announce_partition
 from service.ledger.rows import NEVER, ActiveBuild, Part, partition_of, where_of
 from service.partition import Partition
 
@@ -74,6 +75,13 @@ class Settlement(Part):
                 )
                 if shown is not None and shown["state"] == "failed":
                     await tx.run("events_failed", generation=build.generation, **where)
+                    await announce_partition(
+                        tx,
+                        FAILED,
+                        build.partition,
+                        {"generation": build.generation, "reason": row["error"]},
+                        now,
+                    )
             await tx.run("wake", payload="finished")
         return True
 

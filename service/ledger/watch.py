@@ -1,11 +1,12 @@
 """What the service watches by itself: lanes, measured by canaries, and alerts."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 
 from service import clock
 from service.database import Row
-from service.ledger.rows import Part
+from service.ledger.announcements import ALERT_CLEARED, ALERT_RAISED, announce
+from service.ledger.rows import Part, as_json
 
 # A week of measures shows a trend; an alert that was cleared is history after three months.
 _KEEP_CANARIES = timedelta(days=7)
@@ -63,6 +64,17 @@ class Watch(Part):
         assert row is not None  # noqa: S101 - an aggregate always has a row
         return row
 
+    async def overdue(self, since: Mapping[str, datetime]) -> list[Row]:
+        """Partitions that are dirty since before their dataset's moment, oldest first."""
+        items = [{"name": name, "since": moment} for name, moment in since.items()]
+        async with self.database.transaction() as tx:
+            return await tx.fetch("overdue_partitions", items=as_json(items))
+
+    async def newest_landings(self) -> dict[str, datetime]:
+        """When each dataset last got something new."""
+        async with self.database.transaction() as tx:
+            return {r["dataset"]: r["landed_at"] for r in await tx.fetch("newest_landings")}
+
     async def raise_alert(self, kind: str, subject: str, text: str) -> bool:
         """Open an alert; False when one of that kind and subject is open already."""
         async with self.database.transaction() as tx:
@@ -70,6 +82,8 @@ class Watch(Part):
                 "raise_alert", kind=kind, subject=subject, text=text[:2000], now=clock.now()
             )
             if raised:
+                payload = {"kind": kind, "subject": subject, "reason": text[:2000]}
+                await announce(tx, ALERT_RAISED, _resource(kind, subject), payload, clock.now())
                 await tx.run("wake", payload="alert")
         return bool(raised)
 
@@ -80,6 +94,8 @@ class Watch(Part):
             cleared = await tx.run("clear_alert", kind=kind, subject=subject, now=now)
             if cleared:
                 await tx.run("prune_alerts", before=now - _KEEP_ALERTS)
+                payload = {"kind": kind, "subject": subject, "reason": "cleared"}
+                await announce(tx, ALERT_CLEARED, _resource(kind, subject), payload, now)
                 await tx.run("wake", payload="alert")
         return bool(cleared)
 
@@ -87,3 +103,7 @@ class Watch(Part):
         """Alerts, newest first; only those not cleared yet when `is_open`."""
         async with self.database.transaction() as tx:
             return await tx.fetch("list_alerts", is_open=is_open, limit=limit)
+
+
+def _resource(kind: str, subject: str) -> str:
+    return f"quicksilver.alert.{kind}.{subject}"

@@ -6,4 +6,4 @@ on conflict (digest) do update set
     count = q.count + 1,
     last_seen = excluded.last_seen,
     reason = excluded.reason
-returning id
+returning id, count

@@ -35,3 +35,10 @@ create table if not exists quicksilver.publication (
 );
 
 create index if not exists publication_partition on quicksilver.publication (dataset, dt, build_id);
+
+-- Which version of dbt's seeds is loaded; one row.
+create table if not exists quicksilver.seeded (
+    is_only boolean primary key default true check (is_only),
+    version text not null,
+    seeded_at timestamptz not null default now()
+);

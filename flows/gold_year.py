@@ -1,0 +1,20 @@
+"""`gold-year`: the mart and the tests that span a year, fired by a gate of `datasets.yaml`."""
+
+from typing import Any
+
+from prefect import flow, get_run_logger
+
+from flows.yearly import build_year
+from service.settings import load_settings
+
+
+@flow(name="gold-year")
+async def gold_year(year: int) -> dict[str, Any]:
+    """Build `gold.yearly_summary` for a year whose partitions are all built.
+
+    Raises:
+        QuicksilverError: a test across partitions failed; the mart stays as it was.
+    """
+    result = await build_year(load_settings(), year)
+    get_run_logger().info("%d: %s", year, result)
+    return result

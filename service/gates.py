@@ -1,0 +1,133 @@
+"""Gates: when every partition of a set is built, a deployment is fired, once for each generation.
+
+A set's generation is the sum of what its members were built at: it rises whenever one of them is
+built anew, and never falls.
+"""
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date
+from typing import Any
+
+import structlog
+
+from service.database import Row
+from service.datasets import Gate
+from service.deployments import Deployments
+from service.errors import (
+    DeploymentNotFoundError,
+    LedgerUnavailableError,
+    PrefectUnavailableError,
+)
+from service.ledger import Ledger
+from service.wake import wait_for
+
+_log = structlog.get_logger(__name__)
+
+# Woken by every build that ends; the tick only catches a wake that was missed.
+_TICK = 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class GateSet:
+    """One set of a gate: what it waits for, and the generation at which it is complete."""
+
+    gate: Gate
+    key: str
+    missing: tuple[str, ...]
+    generation: int
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether every member is built at its newest generation."""
+        return not self.missing
+
+    @property
+    def parameters(self) -> dict[str, Any]:
+        """The fired run's parameters: scalars only."""
+        return {"year": int(self.key)} if self.gate.each == "year" else {"dt": self.key}
+
+
+def sets_of(gate: Gate, members: Sequence[Row]) -> list[GateSet]:
+    """The sets of a gate that have at least one partition, in their order. Pure.
+
+    `members` are rows with dataset, dt, generation, built_generation and state.
+    """
+    held: dict[str, dict[tuple[str, date], Row]] = {}
+    for row in members:
+        if row["dataset"] in gate.datasets:
+            key = str(row["dt"].year) if gate.each == "year" else row["dt"].isoformat()
+            held.setdefault(key, {})[row["dataset"], row["dt"]] = row
+    return [_set(gate, key, rows) for key, rows in sorted(held.items())]
+
+
+def _set(gate: Gate, key: str, rows: Mapping[tuple[str, date], Row]) -> GateSet:
+    if gate.each == "year":
+        dts = [date(int(key), month, 1) for month in range(1, 13)]
+    else:
+        dts = [date.fromisoformat(key)]
+    expected = {(dataset, dt) for dataset in gate.datasets for dt in dts} | set(rows)
+    missing: list[str] = []
+    generation = 0
+    for dataset, dt in sorted(expected):
+        row = rows.get((dataset, dt))
+        if row is None or row["state"] != "built" or row["built_generation"] < row["generation"]:
+            missing.append(f"{dataset}/{dt.isoformat()}")
+        else:
+            generation += row["built_generation"]
+    return GateSet(gate, key, tuple(missing), generation)
+
+
+class Gatekeeper:
+    """Looks at the gates whenever a build ends, and fires those that are complete."""
+
+    def __init__(self, ledger: Ledger, deployments: Deployments) -> None:
+        self._ledger = ledger
+        self._deployments = deployments
+
+    async def run(self, changed: asyncio.Event) -> None:
+        """Keep the gates until cancelled."""
+        while True:
+            try:
+                await self.run_once()
+            except (LedgerUnavailableError, PrefectUnavailableError) as error:
+                _log.warning("gates wait", error=str(error))
+            except DeploymentNotFoundError as error:
+                _log.error("a gate cannot fire", error=str(error))
+            await wait_for(changed, _TICK)
+
+    async def run_once(self) -> int:
+        """Open what is complete, fire what is open; how many runs were fired.
+
+        Raises:
+            LedgerUnavailableError, PrefectUnavailableError, DeploymentNotFoundError: what is
+            open stays open, and is fired by the next pass.
+        """
+        gates = self._ledger.datasets.gates
+        if not gates:
+            return 0
+        names = sorted({name for gate in gates for name in gate.datasets})
+        members = await self._ledger.gate_members(names)
+        for gate in gates:
+            for found in sets_of(gate, members):
+                if found.is_complete and await self._ledger.open_gate(
+                    gate.name, found.key, found.generation
+                ):
+                    _log.info("a gate opened", gate=gate.name, set=found.key)
+        fired = 0
+        by_name = {gate.name: gate for gate in gates}
+        for row in await self._ledger.unfired_gates():
+            gate = by_name.get(row["gate"])
+            if gate is None:
+                continue
+            found = GateSet(gate, row["set_key"], (), row["generation"])
+            run = await self._deployments.create_run(
+                gate.deployment,
+                parameters=found.parameters,
+                key=f"gate/{gate.name}/{found.key}:{found.generation}",
+                run_name=f"{gate.name} {found.key} g{found.generation}",
+                tags=[f"gate:{gate.name}"],
+            )
+            fired += await self._ledger.mark_gate_fired(gate.name, found.key, found.generation, run)
+        return fired

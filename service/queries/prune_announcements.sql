@@ -1,0 +1,2 @@
+delete from quicksilver.announcement
+where sent_at < %(before)s

@@ -1,0 +1,66 @@
+"""Which sets a gate has, what they wait for, and when their generation rises."""
+
+from datetime import date
+from typing import Any
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from service.datasets import Gate
+from service.gates import sets_of
+
+YEAR = Gate(name="gold-year", datasets=("a",), each="year", deployment="gold-year/x")
+SAME_DT = Gate(name="joined", datasets=("a", "b"), each="dt", deployment="joined/x")
+
+
+def member(dataset: str, dt: date, generation: int = 1, built: int = 1) -> dict[str, Any]:
+    state = "built" if built == generation else "pending"
+    return {
+        "dataset": dataset,
+        "dt": dt,
+        "generation": generation,
+        "built_generation": built,
+        "state": state,
+    }
+
+
+def months(count: int) -> list[dict[str, Any]]:
+    return [member("a", date(2019, month, 1)) for month in range(1, count + 1)]
+
+
+def test_a_year_is_complete_with_its_twelfth_month() -> None:
+    (eleven,) = sets_of(YEAR, months(11))
+    assert not eleven.is_complete
+    assert eleven.missing == ("a/2019-12-01",)
+    (twelve,) = sets_of(YEAR, months(12))
+    assert twelve.is_complete
+    assert twelve.parameters == {"year": 2019}
+
+
+def test_a_member_that_is_dirty_again_closes_the_set() -> None:
+    rows = [*months(11), member("a", date(2019, 12, 1), generation=2, built=1)]
+    (found,) = sets_of(YEAR, rows)
+    assert found.missing == ("a/2019-12-01",)
+
+
+def test_the_same_dt_of_every_dataset() -> None:
+    day = date(2024, 5, 1)
+    (half,) = sets_of(SAME_DT, [member("a", day)])
+    assert half.missing == ("b/2024-05-01",)
+    (whole,) = sets_of(SAME_DT, [member("a", day), member("b", day)])
+    assert whole.is_complete
+    assert whole.parameters == {"dt": "2024-05-01"}
+
+
+def test_other_datasets_are_no_members() -> None:
+    assert sets_of(YEAR, [member("b", date(2019, 1, 1))]) == []
+
+
+@given(st.lists(st.integers(1, 50), min_size=12, max_size=12), st.integers(0, 11))
+def test_a_rebuilt_member_raises_the_generation(generations: list[int], position: int) -> None:
+    def rows(numbers: list[int]) -> list[dict[str, Any]]:
+        return [member("a", date(2019, m + 1, 1), g, g) for m, g in enumerate(numbers)]
+
+    before = sets_of(YEAR, rows(generations))[0]
+    generations[position] += 1
+    assert sets_of(YEAR, rows(generations))[0].generation > before.generation
