@@ -51,8 +51,9 @@ class SecurityHeaders:
                     headers.setdefault(name, value)
                 if not scope["path"].startswith(_FOREIGN):
                     headers.setdefault("content-security-policy", _POLICY)
-                if not scope["path"].startswith("/static/"):
-                    headers.setdefault("cache-control", "no-store")
+                # What is static is asked for again each time, and answered 304: no stale script.
+                is_static = scope["path"].startswith("/static/")
+                headers.setdefault("cache-control", "no-cache" if is_static else "no-store")
             await send(message)
 
         await self._app(scope, receive, send_guarded)

@@ -34,7 +34,7 @@ async def overview(
     counts = await ledger.state_counts()
     totals = dict.fromkeys(STATES, 0)
     for row in counts:
-        totals[row["shown_state"]] += row["partitions"]
+        totals[row["shown_state"]] = totals.get(row["shown_state"], 0) + row["partitions"]
     proof = await ledger.proof()
     origins = {row["dataset"]: row for row in await ledger.origins()}
     return render(

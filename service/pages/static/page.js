@@ -112,7 +112,7 @@ function rest() {
 }
 
 // A browser grants a host six connections: only the tab that is looked at holds one.
-if (liveFrom && "EventSource" in window) {
+if (liveFrom && "EventSource" in window && document.querySelector("[data-live]")) {
   if (!document.hidden) listen();
   document.addEventListener("visibilitychange", () => (document.hidden ? rest() : listen()));
   window.addEventListener("pagehide", rest);
