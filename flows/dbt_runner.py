@@ -74,10 +74,21 @@ def preload() -> None:
 
 
 @cache
+def seeds_version() -> str:
+    """Names the content of the seeds."""
+    return _digest("seeds")
+
+
+@cache
 def _version() -> str:
-    digest = hashlib.sha256(metadata.version("dbt-core").encode())
-    digest.update(metadata.version("dbt-postgres").encode())
-    for name in _SOURCES:
+    return _digest(*_SOURCES, metadata.version("dbt-core"), metadata.version("dbt-postgres"))
+
+
+def _digest(*names: str) -> str:
+    """Of the files and folders of the project that are called so, and of the names themselves."""
+    digest = hashlib.sha256()
+    for name in names:
+        digest.update(name.encode() + b"\0")
         top = ANALYTICS / name
         for path in sorted(top.rglob("*")) if top.is_dir() else [top]:
             if path.is_file():

@@ -105,7 +105,7 @@ async def build_partition(
     partition = Partition(dataset.name, dt)
     warehouse = Warehouse(settings)
     async with warehouse.connect(application_name(build_id)) as connection:
-        await _ensured(connection, warehouse)
+        await ensure_ready(settings, connection)
         taken = await take(connection, partition, build_id)
         if taken.previous is not None:
             await end_sessions(connection, taken.previous)
@@ -118,11 +118,6 @@ async def build_partition(
         finally:
             if not connection.broken:
                 await drop_scratch(connection, build_id)
-
-
-async def _ensured(connection: Connection, warehouse: Warehouse) -> None:
-    if not await exists(connection, "quicksilver", "publication"):
-        await warehouse.ensure()
 
 
 async def _build(

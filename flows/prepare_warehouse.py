@@ -1,13 +1,18 @@
 """The warehouse before its first build: every table there, empty, so that a reader finds it."""
 
+import asyncio
 from typing import Any
 
 from flows import dbt_runner
 from flows.layout import declared_columns, declared_types
-from flows.publish import create_parent, make_table
+from flows.publish import create_parent, exists, make_table
 from service.datasets import Datasets
+from service.errors import ModelError
 from service.settings import Settings
-from service.warehouse import Warehouse
+from service.warehouse import Connection, Warehouse
+
+# Two processes load the seeds once; the lock is held for a second.
+_SEED_LOCK = 0x51_53_53_44
 
 
 async def ensure_warehouse(settings: Settings, datasets: Datasets) -> None:
@@ -22,13 +27,14 @@ async def ensure_warehouse(settings: Settings, datasets: Datasets) -> None:
     """
     warehouse = Warehouse(settings)
     await warehouse.ensure()
+    parsed = await asyncio.to_thread(dbt_runner.manifest)
     async with warehouse.connect() as connection:
         for dataset in datasets.datasets:
             if dataset.bronze_table:
                 schema, _, name = dataset.bronze_table.partition(".")
                 columns = {"dt": "date"} | declared_types(declared_columns(dataset))
                 await create_parent(connection, schema, name, columns)
-        nodes: list[Any] = list(dbt_runner.manifest().nodes.values())
+        nodes: list[Any] = list(parsed.nodes.values())
         for node in nodes:
             if not dbt_runner.is_published(node) or not node.columns:
                 continue
@@ -37,3 +43,47 @@ async def ensure_warehouse(settings: Settings, datasets: Datasets) -> None:
                 await create_parent(connection, node.schema, node.alias, columns)
             else:
                 await make_table(connection, node.schema, node.alias, columns)
+        await ensure_seeds(settings, connection)
+
+
+async def ensure_ready(settings: Settings, connection: Connection) -> None:
+    """What a build needs of the above and does not make itself; two queries when it is there.
+
+    Raises:
+        WarehouseUnavailableError, ModelError.
+    """
+    if not await exists(connection, "quicksilver", "seeded"):
+        await Warehouse(settings).ensure()
+    await ensure_seeds(settings, connection)
+
+
+async def ensure_seeds(settings: Settings, connection: Connection) -> None:
+    """Load dbt's seeds, unless this version of them is loaded.
+
+    Raises:
+        ModelError: a seed does not load.
+    """
+    if await _seeded(connection):
+        return
+    await connection.execute("select pg_advisory_lock(%s)", (_SEED_LOCK,))
+    try:
+        if await _seeded(connection):
+            return
+        results = await asyncio.to_thread(dbt_runner.run, settings, ["seed"], {}, select="*")
+        for result in results:
+            if not result.ok:
+                raise ModelError(f"dbt seed {result.name}: {' '.join(result.message.split())}")
+        await connection.execute(
+            "insert into quicksilver.seeded (version) values (%s)"
+            " on conflict (is_only) do update set version = excluded.version, seeded_at = now()",
+            (dbt_runner.seeds_version(),),
+        )
+    finally:
+        await connection.execute("select pg_advisory_unlock(%s)", (_SEED_LOCK,))
+
+
+async def _seeded(connection: Connection) -> bool:
+    found = await connection.execute(
+        "select 1 from quicksilver.seeded where version = %s", (dbt_runner.seeds_version(),)
+    )
+    return await found.fetchone() is not None

@@ -14,6 +14,7 @@ from psycopg import sql
 
 from flows import dbt_runner
 from flows.partition_build import refuse_failures, scratch_tables
+from flows.prepare_warehouse import ensure_ready
 from flows.publish import YEAR_LOCK, columns_of, drop_scratch, make_table
 from service.settings import Settings
 from service.warehouse import Warehouse, application_name
@@ -32,8 +33,8 @@ async def build_year(settings: Settings, year: int) -> dict[str, Any]:
     # A run that died leaves its lock with its connection; a new one never meets its tables.
     suffix = f"y{year}{secrets.token_hex(4)}"
     warehouse = Warehouse(settings)
-    await warehouse.ensure()
     async with warehouse.connect(application_name(suffix)) as connection:
+        await ensure_ready(settings, connection)
         try:
             async with connection.transaction():
                 await connection.execute("select pg_advisory_xact_lock(%s, %s)", (YEAR_LOCK, year))
