@@ -16,6 +16,7 @@ from psycopg import sql
 
 from flows import dbt_runner
 from flows.bronze_load import bronze_columns, create_scratch, load, open_files
+from flows.prepare_warehouse import ensure_ready
 from flows.publish import (
     Counts,
     Table,
