@@ -69,6 +69,11 @@ class Engine:
         assert self._process is not None
         return self._process.pid
 
+    def own_files(self) -> set[str]:
+        """What the server has open beside its standard streams."""
+        files = Path(f"/proc/{self.pid}/fd").iterdir()
+        return {str(file.readlink()) for file in files if int(file.name) > 2}
+
     def start(self) -> None:
         """Start it, and wait until it is warm."""
         command = [
@@ -82,6 +87,12 @@ class Engine:
         while not protocol.ping(str(self.socket), timeout=1):
             assert self._process.poll() is None, self.log.read_text()
             assert time.monotonic() < deadline, self.log.read_text()
+
+    def start_again(self) -> None:
+        """Start it if it does not run, and let the next launcher that misses it say so."""
+        if self._process is None:
+            self.start()
+        Path(f"{self.socket}.missed").unlink(missing_ok=True)
 
     def stop(self, how: signal.Signals = signal.SIGTERM) -> None:
         """End it, by a request or by force."""

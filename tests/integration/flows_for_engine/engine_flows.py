@@ -1,5 +1,6 @@
 """Flows whose only purpose is to show, from the outside, how they are started, ended and killed."""
 
+import contextlib
 import json
 import os
 import subprocess
@@ -16,6 +17,14 @@ def _write(path: str, content: object) -> None:
     draft = Path(f"{path}.{os.getpid()}")
     draft.write_text(json.dumps(content))
     draft.rename(path)
+
+
+def _open_files() -> list[str]:
+    found: list[str] = []
+    for file in Path("/proc/self/fd").iterdir():
+        with contextlib.suppress(OSError):  # the one that lists them
+            found.append(str(file.readlink()))
+    return found
 
 
 def preload() -> None:
@@ -57,7 +66,7 @@ def describe(path: str) -> int:
             "argv": sys.argv,
             "main": sys.modules["__main__"].__name__,
             "environment": dict(os.environ),
-            "files": sorted(int(f.name) for f in Path("/proc/self/fd").iterdir()),
+            "files": _open_files(),
             "api_url": get_current_settings().api.url,
             "warm": b"service.engine.server" in Path("/proc/self/cmdline").read_bytes(),
             "doubled": double.submit(21).result(),
