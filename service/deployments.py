@@ -1,5 +1,6 @@
 """Prefect as the service sees it: make a run, read states, stop a run. The only Prefect import."""
 
+import asyncio
 import contextlib
 import os
 from collections.abc import AsyncGenerator, Sequence
@@ -21,6 +22,10 @@ from prefect.settings import get_current_settings
 from prefect.states import Cancelled, Cancelling, Completed
 
 from service.errors import DeploymentNotFoundError, PrefectUnavailableError
+
+# Seconds for one question, with the client's own retries.
+_ANSWER_WITHIN = 15.0
+_HEALTHY_WITHIN = 3.0
 
 # Prefect's own page limit.
 _PAGE = 200
@@ -46,7 +51,10 @@ class RunState:
 @asynccontextmanager
 async def _translated(what: str) -> AsyncGenerator[None]:
     try:
-        yield
+        # Prefect's client tries again by itself for a minute and more, pausing longer each time.
+        # Cut short: our own next try begins as soon as Prefect is back.
+        async with asyncio.timeout(_ANSWER_WITHIN):
+            yield
     except PrefectHTTPStatusError as error:
         status = error.response.status_code
         raise PrefectUnavailableError(f"Prefect answered {status} to {what}") from error
@@ -87,7 +95,8 @@ class Deployments:
     async def is_healthy(self) -> str | None:
         """None when Prefect answers, else why not."""
         try:
-            error = await self._client.api_healthcheck()
+            async with asyncio.timeout(_HEALTHY_WITHIN):
+                error = await self._client.api_healthcheck()
         except (httpx.HTTPError, OSError, RuntimeError) as problem:
             return f"{type(problem).__name__}: {problem}"
         return f"{type(error).__name__}: {error}" if error else None
