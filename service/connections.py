@@ -26,6 +26,10 @@ _CONNECTIONS = 800
 _KEEP_ALIVE_SECONDS = 30
 
 
+class HeadTooLargeError(Exception):
+    """A request's head is over the limit; it was answered already."""
+
+
 class BoundedProtocol(HttpToolsProtocol):
     """uvicorn's protocol on httptools, with limits on a request's head.
 
@@ -60,10 +64,18 @@ class BoundedProtocol(HttpToolsProtocol):
         if self._is_in_head:
             self._head += len(data)
             if self._head > _HEAD_BYTES:
-                self._refuse("431 Request Header Fields Too Large", "the headers are over 64 KiB")
+                self._refuse_head()
 
     def on_headers_complete(self) -> None:
-        """The head ends: what follows is the body, which the application bounds."""
+        """The head ends: what follows is the body, which the application bounds.
+
+        Raises:
+            HeadTooLargeError: it came at once, and is too large; for the parser, which stops.
+        """
+        size = len(self.url) + sum(len(name) + len(value) + 4 for name, value in self.headers)
+        if size > _HEAD_BYTES:
+            self._refuse_head()
+            raise HeadTooLargeError
         self._is_in_head = False
         self._disarm()
         super().on_headers_complete()
@@ -84,6 +96,14 @@ class BoundedProtocol(HttpToolsProtocol):
         if self._deadline is not None:
             self._deadline.cancel()
             self._deadline = None
+
+    def send_400_response(self, msg: str) -> None:
+        """Tell of a request that is no HTTP, unless something was said already."""
+        if not self.transport.is_closing():
+            super().send_400_response(msg)
+
+    def _refuse_head(self) -> None:
+        self._refuse("431 Request Header Fields Too Large", "the headers are over 64 KiB")
 
     def _refuse(self, status: str, text: str) -> None:
         self._disarm()
