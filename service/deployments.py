@@ -27,6 +27,8 @@ from service.errors import DeploymentNotFoundError, PrefectUnavailableError
 _ANSWER_WITHIN = 15.0
 _HEALTHY_WITHIN = 3.0
 
+_NOT_FOUND = 404
+
 # Prefect's own page limit.
 _PAGE = 200
 
@@ -145,7 +147,9 @@ class Deployments:
                     name=run_name,
                     tags=tags,
                 )
-            except ObjectNotFound as error:
+            except PrefectHTTPStatusError as error:
+                if error.response.status_code != _NOT_FOUND:
+                    raise
                 # Deployed anew under another id: ask for it again next time.
                 self._ids.pop(name, None)
                 raise PrefectUnavailableError(f"deployment {name} has changed; retrying") from error

@@ -125,6 +125,7 @@ class FakePrefect(Deployments):
         key: str,
         run_name: str,
         tags: Sequence[str] = (),
+        labels: dict[str, str] | None = None,
     ) -> UUID:
         await self.deployment_id(name)
         if key not in self.keys:
@@ -295,14 +296,15 @@ class Kit:
     flows: list[FlowRun] = field(default_factory=list["FlowRun"])
 
     @classmethod
-    async def open(cls, url: str, *declared: Dataset, **settings: Any) -> Kit:
+    async def open(cls, url: str, *declared: Dataset, prefect: Any = None, **settings: Any) -> Kit:
         """A kit on the ledger at `url`; `trips` is declared when nothing else is."""
         datasets = Datasets(datasets=declared or (dataset(),), path=Path("datasets.yaml"))
         database = Database(url, size=8)
         await database.open()
         ledger = Ledger(database, datasets)
         await ledger.sync_datasets()
-        return cls(url, datasets, load_settings(**settings), database, ledger)
+        settings_ = load_settings(**settings)
+        return cls(url, datasets, settings_, database, ledger, prefect=prefect or FakePrefect())
 
     async def close(self) -> None:
         """End every flow and close the ledger."""
