@@ -368,8 +368,8 @@ class LedgerMachine(RuleBasedStateMachine):
                 return
             # Runs that nobody will ever end, claims of the dead, backoff: time brings them on.
             clock.advance(LONG)
-            for dispatcher in self.dispatchers.values():
-                dispatcher._beat_at = float("-inf")
+            for owner in OWNERS:
+                self._restart(owner)
         raise AssertionError(f"stuck: {rows} {builds}")
 
     def _check_end(self) -> None:
