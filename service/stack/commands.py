@@ -103,8 +103,8 @@ def down(settings: Settings) -> bool:
     folder = _folder(settings)
     running = load_running(folder)
     asked: list[psutil.Process] = []
-    # The owner stops its supervisor itself; without an owner the supervisor is asked.
-    for mark in (running.owner, running.supervisor) if running else ():
+    # The owner stops everything itself; without an owner the supervisor's guardian is asked.
+    for mark in (running.owner, running.guardian) if running else ():
         if mark and (process := mark.find()):
             if not asked:
                 with contextlib.suppress(psutil.NoSuchProcess):

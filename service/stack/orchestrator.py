@@ -10,6 +10,7 @@ from typing import Any
 import httpx
 
 from service.engine import protocol
+from service.engine.client import lean_client_environment
 from service.settings import PROJECT
 from service.stack.files import private_folder
 from service.stack.home import Home
@@ -47,9 +48,15 @@ def prefect_program(home: Home) -> Program:
     )
 
 
+def _runs_environment(home: Home) -> dict[str, str]:
+    """What worker and engine have alike, so that a run need not read Prefect's settings anew."""
+    lean = lean_client_environment(home.prefect_url, private_folder(home.folder / "prefect"))
+    return {**home.child_environment(), **lean, "PREFECT_WORKER_QUERY_SECONDS": _POLL_INTERVAL}
+
+
 def engine_program(home: Home) -> Program:
     """The warm engine that flow runs are forked from; runs start without it too, only slower."""
-    environment = home.child_environment()
+    environment = _runs_environment(home)
     socket = protocol.socket_path(environment)
     return Program(
         name="engine",
@@ -73,7 +80,7 @@ def worker_program(home: Home, limit: int) -> Program:
             *(sys.executable, "-m", "prefect", "worker", "start", "--name", name),
             *("--pool", POOL, "--type", "process", "--limit", str(limit)),
         ),
-        env={**home.child_environment(), "PREFECT_WORKER_QUERY_SECONDS": _POLL_INTERVAL},
+        env=_runs_environment(home),
         cwd=PROJECT,
         ready=lambda: _polls(home, name, began),
         # Its flow runs get the same signal, and report themselves as crashed.

@@ -130,11 +130,12 @@ class EmbeddedStack:
                 " QUICKSILVER_HOME to another folder"
             ) from None
         self._lock = lock
-        if running and running.supervisor and (left := running.supervisor.find()):
+        guardian = running.guardian if running else None
+        if guardian and (left := guardian.find()):
             # Its owner was killed: it is taking its programs down by itself.
             self._say("waiting for the stack of an earlier run to end")
             left.terminate()
-            _await(lambda: running.supervisor is None or running.supervisor.find() is None, 30.0)
+            _await(lambda: guardian.find() is None, 45.0)
         if ended := end_strays(self.folder):
             self._say(f"ended {ended} processes that an earlier run had left")
 
@@ -150,7 +151,7 @@ class EmbeddedStack:
         self._supervisor.launch()
         save_running(
             self.folder,
-            Running(owner=ProcessMark.of_this(), supervisor=ProcessMark.of(self._supervisor.pid)),
+            Running(owner=ProcessMark.of_this(), guardian=ProcessMark.of(self._supervisor.pid)),
         )
         # MinIO and Prefect do not need each other: they start side by side.
         self._launch("postgres", "minio")

@@ -77,7 +77,8 @@ class Running(BaseModel):
     """Who runs the stack of a home now."""
 
     owner: ProcessMark
-    supervisor: ProcessMark | None = None
+    # The supervisor's, which lives until everything below it has ended.
+    guardian: ProcessMark | None = None
 
 
 def load_credentials(folder: Path) -> Credentials | None:
@@ -131,7 +132,7 @@ def load_running(folder: Path) -> Running | None:
         running = Running.model_validate_json((folder / "run" / "running.json").read_text())
     except (OSError, ValidationError):
         return None
-    marks = [running.owner, *([running.supervisor] if running.supervisor else [])]
+    marks = [running.owner, *([running.guardian] if running.guardian else [])]
     return running if any(mark.find() for mark in marks) else None
 
 

@@ -21,9 +21,11 @@ from service.stack.files import last_lines, open_private, write_private
 from service.stack.home import Home
 from service.stack.program import Program, child_command
 
+_GUARDIAN = Path(__file__).with_name("guardian.py")
 _POLL = 0.05
 # The supervisor looks at what has ended once a second at worst, for every program in turn.
 _SHUTDOWN_SLACK = 6.0
+_SWEEP_SLACK = 15.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +48,7 @@ class Supervisor:
 
     @property
     def pid(self) -> int:
-        """The supervisor's process id.
+        """The process id of the supervisor's guardian, which lives until all has ended.
 
         Raises:
             StackError: when it was not started.
@@ -54,6 +56,35 @@ class Supervisor:
         if self._process is None:
             raise StackError("the supervisor was not started")
         return self._process.pid
+
+    @property
+    def _patience(self) -> float:
+        return sum(program.stop_within for program in self._programs) + _SHUTDOWN_SLACK
+
+    def _command(self, configuration: Path) -> list[str]:
+        """Both through `child.py`: neither may outlive its parent."""
+        run = self._home.run
+        itself = Program(
+            name="supervisord",
+            command=(
+                *(sys.executable, "-m", "supervisor.supervisord"),
+                *("--nodaemon", "--configuration", str(configuration)),
+            ),
+            env=self._home.base_environment(),
+            cwd=self._home.folder,
+        )
+        guardian = Program(
+            name="guardian",
+            command=(
+                # By its path: the package's import would take the memory that it spares.
+                *(sys.executable, "-P", str(_GUARDIAN)),
+                *(str(self._home.folder), str(self._patience)),
+                *child_command(run / itself.write_specification(run)),
+            ),
+            env=self._home.base_environment(),
+            cwd=self._home.folder,
+        )
+        return child_command(run / guardian.write_specification(run))
 
     def launch(self) -> None:
         """Start it, with no program running yet.
@@ -64,21 +95,12 @@ class Supervisor:
         configuration = self._home.run / "supervisord.conf"
         write_private(configuration, supervisor_configuration(self._home, self._programs))
         self._home.socket.unlink(missing_ok=True)
-        itself = Program(
-            name="supervisord",
-            command=(
-                *(sys.executable, "-m", "supervisor.supervisord"),
-                *("--nodaemon", "--configuration", str(configuration)),
-            ),
-            env=self._home.base_environment(),
-            cwd=self._home.folder,
-        )
         log = self._home.logs / "supervisord.out"
         with open_private(log) as output:
             # Its own session: a Ctrl-C in the terminal reaches `quicksilver up` alone, which then
             # stops everything in order.
             self._process = subprocess.Popen(
-                child_command(self._home.run / itself.write_specification(self._home.run)),
+                self._command(configuration),
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,
@@ -174,7 +196,7 @@ class Supervisor:
             raise StackError(f"{name} could not be stopped: {error}") from error
 
     def is_alive(self) -> bool:
-        """Whether the supervisor itself runs."""
+        """Whether the supervisor runs, or is being cleared up after."""
         return self._process is not None and self._process.poll() is None
 
     def shutdown(self) -> None:
@@ -182,9 +204,9 @@ class Supervisor:
         if self._process is None:
             return
         self._process.send_signal(signal.SIGTERM)
-        patience = sum(program.stop_within for program in self._programs) + _SHUTDOWN_SLACK
         try:
-            self._process.wait(patience)
+            # The guardian ends what the supervisor leaves, and waits for it as well.
+            self._process.wait(self._patience + _SWEEP_SLACK)
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import shlex
@@ -13,11 +12,11 @@ import stat
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from threading import Thread
-from typing import IO, Any
+from typing import Any
 
 import psutil
 import psycopg
@@ -41,32 +40,9 @@ from service.stack import (
 from service.stack.ports import LOOPBACK
 from service.stack.state import load_credentials, load_running
 from tests.conftest import HOMES
+from tests.integration.stack_up import Up, await_end, family, until
 
 SERVERS = {"postgres", "minio"}
-
-
-def until(done: Callable[[], bool], what: str, seconds: float = 30) -> None:
-    """Poll until it is done; until then any error counts as "not yet"."""
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
-        with contextlib.suppress(Exception):
-            if done():
-                return
-        time.sleep(0.05)
-    pytest.fail(f"{what}: not within {seconds:.0f} s")
-
-
-def family(pid: int) -> list[psutil.Process]:
-    """A process and everything below it."""
-    process = psutil.Process(pid)
-    return [process, *process.children(recursive=True)]
-
-
-def await_end(processes: list[psutil.Process], seconds: float = 30) -> None:
-    """Wait until every process is gone."""
-    _, alive = psutil.wait_procs(processes, timeout=seconds)
-    names = [f"{p.pid} {' '.join(p.cmdline())}" for p in alive if p.is_running()]
-    assert not names, f"still running: {names}"
 
 
 def minio_client(home: Home) -> Minio:
@@ -252,73 +228,19 @@ class TestServers:
         }
 
 
-RUN = """
-import json, sys
-from pathlib import Path
-from service.settings import load_settings
-from service.stack import up
-up(
-    load_settings(home=Path(sys.argv[1])),
-    parts=sys.argv[2].split(","),
-    ports=None,
-    on_ready=lambda variables: print(json.dumps(variables), flush=True),
-    say=lambda line: print(line, file=sys.stderr, flush=True),
-)
-"""
-
-
-class Up:
-    """`quicksilver up` in a process of its own."""
-
-    def __init__(self, folder: Path, parts: set[str] = SERVERS) -> None:
-        self.folder = folder
-        self.log: IO[bytes] = (HOMES / f"{folder.name}.out").open("w+b")
-        self.process = subprocess.Popen(
-            [sys.executable, "-c", RUN, str(folder), ",".join(parts)],
-            stdout=subprocess.PIPE,
-            stderr=self.log,
-            # As a shell with job control would: signals to the group reach nobody else.
-            start_new_session=True,
-        )
-
-    def ready(self) -> dict[str, str]:
-        """Wait for it; the environment that it printed."""
-        assert self.process.stdout is not None
-        line = self.process.stdout.readline()
-        assert line, self.said()
-        variables: dict[str, str] = json.loads(line)
-        return variables
-
-    def said(self) -> str:
-        """What it wrote so far."""
-        return Path(self.log.name).read_text()
-
-    @property
-    def supervisor(self) -> psutil.Process:
-        running = load_running(self.folder)
-        assert running is not None
-        assert running.supervisor is not None
-        return psutil.Process(running.supervisor.pid)
-
-
 @pytest.fixture
 def start(request: pytest.FixtureRequest) -> Iterator[Callable[..., Up]]:
     """Start `quicksilver up` in a fresh home (or a given one); ended with the test."""
     started: list[Up] = []
 
-    def launch(folder: Path | None = None, parts: set[str] = SERVERS) -> Up:
+    def launch(folder: Path | None = None, parts: Collection[str] = SERVERS) -> Up:
         name = f"up-{request.node.name[:40]}"
         started.append(Up(folder or HOMES / name, parts))
         return started[-1]
 
     yield launch
     for up in started:
-        if up.process.poll() is None:
-            up.process.terminate()
-        up.process.wait(40)
-        up.log.close()
-        if up.process.stdout:
-            up.process.stdout.close()
+        up.end()
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
@@ -341,14 +263,18 @@ def test_a_signal_stops_everything(start: Callable[..., Up], number: signal.Sign
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells a child of its parent's end")
-@pytest.mark.parametrize("victims", [("up",), ("supervisor",), ("up", "supervisor")])
+@pytest.mark.parametrize(
+    "victims",
+    [("up",), ("guardian",), ("supervisor",), ("up", "supervisor"), ("up", "guardian")],
+    ids=" and ".join,
+)
 def test_a_kill_leaves_nothing(start: Callable[..., Up], victims: tuple[str, ...]) -> None:
     up = start()
     up.ready()
     processes = family(up.process.pid)
-    supervisor = up.supervisor
+    known = {"up": up.process, "guardian": up.guardian, "supervisor": up.supervisor}
     for victim in victims:
-        (up.process if victim == "up" else supervisor).kill()
+        known[victim].kill()
     if "up" not in victims:
         assert up.process.wait(40) == 1
         assert "the supervisor ended" in up.said()
@@ -465,31 +391,3 @@ def test_a_home_that_never_ran_has_nothing_to_tell() -> None:
         environment(settings)
     assert load_credentials(HOMES / "never") is None
     assert not (HOMES / "never").exists()
-
-
-def test_the_whole_of_prefect_stops_with_it(start: Callable[..., Up]) -> None:
-    up = start(parts={"prefect", "worker", "engine"})
-    variables = up.ready()
-    assert not (Path(variables["PREFECT_HOME"]) / "prefect.db").exists()
-    with psycopg.connect(
-        variables["QUICKSILVER_DATABASE_URL"].replace("/ledger", "/postgres"),
-        user="postgres",
-        password=_admin_password(up.folder),
-        dbname="prefect",
-    ) as admin:
-        found = admin.execute("select to_regclass('flow_run')").fetchone()
-    assert found == ("flow_run",)
-    # Not in the system's temporary folder, where it would belong to whoever came first.
-    assert (up.folder / "run" / "tmp" / "runner_storage").is_dir()
-    processes = family(up.process.pid)
-    began = time.monotonic()
-    up.process.terminate()
-    assert up.process.wait(40) == 0
-    assert time.monotonic() - began < 25, up.said()
-    await_end(processes, 0)
-
-
-def _admin_password(folder: Path) -> str:
-    credentials = load_credentials(folder)
-    assert credentials is not None
-    return credentials.postgres_password
