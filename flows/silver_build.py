@@ -18,6 +18,7 @@ from psycopg.rows import TupleRow
 from tenacity import retry, retry_if_exception_type, stop_after_delay, wait_exponential_jitter
 
 from flows.partition_build import BuildResult, build_partition
+from flows.run_trace import trace_steps, traced
 from flows.through_ledger import Lake, opened
 from service import clock, failpoint
 from service.database import query
@@ -70,7 +71,7 @@ async def silver_build(dataset: str, dt: date, generation: int | None = None) ->
             return Completed(name="NotNeeded", message=f"{partition} needs no build by this run")
         if generation is not None and generation != begun.generation:
             logger.info("generation %s was asked for, %s is built", generation, begun.generation)
-        async with _holding(lake, begun.id):
+        async with _holding(lake, begun.id), traced(lake.settings, begun):
             try:
                 result = await build_partition(
                     lake.settings,
@@ -90,6 +91,7 @@ async def silver_build(dataset: str, dt: date, generation: int | None = None) ->
             except QuicksilverError as error:
                 await lake.ledger.note_error(begun.id, str(error))
                 raise
+            trace_steps(result.timings)
             failpoint.reach("after-warehouse-commit-before-mark")
             await _publish(lake, begun, result)
             failpoint.reach("after-mark-before-end")

@@ -13,7 +13,7 @@ import structlog
 from fastapi import FastAPI, Request
 from starlette.responses import JSONResponse, Response
 
-from service import api, health, pages, receiver
+from service import api, health, pages, receiver, tracing
 from service.announcer import Announcer
 from service.backoff import delay
 from service.bronze import Bronze
@@ -33,6 +33,8 @@ from service.freshness import FreshnessWatch
 from service.gates import Gatekeeper
 from service.lane_faults import Refusals
 from service.ledger import Ledger
+from service.ledger_metrics import LedgerMetrics
+from service.metrics import ROLE_FAILURES
 from service.migrate import migrate
 from service.recorder import Recorder
 from service.senders import routes as senders
@@ -60,6 +62,7 @@ def create_app(settings: Settings) -> FastAPI:
     app = FastAPI(title="Quicksilver", summary="Bronze lands, silver builds.", version=VERSION)
     app.state.settings = settings
     app.state.refusals = Refusals()
+    app.state.ledger_metrics = LedgerMetrics()
     if "receiver" in settings.roles:
         app.include_router(receiver.router)
         app.include_router(senders.router)
@@ -94,6 +97,8 @@ async def running(app: FastAPI) -> AsyncGenerator[None]:
     url = settings.database_url.get_secret_value()
     await migrate(url)
     async with AsyncExitStack() as stack:
+        tracing.start("quicksilver")
+        stack.push_async_callback(asyncio.to_thread, tracing.stop)
         database = Database(url)
         await database.open()
         stack.push_async_callback(database.close)
@@ -150,10 +155,12 @@ async def keep_running(name: str, run: Callable[[], Awaitable[None]]) -> None:
         try:
             await run()
         except LedgerUnavailableError as error:
+            ROLE_FAILURES.labels(name).inc()
             failures += 1
             _log.warning("a role waits for the ledger", role=name, error=str(error))
             await asyncio.sleep(delay(failures, base=0.5, cap=10))
         except Exception:
+            ROLE_FAILURES.labels(name).inc()
             failures += 1
             _log.exception("a role broke off and is started again", role=name)
             await asyncio.sleep(delay(failures, base=0.5, cap=30))

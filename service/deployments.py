@@ -32,6 +32,9 @@ _NOT_FOUND = 404
 # Prefect's own page limit.
 _PAGE = 200
 
+# Where Prefect's own instrumentation looks for the trace that a run belongs to.
+_TRACE_LABEL = "__OTEL_TRACEPARENT"
+
 _TERMINAL = {StateType.COMPLETED, StateType.FAILED, StateType.CRASHED, StateType.CANCELLED}
 
 
@@ -64,6 +67,11 @@ async def _translated(what: str) -> AsyncGenerator[None]:
         raise PrefectUnavailableError(
             f"Prefect did not answer ({what}): {type(error).__name__}: {error}"
         ) from error
+
+
+def trace_label(traceparent: str | None) -> dict[str, dict[str, str]]:
+    """The arguments of `create_run` that make the run part of a trace."""
+    return {"labels": {_TRACE_LABEL: traceparent}} if traceparent else {}
 
 
 class Deployments:
@@ -130,6 +138,7 @@ class Deployments:
         key: str,
         run_name: str,
         tags: Sequence[str] = (),
+        labels: dict[str, str] | None = None,
     ) -> UUID:
         """A run of `flow/deployment`; the same key gives the same run, made once.
 
@@ -146,6 +155,7 @@ class Deployments:
                     idempotency_key=key,
                     name=run_name,
                     tags=tags,
+                    labels=dict(labels) if labels else None,
                 )
             except PrefectHTTPStatusError as error:
                 if error.response.status_code != _NOT_FOUND:

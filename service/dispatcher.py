@@ -8,28 +8,38 @@ key yields the same run.
 
 import asyncio
 import contextlib
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
 from datetime import timedelta
 from time import monotonic
 
 import structlog
 
-from service import clock, failpoint
+from service import clock, failpoint, tracing
 from service.backoff import delay
 from service.bronze import Bronze
-from service.deployments import Deployments
+from service.deployments import Deployments, trace_label
 from service.errors import (
     BronzeUnavailableError,
     DatasetsError,
     DeploymentNotFoundError,
     LedgerUnavailableError,
     PrefectUnavailableError,
+    QuicksilverError,
 )
 from service.ledger import ClaimedBuild, Ledger, NoBuild, SealedBuild
 from service.ledger.rows import partition_folder
+from service.metrics import DISPATCH_ERRORS
 from service.settings import Settings
 from service.wake import Wake, wait_for
 
 _log = structlog.get_logger(__name__)
+
+_REASONS: dict[type[QuicksilverError], str] = {
+    BronzeUnavailableError: "bronze-unavailable",
+    DeploymentNotFoundError: "deployment-not-found",
+    DatasetsError: "dataset-unknown",
+}
 
 # Prefect's server creates about 23 runs a second; more at once only queue inside it.
 _AT_ONCE = 4
@@ -131,7 +141,7 @@ class Dispatcher:
 
     async def _fire(self, build: ClaimedBuild) -> bool | None:
         """True: a run was made; False: none is needed now; None: Prefect is away."""
-        async with self._at_once:
+        async with self._at_once, self._traced(build):
             log = _log.bind(
                 dataset=build.partition.dataset, dt=build.partition.dt.isoformat(), build=build.id
             )
@@ -146,15 +156,29 @@ class Dispatcher:
                 failpoint.reach("after-seal-before-create")
                 await self._create(sealed)
             except PrefectUnavailableError as error:
+                DISPATCH_ERRORS.labels("prefect-unavailable").inc()
                 log.warning("the build waits for Prefect", error=str(error))
                 return None
             except (BronzeUnavailableError, DeploymentNotFoundError, DatasetsError) as error:
                 # DatasetsError: a claim taken over from a replica that declares more datasets.
+                DISPATCH_ERRORS.labels(_REASONS.get(type(error), "other")).inc()
                 log.warning("the build waits", error=str(error))
                 due = clock.now() + timedelta(seconds=_RETRY)
                 await self._ledger.release(build, self.owner, error=str(error), due_at=due)
                 return False
             return True
+
+    @asynccontextmanager
+    async def _traced(self, build: ClaimedBuild) -> AsyncGenerator[None]:
+        if not tracing.is_on():
+            yield
+            return
+        partition = build.partition
+        parent = await self._ledger.traceparent(partition)
+        with tracing.span(
+            "dispatch", parent=parent, dataset=partition.dataset, dt=partition.dt, build=build.id
+        ):
+            yield
 
     async def _create(self, build: SealedBuild) -> None:
         dataset = self._ledger.datasets.get(build.partition.dataset)
@@ -169,6 +193,7 @@ class Dispatcher:
             key=build.idempotency_key,
             run_name=f"{dataset.name} {dt} g{build.generation}.{build.attempt}",
             tags=[f"dataset:{dataset.name}", f"dt:{dt}"],
+            **trace_label(tracing.traceparent()),
         )
         failpoint.reach("after-create-before-mark")
         marked = await self._ledger.mark_dispatched(

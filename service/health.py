@@ -7,6 +7,7 @@ from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from starlette.responses import JSONResponse, Response
 
 from service.errors import LedgerUnavailableError
+from service.ledger_metrics import LedgerMetrics
 from service.operators import require_operator
 
 router = APIRouter(tags=["health"])
@@ -44,6 +45,9 @@ async def readyz(request: Request) -> Response:
 
 
 @router.get("/metrics", dependencies=[Depends(require_operator)], include_in_schema=False)
-async def metrics() -> Response:
-    """Prometheus' text format."""
-    return Response(generate_latest(), media_type=CONTENT_TYPE_LATEST)
+async def metrics(request: Request) -> Response:
+    """Prometheus' text format: this process's own numbers, then the ledger's."""
+    of_ledger: LedgerMetrics = request.app.state.ledger_metrics
+    await of_ledger.refresh(request.app.state.ledger)
+    body = generate_latest() + generate_latest(of_ledger.registry)
+    return Response(body, media_type=CONTENT_TYPE_LATEST)

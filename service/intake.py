@@ -24,6 +24,8 @@ class Arrival:
     lane: Lane
     source: str
     received_at: datetime
+    # The trace of the request that brought it, where there is one.
+    traceparent: str | None = None
 
     @property
     def identity(self) -> bytes:
@@ -48,13 +50,20 @@ class KnownObject:
 
 
 def arrive(
-    event: ObjectEvent, datasets: Datasets, lane: Lane, source: str, received_at: datetime
+    event: ObjectEvent,
+    datasets: Datasets,
+    lane: Lane,
+    source: str,
+    received_at: datetime,
+    trace: str | None = None,
 ) -> Arrival:
     """Match an event to its partition, or say why it has none."""
     match = match_key(datasets, event.bucket, event.key)
     if isinstance(match, Match):
         ignored = event.ignored
-        return Arrival(event, match.partition, ignored, match.file, lane, source, received_at)
+        return Arrival(
+            event, match.partition, ignored, match.file, lane, source, received_at, trace
+        )
     return Arrival(event, None, event.ignored or match, "", lane, source, received_at)
 
 

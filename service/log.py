@@ -5,12 +5,36 @@ import sys
 
 import structlog
 
+# A run's process belongs to Prefect, which has the root logger set up its own way.
+_OURS = ("service", "flows")
+
 
 def configure_logging(log_format: str = "auto") -> None:
     """Set up structlog and the standard library's loggers, once, at a program's start.
 
     `log_format` is `json`, `text` or `auto` (text on a terminal).
     """
+    root = logging.getLogger()
+    root.handlers = [_handler(log_format)]
+    root.setLevel(logging.INFO)
+    # One line a request is the hot path's largest cost, and the metrics say the same.
+    for name in ("uvicorn.access", "httpx", "httpcore"):
+        logging.getLogger(name).setLevel(logging.WARNING)
+
+
+def configure_run_logging(log_format: str = "auto") -> None:
+    """Set up Quicksilver's own loggers in a flow run's process, unless that was done already."""
+    if structlog.is_configured():
+        return
+    handler = _handler(log_format)
+    for name in _OURS:
+        logger = logging.getLogger(name)
+        logger.handlers = [handler]
+        logger.setLevel(logging.INFO)
+        logger.propagate = False
+
+
+def _handler(log_format: str) -> logging.Handler:
     is_text = log_format == "text" or (log_format == "auto" and sys.stderr.isatty())
     shared: list[structlog.typing.Processor] = [
         structlog.contextvars.merge_contextvars,
@@ -36,9 +60,4 @@ def configure_logging(log_format: str = "auto") -> None:
             processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *renderer],
         )
     )
-    root = logging.getLogger()
-    root.handlers = [handler]
-    root.setLevel(logging.INFO)
-    # One line a request is the hot path's largest cost, and the metrics say the same.
-    for name in ("uvicorn.access", "httpx", "httpcore"):
-        logging.getLogger(name).setLevel(logging.WARNING)
+    return handler

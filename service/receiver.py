@@ -15,13 +15,13 @@ from fastapi import APIRouter, Query, Request
 from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 
-from service import clock, failpoint
+from service import clock, failpoint, tracing
 from service.auth import bearer, is_accepted
 from service.errors import LedgerUnavailableError, PayloadError
 from service.intake import Lane, arrive
 from service.lane_faults import Refusals
 from service.ledger import Ledger
-from service.metrics import EVENTS, RECEIVE_SECONDS
+from service.metrics import EVENTS, RECEIVE_SECONDS, event_arrived
 from service.recorder import REFUSED, Recorder
 from service.senders.shapes import decode
 from service.settings import Settings
@@ -158,7 +158,8 @@ async def accept(request: Request, lane: Lane, opened: Open | None = None) -> Re
         body = content
     try:
         async with asyncio.timeout(_RECORD_SECONDS):
-            text = await take(request.app.state, body, lane, source)
+            parent = request.headers.get("traceparent")
+            text = await take(request.app.state, body, lane, source, parent)
     except (LedgerUnavailableError, TimeoutError, psycopg.Error) as error:
         # The driver's words stay in the log: they may quote what is in the ledger.
         why = str(error) if isinstance(error, LedgerUnavailableError) else "the ledger is unwell"
@@ -170,12 +171,19 @@ async def accept(request: Request, lane: Lane, opened: Open | None = None) -> Re
     return answer(200, text)
 
 
-async def take(state: Any, body: bytes, lane: Lane, source: str) -> str:
+async def take(state: Any, body: bytes, lane: Lane, source: str, parent: str | None = None) -> str:
     """Record one body: its events, or itself in quarantine; what was done, in words.
+
+    `parent` is the sender's own trace, a W3C traceparent.
 
     Raises:
         LedgerUnavailableError: nothing was recorded.
     """
+    with tracing.span("receive", parent=parent, kind="server", lane=lane, size=len(body)):
+        return await _take(state, body, lane, source)
+
+
+async def _take(state: Any, body: bytes, lane: Lane, source: str) -> str:
     settings: Settings = state.settings
     ledger: Ledger = state.ledger
     recorder: Recorder = state.recorder
@@ -186,15 +194,17 @@ async def take(state: Any, body: bytes, lane: Lane, source: str) -> str:
     try:
         notification = decode(body)
         problem = notification.problems[0] if notification.problems else None
-        now = clock.now()
+        now, trace = clock.now(), tracing.traceparent()
         arrivals = [
-            arrive(event, ledger.datasets, lane, source, now) for event in notification.events
+            arrive(event, ledger.datasets, lane, source, now, trace)
+            for event in notification.events
         ]
         reasons = await recorder.record(arrivals)
         if REFUSED in reasons:
             problem = REFUSED.partition(":")[2]
         for arrival, reason in zip(arrivals, reasons, strict=True):
             EVENTS.labels(lane, arrival.event.ignored or "create", reason).inc()
+            event_arrived(lane, arrival.event.event_at, arrival.received_at)
     except PayloadError as error:
         problem = str(error)
     if problem is not None:

@@ -14,6 +14,7 @@ import structlog
 from service.errors import LedgerUnavailableError
 from service.intake import Arrival
 from service.ledger import Ledger
+from service.metrics import COMMIT_SECONDS
 
 _log = structlog.get_logger(__name__)
 
@@ -85,7 +86,8 @@ class Recorder:
 
     async def _commit(self, batch: list[_Request]) -> None:
         try:
-            reasons = await self._ledger.record([a for r in batch for a in r.arrivals])
+            with COMMIT_SECONDS.time():
+                reasons = await self._ledger.record([a for r in batch for a in r.arrivals])
         except LedgerUnavailableError as error:
             for request in batch:
                 _fail(request, error)

@@ -5,7 +5,8 @@ whose process is gone, or whose time is over, is given up: first revoked in the 
 the answer is final, then in the ledger. A zombie of it can no longer write.
 """
 
-from datetime import timedelta
+import contextlib
+from datetime import datetime, timedelta
 from typing import Any, Protocol
 
 import structlog
@@ -20,6 +21,7 @@ from service.errors import (
     WarehouseUnavailableError,
 )
 from service.ledger import ActiveBuild, Ledger
+from service.metrics import build_ended
 from service.partition import Partition
 from service.settings import Settings
 from service.wake import Wake, wait_for
@@ -159,9 +161,9 @@ class Settler:
 
     async def _end(self, build: ActiveBuild, run: RunState | None) -> bool:
         if build.state == "published":
-            return await self._ledger.finish(build, "succeeded")
+            return await self._finish(build, "succeeded")
         if build.state == "yielded":
-            return await self._ledger.finish(build, "superseded", retry_at=clock.now())
+            return await self._finish(build, "superseded", retry_at=clock.now())
         cancelled = run is not None and run.type == "CANCELLED"
         if cancelled and build.cancel_requested_at is None:
             why = "cancelled in Prefect; `quicksilver rebuild` starts it again"
@@ -193,9 +195,7 @@ class Settler:
         retry_at = None
         if state != "cancelled" and (not counted or attempts < limit):
             retry_at = clock.now() + (build_delay(attempts) if counted else timedelta(0))
-        ended = await self._ledger.finish(
-            build, state, error=why, counted=counted, retry_at=retry_at
-        )
+        ended = await self._finish(build, state, error=why, counted=counted, retry_at=retry_at)
         if ended:
             _log.warning(
                 "build ended without publishing",
@@ -206,6 +206,27 @@ class Settler:
                 error=why,
                 retry_at=retry_at.isoformat() if retry_at else None,
             )
+        return ended
+
+    async def _finish(
+        self,
+        build: ActiveBuild,
+        state: str,
+        *,
+        error: str | None = None,
+        counted: bool = False,
+        retry_at: datetime | None = None,
+    ) -> bool:
+        """End the build in the ledger; whoever ended it measures it."""
+        ended = await self._ledger.finish(
+            build, state, error=error, counted=counted, retry_at=retry_at
+        )
+        if ended:
+            # A measure that the ledger cannot give now is not worth the pass.
+            with contextlib.suppress(LedgerUnavailableError):
+                row = await self._ledger.build(build.id)
+                if row is not None:
+                    build_ended(row)
         return ended
 
 

@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass
 from datetime import date, datetime
 from typing import Any
 
-from service import clock
+from service import clock, tracing
 from service.database import Row, Transaction
 from service.intake import Arrival, KnownObject, decide, needs_folder, readiness
 from service.ledger.rows import NEVER, Part, as_json, folder_of, partition_of, where_of
@@ -19,6 +19,7 @@ class Change:
     versions: int = 0
     put_at: datetime | None = None
     received_at: datetime | None = None
+    traceparent: str | None = None
 
 
 class Recording(Part):
@@ -73,6 +74,7 @@ class Recording(Part):
                 generation = state["generation"] + change.versions
                 change.put_at = arrival.event.event_at or arrival.received_at
                 change.received_at = arrival.received_at
+                change.traceparent = arrival.traceparent
                 known[name] = KnownObject(arrival.event.etag or "", arrival.event.version_id)
                 objects[name] = _object_row(arrival)
             _merge_event(events, identity, arrival, reason, generation)
@@ -139,6 +141,7 @@ class Recording(Part):
                     "received_at": received_at,
                     "priority": priority,
                     "is_forced": is_forced,
+                    "traceparent": change.traceparent or tracing.traceparent(),
                 }
             )
         await tx.run("raise_generations", items=as_json(rows))

@@ -81,6 +81,7 @@ class BegunBuild:
     generation: int
     attempt: int
     manifest: tuple[ManifestFile, ...]
+    traceparent: str | None = None
 
 
 def as_json(items: Any) -> str:

@@ -35,6 +35,7 @@ class Runs(Part):
             row["generation"],
             row["attempt"],
             tuple(ManifestFile.from_json(f) for f in row["manifest"]),
+            row["traceparent"],
         )
 
     async def publish(

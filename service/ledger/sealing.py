@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from datetime import datetime
 
-from service import clock
+from service import clock, tracing
 from service.database import Row, Transaction
 from service.datasets import Dataset
 from service.intake import readiness
@@ -72,6 +72,7 @@ class Sealing(Part):
                 manifest=as_json(manifest),
                 put_at=put_at,
                 received_at=received_at,
+                traceparent=tracing.traceparent(),
                 **where,
             )
         assert sealed is not None  # noqa: S101 - the claim is locked

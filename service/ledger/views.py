@@ -56,6 +56,17 @@ class Views(Part):
         async with self.database.transaction() as tx:
             return await tx.fetch("partition_builds", limit=limit, **where_of(partition))
 
+    async def build(self, build_id: int) -> Row | None:
+        """A build's way: its partition, state and the moment of each stage."""
+        async with self.database.transaction() as tx:
+            return await tx.one("build_way", build=build_id)
+
+    async def traceparent(self, partition: Partition) -> str | None:
+        """The trace of a partition's newest event, where there is one."""
+        async with self.database.transaction() as tx:
+            row = await tx.one("partition_trace", **where_of(partition))
+        return row["traceparent"] if row else None
+
     async def events(
         self,
         *,

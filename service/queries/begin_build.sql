@@ -11,4 +11,4 @@ where
         state in ('claimed', 'dispatched')
         or (state = 'running' and flow_run_id = %(flow_run_id)s)
     )
-returning id, dataset, dt, generation, attempt, manifest, claimed_at
+returning id, dataset, dt, generation, attempt, manifest, claimed_at, traceparent

@@ -13,10 +13,11 @@ update quicksilver.partition as p set
     is_forced = p.is_forced or i.is_forced,
     put_at = i.put_at,
     received_at = i.received_at,
+    traceparent = i.traceparent,
     updated_at = i.received_at
 from jsonb_to_recordset(%(items)s::jsonb) as i (
     dataset text, dt date, versions integer, state text, wait_reason text,
     due_at timestamptz, put_at timestamptz, received_at timestamptz, priority integer,
-    is_forced boolean
+    is_forced boolean, traceparent text
 )
 where p.dataset = i.dataset and p.dt = i.dt

@@ -6,7 +6,8 @@ update quicksilver.build as b set
     || %(generation)s::bigint::text || ':' || n.attempt::text,
     manifest = %(manifest)s::jsonb,
     put_at = %(put_at)s,
-    received_at = %(received_at)s
+    received_at = %(received_at)s,
+    traceparent = %(traceparent)s
 from (
     select coalesce(max(x.attempt), 0) + 1 as attempt
     from quicksilver.build as x

@@ -1,0 +1,3 @@
+select p.traceparent
+from quicksilver.partition as p
+where p.dataset = %(dataset)s and p.dt = %(dt)s
