@@ -165,7 +165,7 @@ async def _build(
             "QUICKSILVER_APPLICATION": application_name(build_id),
         },
         select=dataset.select or f"source:{dataset.bronze_table}+",
-        exclude="resource_type:unit_test tag:yearly",
+        exclude="resource_type:unit_test resource_type:exposure tag:yearly",
     )
     watch.lap("dbt")
     await refuse_failures(connection, results)

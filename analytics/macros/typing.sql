@@ -1,8 +1,11 @@
 {# How landed values become typed ones. A value that cannot be one is null, never a failed build. #}
 
 {% macro money(column) -%}
-  {# NaN and infinity compare as not below the limit; numeric(12, 2) has no room above it. #}
-  (case when abs({{ column }}) < 1e10 then {{ column }} end)::numeric(12, 2)
+  {#
+    By way of whole cents: a month has 30 million amounts, and a float cast to numeric goes through its text, five
+    times as slow. NaN and infinity compare as not below the limit; numeric(12, 2) has no room above it.
+  #}
+  (case when abs({{ column }}) < 1e10 then round({{ column }} * 100)::bigint * 0.01 end)::numeric(12, 2)
 {%- endmacro %}
 
 
