@@ -50,6 +50,9 @@ class PrefectConfiguration:
         found: list[tuple[str, int, int]] = []
         for path in (*map(Path, _FILES), self._profiles):
             try:
+                # The project's own pyproject.toml says nothing to Prefect, and then is none.
+                if path.name == "pyproject.toml" and b"tool.prefect" not in path.read_bytes():
+                    continue
                 stat = path.stat()
             except OSError:
                 continue

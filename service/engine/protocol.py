@@ -102,15 +102,18 @@ def socket_path(environment: Mapping[str, str]) -> str:
     the user's runtime folder. Always absolute and short enough for the kernel."""
     if path := environment.get(SOCKET_VARIABLE):
         return os.path.abspath(path)
-    runtime = environment.get("XDG_RUNTIME_DIR") or os.path.join(
-        environment.get("TMPDIR") or "/tmp",  # noqa: S108  a 0700 folder inside it, owner checked
-        f"quicksilver-{os.geteuid()}",
-    )
+    # A 0700 folder, and the owner is checked.
+    own = f"quicksilver-{os.geteuid()}"
+    runtimes = [
+        environment.get("XDG_RUNTIME_DIR"),
+        os.path.join(environment.get("TMPDIR") or "/tmp", own),  # noqa: S108
+        os.path.join("/tmp", own),  # noqa: S108  a deep TMPDIR is no help
+    ]
+    runtime, *_ = found = [runtime for runtime in runtimes if runtime]
     home = os.path.abspath(environment.get("QUICKSILVER_HOME") or runtime)
-    path = os.path.join(home, "run", "engine.sock")
-    if len(os.fsencode(path)) > _LONGEST_PATH:
-        path = os.path.join(runtime, f"engine-{zlib.crc32(os.fsencode(home)):08x}.sock")
-    return path
+    short = f"engine-{zlib.crc32(os.fsencode(home)):08x}.sock"
+    paths = [os.path.join(home, "run", "engine.sock"), *(os.path.join(at, short) for at in found)]
+    return next(path for path in paths if len(os.fsencode(path)) <= _LONGEST_PATH)
 
 
 def private_folder(path: str) -> str | None:

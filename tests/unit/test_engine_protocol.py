@@ -116,6 +116,11 @@ def test_a_deep_home_gets_a_short_socket_of_its_own() -> None:
         assert len(path) <= 107
 
 
+def test_a_deep_temporary_folder_is_no_help() -> None:
+    deep = {"QUICKSILVER_HOME": "/x" * 60, "TMPDIR": "/x" * 60}
+    assert protocol.socket_path(deep).startswith(f"/tmp/quicksilver-{os.geteuid()}/engine-")
+
+
 def test_only_a_private_folder_is_trusted(tmp_path: Path) -> None:
     folder = tmp_path / "run"
     folder.mkdir(mode=0o700)
