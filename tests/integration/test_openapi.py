@@ -1,0 +1,168 @@
+"""Every route against its own schema and against what its schema forbids: never a 5xx."""
+
+from collections.abc import Iterator
+from typing import Any
+from urllib.parse import quote
+
+import hypothesis
+import pytest
+import schemathesis
+from fastapi.routing import APIRoute
+from schemathesis.config import GenerationConfig, ProjectConfig, ProjectsConfig, SchemathesisConfig
+
+from service.app import create_app
+from service.sweep import Sweep, SweepResult
+from tests.conftest import Postgres
+from tests.integration.serving import (
+    FAST_TOKEN,
+    OPERATOR_TOKEN,
+    Served,
+    receiver_settings,
+    serving,
+)
+from tests.payloads import KEY, notification, record
+
+_APP = create_app(receiver_settings("postgresql://nobody@127.0.0.1/nothing"))
+_BOTH = [schemathesis.GenerationMode.POSITIVE, schemathesis.GenerationMode.NEGATIVE]
+SCHEMA = schemathesis.openapi.from_dict(
+    _APP.openapi(),
+    config=SchemathesisConfig(
+        projects=ProjectsConfig(
+            default=ProjectConfig(generation=GenerationConfig(modes=_BOTH, deterministic=True))
+        )
+    ),
+)
+
+
+class NothingInBronze(Sweep):
+    """Stands in for a bronze that these tests have not."""
+
+    def __init__(self) -> None:
+        pass
+
+    async def run_once(self, *arguments: Any, **named: Any) -> list[SweepResult]:
+        return [SweepResult("nyc_tlc.yellow_tripdata", 0, 0, 0)]
+
+
+@pytest.fixture(scope="module")
+def served(stack_postgres: Postgres, ledger_template: str) -> Iterator[Served]:
+    """A receiver with a partition and a quarantined body to be named by lucky guesses."""
+    url = stack_postgres.create_database("openapi", "ledger", ledger_template)
+    with serving(url) as running:
+        running.app.state.sweep = NothingInBronze()
+        assert running.client.post(notification(record(KEY))).status == 200
+        assert running.client.post(b"junk").status == 200
+        yield running
+    stack_postgres.drop_database("openapi")
+
+
+@pytest.fixture(scope="module")
+def unlocked(served: Served) -> Iterator[Served]:
+    """Another replica over the same ledger, without operators' tokens: pages need no login."""
+    with serving(served.database_url, operator_tokens="") as running:
+        yield running
+
+
+@SCHEMA.parametrize()
+@hypothesis.settings(
+    max_examples=40,
+    deadline=None,
+    derandomize=True,
+    database=None,
+    suppress_health_check=list(hypothesis.HealthCheck),
+)
+def test_a_route_keeps_to_its_schema(case: schemathesis.Case, served: Served) -> None:
+    token = FAST_TOKEN if case.path.startswith("/events") else OPERATOR_TOKEN
+    response = case.call(
+        base_url=f"http://127.0.0.1:{served.client.port}",
+        headers={"Authorization": f"Bearer {token}"},
+        timeout=30,
+    )
+    # Prefect is nowhere in these tests: /readyz has to say so.
+    if case.path != "/readyz":
+        assert response.status_code < 500, response.text
+
+
+HOSTILE = [
+    "",
+    " ",
+    "\0",
+    "'",
+    '"><script>alert(1)</script>',
+    "../../etc/passwd",
+    "%s%n",
+    "-1",
+    "0",
+    "1e9",
+    str(2**63),
+    str(10**40),
+    "nan",
+    "2024-02-30",
+    "0000-01-01",
+    "99999-01-01",
+    "2024-01-01T00:00:00Z",
+    "nyc_tlc.yellow_tripdata",
+    "nyc_tlc.yellow_tripdata/2024-01-01",
+    "é\u202e🚕",
+    "x" * 5000,
+    b"\xff\xfe",
+    "a&a=b;c",
+    "\r\nX-Evil: 1",
+]
+
+_FIELDS = (
+    "dataset", "dt", "state", "key", "reason", "limit", "after", "before", "next",
+    "from", "to", "year", "page", "q", "lane",
+)  # fmt: skip
+
+
+def _routes(router: Any) -> Iterator[APIRoute]:
+    """Every route, those of included routers too."""
+    for route in router.routes:
+        if isinstance(route, APIRoute):
+            yield route
+        elif hasattr(route, "original_router"):
+            yield from _routes(route.original_router)
+
+
+def _readable() -> list[str]:
+    """What a GET reads, pages and API; not the live stream, which never ends."""
+    paths = {route.path for route in _routes(_APP) if "GET" in (route.methods or ())}
+    return sorted(paths - {"/readyz", "/live"})
+
+
+def test_every_page_is_asked() -> None:
+    assert len(_readable()) >= 10
+    assert {"/", "/login", "/metrics", "/api/partitions"} <= set(_readable())
+
+
+@pytest.mark.parametrize("path", _readable())
+def test_no_page_breaks_over_what_it_is_asked(unlocked: Served, path: str) -> None:
+    client = unlocked.client
+    for value in HOSTILE:
+        encoded = quote(value, safe="")
+        filled = path
+        while "{" in filled:
+            start, _, rest = filled.partition("{")
+            filled = start + (encoded or "%20") + rest.partition("}")[2]
+        query = "&".join(f"{field}={encoded}" for field in _FIELDS)
+        for url in (f"{filled}?{query}", *(f"{filled}?{field}={encoded}" for field in _FIELDS[:4])):
+            answer = client.request("GET", url)
+            assert answer.status < 500, (url, answer)
+            assert answer.status not in (401, 403), (url, answer)
+            if "html" in answer.headers.get("content-type", ""):
+                assert b"<script>alert(1)" not in answer.body, url
+            assert "x-evil" not in answer.headers, url
+
+
+def test_the_schema_tells_no_secret(served: Served) -> None:
+    for path in ("/openapi.json", "/docs"):
+        text = served.client.operate("GET", path).text
+        assert FAST_TOKEN not in text
+        assert OPERATOR_TOKEN not in text
+        assert served.database_url not in text
+
+
+def test_the_ledger_holds_what_it_held(served: Served) -> None:
+    events = served.rows("select reason from quicksilver.event")
+    assert [row["reason"] for row in events] == ["settling"]
