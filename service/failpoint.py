@@ -14,6 +14,7 @@ NAMES = (
     "after-commit-before-2xx",
     "after-seal-before-create",
     "after-create-before-mark",
+    "between-pending-and-running",
     "before-begin",
     "between-load-and-dbt",
     "before-final-commit",

@@ -13,6 +13,7 @@ import sys
 import time
 from typing import TextIO
 
+from service import failpoint
 from service.engine.configuration import PrefectConfiguration
 from service.engine.protocol import Request
 
@@ -56,6 +57,7 @@ class Run:
         """Run the flow run of the environment. Ends, as the stock command does, in SystemExit."""
         global _exit_code
         self._become()
+        failpoint.reach("between-pending-and-running")
         try:
             # The very module that the stock command names, run under the name that it has there.
             # A copy that some library imported as `prefect.engine` would only earn a warning.

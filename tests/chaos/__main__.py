@@ -1,0 +1,102 @@
+"""`make chaos`: pull every plug while real objects land; a table at the end, non-zero when bad.
+
+CHAOS_SEED replays the dice of a run, CHAOS_KILLS changes how many faults there are (200), and
+CHAOS_ONLY=kills,flood,overflow,disk,model runs some of its parts.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import subprocess
+import sys
+import time
+
+from rich.console import Console
+from rich.table import Table
+
+from service.settings import PROJECT
+from tests.chaos.diskfull import run_disk_full
+from tests.chaos.flood import run_flood, run_overflow
+from tests.chaos.rounds import Outcome, run_rounds
+from tests.chaos.stage import stage
+
+PARTS = ("model", "kills", "flood", "overflow", "disk")
+
+
+def main() -> int:
+    """Run the parts that are asked for."""
+    console = Console(soft_wrap=True)
+    began = time.monotonic()
+
+    def say(line: str) -> None:
+        console.print(f"[{time.monotonic() - began:6.0f} s] {line}", highlight=False, markup=False)
+
+    seed = int(os.environ.get("CHAOS_SEED") or random.SystemRandom().randrange(10**6))
+    kills = int(os.environ.get("CHAOS_KILLS") or 200)
+    chosen = [p for p in os.environ.get("CHAOS_ONLY", ",".join(PARTS)).split(",") if p in PARTS]
+    say(f"seed {seed} (CHAOS_SEED={seed} replays its dice); parts: {', '.join(chosen)}")
+    checks: list[tuple[str, bool, str]] = []
+    if "model" in chosen:
+        say("the model of the ledger: 500 examples of 50 steps, and 5,000 partitions to drain")
+        checks.append(_model())
+    outcome: Outcome | None = None
+    if "kills" in chosen:
+        with stage(say) as made:
+            outcome = run_rounds(made, kills=kills, seed=seed)
+    if "flood" in chosen:
+        with stage(say) as made:
+            checks += run_flood(made)
+    if "overflow" in chosen:
+        with stage(say, queue_limit=500) as made:
+            checks += run_overflow(made)
+    if "disk" in chosen:
+        with stage(say) as made:
+            checks += run_disk_full(made)
+    report(console, outcome, checks)
+    return 0 if (outcome is None or outcome.is_good) and all(good for _, good, _ in checks) else 1
+
+
+def _model() -> tuple[str, bool, str]:
+    tests = ("test_ledger_model.py", "test_ledger_ends.py")
+    done = subprocess.run(
+        [
+            *(sys.executable, "-m", "pytest", "-q", "--no-header", "--tb=short"),
+            *(f"tests/integration/{name}" for name in tests),
+        ],
+        env={**os.environ, "CHAOS": "1"},
+        cwd=PROJECT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    lines = done.stdout.strip().splitlines() or [done.stderr]
+    return "model of the ledger", done.returncode == 0, lines[-1]
+
+
+def report(console: Console, outcome: Outcome | None, checks: list[tuple[str, bool, str]]) -> None:
+    """Print what was done and what came of it."""
+    table = Table(title="chaos", show_header=False)
+    if outcome is not None:
+        median, worst = outcome.recovery()
+        for name, count in sorted(outcome.injected.items()):
+            table.add_row(f"  kill -9: {name}", f"{count}")
+        table.add_row("faults injected", f"{outcome.kills}")
+        table.add_row("events sent", f"{outcome.events}")
+        table.add_row("partitions", f"{outcome.partitions}")
+        table.add_row("lost", f"{outcome.lost}")
+        table.add_row("doubled", f"{outcome.doubled}")
+        table.add_row("stuck", f"{outcome.stuck}")
+        table.add_row("recovery p50", f"{median:.1f} s")
+        table.add_row("recovery max", f"{worst:.1f} s")
+        for name, note in outcome.notes.items():
+            table.add_row(name, note)
+        table.add_row("seed", f"{outcome.seed}")
+        table.add_section()
+    for name, good, note in checks:
+        table.add_row(name, f"{'good' if good else 'BAD'}: {note}")
+    console.print(table)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
