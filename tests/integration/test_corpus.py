@@ -27,8 +27,8 @@ from tests.integration.serving import (
 )
 from tests.payloads import PREFIX, notification, record
 
-# What the process may grow by over the whole corpus, most of it what Python keeps of its heap.
-GROWTH = 192 * 1024 * 1024
+# What the process may grow by over the whole corpus; it is a quarter of it, kept by Python's heap.
+GROWTH = 96 * 1024 * 1024
 
 
 @dataclass(frozen=True)

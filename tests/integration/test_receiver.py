@@ -10,7 +10,7 @@ from typing import Any
 import psycopg
 import pytest
 
-from service import receiver
+from service import connections, receiver
 from service.errors import PayloadError
 from tests.conftest import Postgres
 from tests.integration.serving import (
@@ -472,6 +472,18 @@ def test_requests_in_one_packet_are_answered_in_order(served: Served) -> None:
             while said.count(b"settling") < 2:
                 said += stream.read1(65536)
     assert said.count(b"HTTP/1.1 200 OK") == 2
+
+
+def test_connections_are_counted(ledger_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(connections, "_CONNECTIONS", 5)
+    with serving(ledger_url) as served:
+        held = [served.client.connect() for _ in range(6)]
+        try:
+            until(lambda: served.client.post(b"").status == 503, "the service has too many")
+        finally:
+            for connection in held:
+                connection.close()
+        until(lambda: served.client.post(b"").status == 200, "the service takes events again")
 
 
 def test_an_idle_connection_outlives_a_sender_s_patience(served: Served) -> None:
