@@ -58,8 +58,11 @@ class FullStack:
         return _rows(self.env["QUICKSILVER_WAREHOUSE_URL"], statement, parameters)
 
     def partition(self, dt: str) -> dict[str, Any]:
-        """A partition through the service's own API; empty when it is not known."""
-        answer = self.call("GET", f"/api/partitions/{DATASET}/{dt}")
+        """A partition through the service's own API; empty when it is not known, or it is away."""
+        try:
+            answer = self.call("GET", f"/api/partitions/{DATASET}/{dt}")
+        except httpx.TransportError:
+            return {}
         return answer.json() if answer.is_success else {}
 
     def call(self, method: str, path: str, **options: Any) -> httpx.Response:
