@@ -40,8 +40,11 @@ ROOT = Path(__file__).resolve().parents[2]
 # Names the listening socket and the lock that a reload hands to its successor.
 INHERITED = "QUICKSILVER_ENGINE_INHERITED"
 STOPPING = (signal.SIGTERM, signal.SIGINT)
-# So that changed code is reloaded before the next run asks for it, for 0.1 % of a core.
-SCAN_SECONDS = 1.0
+# Folders of which any file counts, imported or not: dbt's, and SQL that modules read.
+WHOLE = ("flows", "analytics", "service/queries")
+# So that changed code, once it has not changed any more between two looks, is reloaded before the
+# next run asks for it. Costs 0.1 % of a core.
+SCAN_SECONDS = 2.0
 # Launchers wait here during a reload; a worker's limit is far lower.
 BACKLOG = 512
 EX_UNAVAILABLE, EX_TEMPFAIL, EX_CONFIG = 69, 75, 78
@@ -71,11 +74,12 @@ class Server:
         # A reload inherits that children are ignored; whoever waits for one here must find it.
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         # Before the imports: what is written while they run counts as changed.
-        self._sources = Sources(self._watched)
+        self._sources = Sources(self._watched, [ROOT / "service"])
         os.environ.update({k: v for k, v in QUIETING.items() if k not in os.environ})
         begin = time.perf_counter()
         gc.disable()
         preload(self._modules, self._hooks, say, self._own)
+        self._sources.note_imports()
         self._prefect = PrefectConfiguration()
         gc.collect()
         # What is frozen is never traversed, so collections in a run do not copy its pages.
@@ -97,13 +101,14 @@ class Server:
         poll.register(self._listener, select.POLLIN)
         while True:
             waiting = poll.poll(SCAN_SECONDS * 1000)
-            # Before accept: the successor then finds the connection in the backlog.
-            if self._sources.changed():
+            # Whoever edits saves often: without a run that waits for it, a reload can wait as well.
+            if self._sources.changed() if waiting else self._sources.settled():
                 self._reload("the code on disk has changed")
             if waiting and (run := self._fork()):
                 return run
 
     def _fork(self) -> Run | None:
+        # The code was looked at before the accept: a reload finds the connection in the backlog.
         try:
             assert_quiet(self._own, "serving")
         except DisturbedError as error:
@@ -202,7 +207,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         say("the warm engine needs Linux 5.3; launchers start the stock engine here")
         sys.exit(EX_UNAVAILABLE)
     leave_without_teardown()
-    watched = options.watch or [ROOT / name for name in ("flows", "service", "analytics")]
+    watched = options.watch or [ROOT / name for name in WHOLE]
     modules, hooks = options.preload or DEFAULT_MODULES, options.hook or DEFAULT_HOOKS
     if options.preload and not options.hook:
         hooks = ()

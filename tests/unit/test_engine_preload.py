@@ -1,5 +1,6 @@
 """The engine notices changed code, and whatever must not be forked."""
 
+import importlib
 import subprocess
 import sys
 from pathlib import Path
@@ -108,3 +109,29 @@ def test_every_way_to_change_the_code_is_seen(tmp_path: Path) -> None:
     sources = Sources([tmp_path])
     module.unlink()
     assert sources.changed()
+
+
+def test_of_the_service_only_what_was_imported_is_watched(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("engine_sample_used", "engine_sample_unused"):
+        (tmp_path / f"{name}.py").write_text("x = 1")
+    sources = Sources([], [tmp_path])
+    monkeypatch.syspath_prepend(str(tmp_path))
+    used = importlib.import_module("engine_sample_used")
+    sources.note_imports()
+    (tmp_path / "engine_sample_unused.py").write_text("x = 22")
+    assert not sources.changed()
+    (tmp_path / "engine_sample_used.py").unlink()
+    assert sources.changed()
+    del sys.modules[used.__name__]
+
+
+def test_an_edit_settles_once_it_is_over(tmp_path: Path) -> None:
+    sources = Sources([tmp_path])
+    assert not sources.settled()
+    for version in range(2):
+        (tmp_path / "a.py").write_text("x" * version)
+        assert sources.changed()
+        assert not sources.settled()
+    assert sources.settled()
