@@ -32,6 +32,8 @@ _KINDS: dict[Kind, tuple[str, ArrowType]] = {
     Kind.BOOLEAN: ("boolean", pa.bool_()),
 }
 
+_A = {kind: "an" if kind[0] in "aeiou" else "a" for kind in Kind}
+
 # Postgres cuts longer names in silence.
 _NAME_BYTES = 63
 
@@ -101,7 +103,7 @@ def plan(
             if not fits(column.kind, arrow):
                 kind = f"required column {name}" if column.required else f"column {name}"
                 raise BronzeFileError(
-                    f"{key}: {kind} is of type {arrow}, not a {column.kind};"
+                    f"{key}: {kind} is of type {arrow}, not {_A[column.kind]} {column.kind};"
                     " correct the file and upload it again"
                 )
             sql_type, target = _KINDS[column.kind]

@@ -1,0 +1,110 @@
+"""The dbt project by itself: its unit tests, its documentation, its promises."""
+
+import asyncio
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from flows import dbt_runner
+from flows.prepare_warehouse import ensure_warehouse
+from service.datasets import load_datasets
+from service.settings import PROJECT, Settings, load_settings
+
+DATASETS = load_datasets(PROJECT / "datasets.yaml")
+
+
+@pytest.fixture
+async def settings(warehouse_url: str) -> Settings:
+    settings = load_settings(warehouse_url=warehouse_url)
+    await ensure_warehouse(settings, DATASETS)
+    return settings
+
+
+async def test_every_rule_has_a_unit_test_and_all_pass(settings: Settings) -> None:
+    results = await asyncio.to_thread(
+        dbt_runner.run, settings, ["test"], {}, select="resource_type:unit_test", exclude="tag:none"
+    )
+    assert {result.name: result.message for result in results if not result.ok} == {}
+    tested = {result.unique_id.split(".")[2] for result in results}
+    nodes = dbt_runner.manifest().nodes.values()
+    assert tested == {node.name for node in nodes if node.resource_type == "model"}
+
+
+async def test_data_tests_hold_on_an_empty_warehouse(settings: Settings) -> None:
+    results = await asyncio.to_thread(
+        dbt_runner.run, settings, ["test"], {}, select="resource_type:test"
+    )
+    assert len(results) >= 4
+    assert [result.name for result in results if not result.ok] == []
+
+
+async def test_preparing_twice_at_once_changes_nothing(settings: Settings) -> None:
+    def tables() -> list[tuple[object, ...]]:
+        with psycopg.connect(settings.warehouse_url.get_secret_value()) as reader:
+            return reader.execute(
+                "select schemaname, tablename from pg_tables"
+                " where schemaname in ('bronze', 'silver', 'gold') order by 1, 2"
+            ).fetchall()
+
+    before = tables()
+    await asyncio.gather(*(ensure_warehouse(settings, DATASETS) for _ in range(3)))
+    assert tables() == before
+    assert ("gold", "yearly_summary") in before
+    assert ("silver", "yellow_trips_rejected") in before
+
+
+def test_every_column_is_described_and_every_model_says_its_grain() -> None:
+    parsed = dbt_runner.manifest()
+    for node in parsed.nodes.values():
+        if node.resource_type in ("model", "seed"):
+            assert "Grain:" in node.description, node.name
+            assert node.columns, node.name
+            assert all(c.description and c.data_type for c in node.columns.values()), node.name
+        if node.resource_type == "model" and node.config.materialized == "partition":
+            assert node.config.contract.enforced, node.name
+
+
+async def test_docs_generate_works_from_the_command_line(
+    settings: Settings, tmp_path: Path
+) -> None:
+    environment = {**os.environ, **dbt_runner.warehouse_environment(settings)}
+    command = [str(Path(sys.executable).with_name("dbt")), "docs", "generate"]
+    command += ["--project-dir", str(dbt_runner.ANALYTICS), "--target-path", str(tmp_path)]
+    command += ["--profiles-dir", str(dbt_runner.ANALYTICS), "--log-path", str(tmp_path)]
+    done = await asyncio.to_thread(
+        subprocess.run, command, env=environment, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stdout
+    catalog = json.loads((tmp_path / "catalog.json").read_text())
+    assert "model.quicksilver.yellow_trips" in catalog["nodes"]
+
+
+async def test_a_model_by_hand_is_refused_with_the_way_to_build_it(settings: Settings) -> None:
+    results = await asyncio.to_thread(dbt_runner.run, settings, ["run"], {}, select="daily_revenue")
+    assert results[0].status == "error"
+    assert "quicksilver rebuild DATASET DT" in results[0].message
+
+
+async def test_a_parsed_project_is_found_again(
+    settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("QUICKSILVER_HOME", str(tmp_path))
+    parsed = dbt_runner.manifest()
+    assert len(kept(tmp_path)) == 1
+    dbt_runner._parsed.cache_clear()
+    again = dbt_runner.manifest()
+    assert again is not parsed
+    assert set(again.nodes) == set(parsed.nodes)
+    results = await asyncio.to_thread(
+        dbt_runner.run, settings, ["test"], {}, select="bronze_is_silver_plus_rejected"
+    )
+    assert [result.status for result in results] == ["pass"]
+
+
+def kept(folder: Path) -> list[Path]:
+    return list(folder.rglob("partial_parse.msgpack"))

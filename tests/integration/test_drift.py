@@ -1,0 +1,169 @@
+"""What TLC really publishes: columns come, go, change their type and their name."""
+
+import json
+import os
+from datetime import date
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from pydantic import SecretStr
+
+from flows.tlc_generated import Flaws, generate_month
+from service.errors import BronzeFileError, BronzeUnavailableError
+from service.manifest import ManifestFile
+from tests.conftest import MinioServer
+from tests.integration.partition_stage import Stage, make_stage, renamed, retyped, tlc_months
+
+JANUARY, FEBRUARY = date(2019, 1, 1), date(2019, 2, 1)
+
+
+@pytest.fixture
+def stage(warehouse_url: str, minio_server: MinioServer) -> Stage:
+    return make_stage(warehouse_url, minio_server)
+
+
+def month(dt: date = JANUARY, rows: int = 200) -> pa.Table:
+    return generate_month(dt.year, dt.month, rows)
+
+
+def newer(table: pa.Table) -> pa.Table:
+    """The same trips as TLC would write them in 2025."""
+    table = renamed(table, airport_fee="Airport_fee")
+    return retyped(
+        table,
+        VendorID=pa.int32(),
+        PULocationID=pa.int32(),
+        DOLocationID=pa.int32(),
+        passenger_count=pa.int64(),
+        RatecodeID=pa.int64(),
+        store_and_fwd_flag=pa.large_string(),
+        tpep_pickup_datetime=pa.timestamp("ms"),
+        Airport_fee=pa.float64(),
+    )
+
+
+async def test_the_newer_layout_builds_identical_silver(stage: Stage) -> None:
+    real = {path.stem[-2:]: path for path in tlc_months(os.environ.get("TLC_SOURCE"))}
+    for number in (1, 7, 12):
+        dt = date(2019, number, 1)
+        path = real.get(f"{number:02d}")
+        table = pq.read_table(path) if path else month(dt)
+        await stage.build(dt, stage.put(table, dt))
+        query = "select * from silver.{} where dt = %s order by trip_id, reason"
+        kept = query.format("yellow_trips").replace(", reason", "")
+        before = stage.rows(kept, dt), stage.rows(query.format("yellow_trips_rejected"), dt)
+        result = await stage.build(dt, stage.put(newer(table), dt))
+        after = stage.rows(kept, dt), stage.rows(query.format("yellow_trips_rejected"), dt)
+        assert before == after
+        assert result.new_columns == []
+
+
+async def test_an_unknown_column_is_kept_in_bronze_and_reported_once(stage: Stage) -> None:
+    await stage.build(JANUARY, stage.put(month(), JANUARY))
+    drifted = month(FEBRUARY).append_column("surge", pa.array(range(200), pa.int16()))
+    drifted = drifted.append_column("notes", pa.array([["a", "b"]] * 200, pa.list_(pa.string())))
+    result = await stage.build(FEBRUARY, stage.put(drifted, FEBRUARY))
+    assert result.new_columns == ["surge", "notes"]
+    assert stage.rows(
+        "select dt, sum(surge), min(notes) from bronze.yellow_tripdata group by dt order by dt"
+    ) == [(JANUARY, None, None), (FEBRUARY, 19900, json.dumps(["a", "b"]))]
+    # Again, and rebuilt in the older partition: nothing new in it.
+    assert (await stage.build(FEBRUARY, stage.put(drifted, FEBRUARY))).new_columns == []
+    drifted = month().append_column("surge", pa.array(["high"] * 200))
+    result = await stage.build(JANUARY, stage.put(drifted, JANUARY))
+    assert result.new_columns == ["surge__text"]
+    assert stage.rows("select distinct surge__text from bronze.yellow_tripdata order by 1") == [
+        ("high",),
+        (None,),
+    ]
+
+
+async def test_a_column_of_a_later_year_and_a_missing_optional_one(stage: Stage) -> None:
+    table = month().append_column("cbd_congestion_fee", pa.array([0.75] * 200))
+    table = table.drop_columns(["congestion_surcharge", "airport_fee"])
+    result = await stage.build(JANUARY, stage.put(table, JANUARY))
+    assert result.new_columns == []
+    assert stage.rows(
+        "select distinct cbd_congestion_fee, congestion_surcharge from silver.yellow_trips"
+    ) == [(pytest.approx(0.75), None)]
+
+
+async def test_three_broken_files_each_with_the_sentence_that_a_person_needs(stage: Stage) -> None:
+    await stage.build(JANUARY, stage.put(month(), JANUARY))
+    table = month()
+    broken = {
+        r"data\.parquet is no readable parquet file \(.*\); correct it": b"PAR1 and no more",
+        r"required column total_amount is missing .*; correct the file": table.drop_columns(
+            ["total_amount"]
+        ),
+        r"required column fare_amount is of type string, not a number": retyped(
+            table, fare_amount=pa.string()
+        ),
+        r"column PULocationID does not fit bigint .*; correct the file": table.set_column(
+            table.column_names.index("PULocationID"),
+            "PULocationID",
+            pa.array([1.5] * table.num_rows),
+        ),
+    }
+    for sentence, content in broken.items():
+        with pytest.raises(BronzeFileError, match=sentence):
+            await stage.build(JANUARY, stage.put(content, JANUARY))
+        assert stage.counts(JANUARY)[0] == 200
+        assert stage.scratch() == []
+    with pytest.raises(BronzeFileError, match="is empty"):
+        await stage.build(JANUARY, ManifestFile("x", "e", None, 0))
+
+
+async def test_a_damaged_page_ends_the_build(stage: Stage) -> None:
+    sink = pa.BufferOutputStream()
+    pq.write_table(month(), sink, compression="snappy", use_dictionary=False)
+    content = bytearray(sink.getvalue().to_pybytes())
+    content[200:1200] = b"\xff" * 1000
+    with pytest.raises(BronzeFileError, match=r"damaged|no readable parquet"):
+        await stage.build(JANUARY, stage.put(bytes(content), JANUARY))
+    assert stage.scratch() == []
+
+
+async def test_empty_ids_of_pandas_are_nulls(stage: Stage) -> None:
+    table = month(rows=50)
+    at = table.column_names.index("VendorID")
+    table = table.set_column(at, "VendorID", pa.array([float("nan")] * 50))
+    result = await stage.build(JANUARY, stage.put(table, JANUARY))
+    assert result.rows_silver > 40
+    assert stage.rows('select count(*) from bronze.yellow_tripdata where "VendorID" is null') == [
+        (50,)
+    ]
+
+
+async def test_a_large_file_is_read_in_ranges_of_one_version(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from flows import bronze_object
+
+    monkeypatch.setattr(bronze_object, "_WHOLE_BYTES", 1000)
+    monkeypatch.setattr(bronze_object, "_READ_AHEAD", 1000)
+    sink = pa.BufferOutputStream()
+    pq.write_table(generate_month(2019, 1, 1000, flaws=Flaws()), sink, row_group_size=300)
+    result = await stage.build(JANUARY, stage.put(sink.getvalue().to_pybytes(), JANUARY))
+    assert result.rows_silver == 1000
+
+
+async def test_a_lake_that_does_not_answer_is_nobodys_fault(stage: Stage) -> None:
+    listed = stage.put(month(), JANUARY)
+    stage.settings = stage.settings.model_copy(update={"minio_secret_key": SecretStr("wrong")})
+    with pytest.raises(BronzeUnavailableError, match="cannot be read"):
+        await stage.build(JANUARY, listed)
+
+
+async def test_a_dataset_without_models_has_bronze_only(stage: Stage) -> None:
+    stage.dataset = stage.dataset.model_copy(
+        update={"name": "shop.orders", "bronze_table": "bronze.orders", "layout": ""}
+    )
+    orders = pa.table({"id": [1, 2], "Name": ["a", "b"], "at": pa.array([0, 1], pa.timestamp("s"))})
+    result = await stage.build(JANUARY, stage.put(orders, JANUARY))
+    assert (result.rows_bronze, result.rows_silver, result.rows_rejected) == (2, 0, 0)
+    assert stage.rows('select dt, id, "Name" from bronze.orders order by id') == [
+        (JANUARY, 1, "a"),
+        (JANUARY, 2, "b"),
+    ]
