@@ -5,6 +5,7 @@ The numbers are the ledger's, so every replica gives the same ones: take the max
 
 import asyncio
 from collections.abc import Callable, Iterable, Sequence
+from datetime import datetime
 from time import monotonic
 from typing import Any
 
@@ -69,7 +70,6 @@ async def read(ledger: Ledger) -> list[Metric]:
     alerts = await ledger.alerts(is_open=True, limit=1000)
     quarantine = await ledger.quarantine_size()
     totals = await ledger.counters()
-    now = clock.now()
     found = {(c["dataset"], c["shown_state"]): float(c["partitions"]) for c in counts}
     datasets = sorted({c["dataset"] for c in counts})
     kinds = [alert["kind"] for alert in alerts]
@@ -82,9 +82,9 @@ async def read(ledger: Ledger) -> list[Metric]:
         ),
         _gauge(
             "oldest_dirty_seconds",
-            "Age of the oldest change that is not built and not paused",
-            ("dataset",),
-            [((d,), _oldest(counts, d, now.timestamp())) for d in datasets],
+            "Age of the oldest change that is not built, by the state of its partition",
+            ("dataset", "state"),
+            _ages(counts, clock.now()),
         ),
         _gauge(
             "proof_partitions",
@@ -164,14 +164,12 @@ def _spread(rows: Sequence[Row], columns: Sequence[str]) -> list[Sample]:
     ]
 
 
-def _oldest(counts: Sequence[Row], dataset: str, now: float) -> float:
-    # What an operator paused is not late.
-    moments = [
-        c["oldest"].timestamp()
+def _ages(counts: Sequence[Row], now: datetime) -> list[Sample]:
+    return [
+        ((c["dataset"], c["shown_state"]), max(0.0, (now - c["oldest"]).total_seconds()))
         for c in counts
-        if c["dataset"] == dataset and c["oldest"] and c["shown_state"] != "paused"
+        if c["oldest"]
     ]
-    return max(0.0, now - min(moments)) if moments else 0.0
 
 
 def _is_up(row: Row, lane: str) -> float | None:

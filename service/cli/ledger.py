@@ -12,6 +12,7 @@ from rich.table import Table
 from service import clock
 from service.api import shown
 from service.bronze import Bronze
+from service.cli.proof import proof_tables, read_proof
 from service.cli.shared import (
     AsJson,
     app,
@@ -51,11 +52,19 @@ def status(
     state: Annotated[str | None, typer.Option(help="Only partitions in this state.")] = None,
     limit: Annotated[int, typer.Option(min=1, max=1000)] = 50,
     watch: Annotated[bool, typer.Option("--watch", help="Refresh until Ctrl-C.")] = False,
+    proof: Annotated[
+        bool, typer.Option("--proof", help="Bronze, ledger and silver compared, by name.")
+    ] = False,
+    last: Annotated[
+        int, typer.Option(min=1, max=100_000, help="Events that --proof looks back on.")
+    ] = 2000,
     as_json: AsJson = False,
 ) -> None:
-    """Every partition's state, and how many are in which."""
+    """Every partition's state, and how many are in which; or the proof that nothing was lost."""
 
     async def work(_: Settings, ledger: Ledger) -> dict[str, Any]:
+        if proof:
+            return await read_proof(ledger, dataset=dataset, last=last)
         rows = await ledger.partitions(dataset=dataset, state=state, limit=limit)
         counts = await ledger.state_counts()
         return {
@@ -67,15 +76,16 @@ def status(
             ],
         }
 
+    show = proof_tables if proof else _status_table
     if as_json:
         print_json(with_ledger(work))
     elif watch:
         with Live(console=console, screen=False) as live:
             while True:
-                live.update(_status_table(with_ledger(work)))
+                live.update(show(with_ledger(work)))
                 time.sleep(1)
     else:
-        console.print(_status_table(with_ledger(work)))
+        console.print(show(with_ledger(work)))
 
 
 def _status_table(answer: dict[str, Any]) -> Table:

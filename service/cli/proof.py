@@ -1,0 +1,132 @@
+"""`quicksilver status --proof`: the page's proof that nothing was lost, in the same words."""
+
+from collections.abc import Sequence
+from datetime import date, datetime
+from typing import Any
+
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from service import clock
+from service.ledger import Ledger
+
+_DIFFERENCES = {
+    "unknown": "listed, unknown to the ledger",
+    "missing": "in the ledger, not listed",
+    "newer": "landed since the comparison",
+    "unbuilt": "not built at the newest generation",
+}
+_ORIGINS = {
+    "objects": "objects",
+    "fast": "fast lane",
+    "only_durable": "only the durable lane",
+    "only_sweep": "only a sweep",
+    "only_poll": "only polling",
+    "otherwise": "otherwise",
+}
+
+
+async def read_proof(ledger: Ledger, *, dataset: str | None, last: int) -> dict[str, Any]:
+    """The proof as JSON takes it; `last` is how many of the newest events are looked at."""
+    return {
+        "proof": [row for row in await ledger.proof() if dataset in (None, row["dataset"])],
+        "origins": [
+            {**row, "lost_by_push": row["only_sweep"] / row["objects"] if row["objects"] else 0.0}
+            for row in await ledger.origins(last=last)
+            if dataset in (None, row["dataset"])
+        ],
+        "lanes": await ledger.lane_states(),
+        "counters": await ledger.counters(),
+        "last_events": last,
+    }
+
+
+def proof_tables(answer: dict[str, Any]) -> RenderableType:
+    """What `read_proof` gave, for people."""
+    found = answer["counters"].get("sweep_found", 0)
+    return Group(
+        _sides(answer["proof"]),
+        _origins(answer["origins"], answer["last_events"]),
+        _lanes(answer["lanes"]),
+        Text(f"objects that only a sweep found, ever: {found:,}"),
+    )
+
+
+def _sides(rows: Sequence[dict[str, Any]]) -> Table:
+    table = Table(title="Proof that nothing was lost", title_justify="left")
+    table.add_column("dataset", overflow="fold")
+    for name in ("listed in bronze", "in the ledger", "built at the newest generation"):
+        table.add_column(name, justify="right")
+    table.add_column("difference", overflow="fold")
+    table.add_column("compared")
+    for row in rows:
+        table.add_row(
+            Text(row["dataset"]),
+            _number(row["in_bronze"]),
+            _number(row["in_ledger"]),
+            _number(row["built"]),
+            Text(_difference(row)),
+            _age(row["compared_at"]),
+        )
+    if not rows:
+        table.caption = "no dataset"
+    return table
+
+
+def _difference(row: dict[str, Any]) -> str:
+    lines: list[str] = []
+    for kind, words in _DIFFERENCES.items():
+        if count := row[kind]:
+            names: list[date] = row[f"{kind}_dts"]
+            more = " …" if count > len(names) else ""
+            lines.append(f"{count:,} {words}: {', '.join(map(str, names))}{more}")
+    if lines:
+        return "\n".join(lines)
+    return "none" if row["compared_at"] else "not compared yet"
+
+
+def _origins(rows: Sequence[dict[str, Any]], last: int) -> Table:
+    title = f"Who told of the newest objects (of the last {last:,} events)"
+    table = Table(title=title, title_justify="left")
+    table.add_column("dataset", overflow="fold")
+    for words in _ORIGINS.values():
+        table.add_column(words, justify="right")
+    table.add_column("lost by push", justify="right")
+    for row in rows:
+        numbers = [_number(row[name]) for name in _ORIGINS]
+        table.add_row(Text(row["dataset"]), *numbers, f"{row['lost_by_push']:.2%}")
+    if not rows:
+        table.caption = "no event yet"
+    return table
+
+
+def _lanes(rows: Sequence[dict[str, Any]]) -> Table:
+    table = Table(title="Lanes, by the last canary", title_justify="left")
+    for name in ("bucket", "lane", "state", "lag", "measured", "why"):
+        table.add_column(name, overflow="fold")
+    for row in rows:
+        for lane in ("fast", "durable"):
+            state, lag = row[f"{lane}_state"], row[f"{lane}_lag"]
+            table.add_row(
+                Text(row["bucket"]),
+                lane,
+                state,
+                "" if lag is None else f"{lag:.3f} s",
+                _age(row["at"]),
+                Text(row["fault"] or "") if state in ("silent", "unknown") else "",
+            )
+    if not rows:
+        table.caption = "no canary flew yet"
+    return table
+
+
+def _number(value: int | None) -> str:
+    return "" if value is None else f"{value:,}"
+
+
+def _age(moment: datetime | None) -> str:
+    if moment is None:
+        return "never"
+    seconds = int((clock.now() - moment).total_seconds())
+    return f"{seconds} s ago" if seconds < 120 else f"{seconds // 60:,} min ago"
