@@ -70,6 +70,14 @@ hypothesis_settings.register_profile(
 hypothesis_settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "default"))
 
 
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """In CI nothing may be skipped: what did not run was not shown."""
+    reporter = session.config.pluginmanager.get_plugin("terminalreporter")
+    skipped = reporter.stats.get("skipped", []) if reporter else []
+    if os.environ.get("CI") and skipped and session.exitstatus == pytest.ExitCode.OK:
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
 def pytest_unconfigure() -> None:
     """Remove every home; the servers have ended with the session's fixtures."""
     shutil.rmtree(HOMES, ignore_errors=True)
