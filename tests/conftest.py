@@ -61,7 +61,7 @@ hypothesis_settings.register_profile(
 )
 hypothesis_settings.register_profile(
     "fuzz",
-    max_examples=20_000,
+    max_examples=5_000,
     deadline=None,
     database=None,
     print_blob=True,
