@@ -1,4 +1,4 @@
-"""Make MinIO's users and policies for this stack; run as its administrator, as often as you like.
+"""Make this stack's buckets, users and policies in MinIO; run by its administrator, at any time.
 
     MINIO_ENDPOINT_URL=… MINIO_ACCESS_KEY=<root> MINIO_SECRET_KEY=… python compose/minio_users.py
 
@@ -11,6 +11,8 @@ import os
 import sys
 from pathlib import Path
 
+from service.bronze import minio_client
+from service.datasets import load_datasets
 from service.lanes import minio_admin
 from service.settings import load_settings
 
@@ -20,7 +22,12 @@ USERS = {"READER": "minio-policy.json", "WRITER": "minio-policy-ingest.json"}
 
 def main() -> int:
     """Returns the process's exit code."""
-    admin = minio_admin(load_settings())
+    settings = load_settings()
+    admin, client = minio_admin(settings), minio_client(settings)
+    for bucket in {dataset.bucket for dataset in load_datasets(settings.datasets_file).datasets}:
+        if not client.bucket_exists(bucket):
+            client.make_bucket(bucket)
+            print(f"bucket {bucket}: made")
     secrets = Path(os.environ.get("QUICKSILVER_SECRETS_DIR", "/run/secrets"))
     for who, file in USERS.items():
         key = (secrets / f"{who}_ACCESS_KEY").read_text(encoding="utf-8").strip()

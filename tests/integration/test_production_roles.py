@@ -23,7 +23,7 @@ from psycopg.rows import dict_row
 from service.bronze import Bronze
 from service.lanes import minio_admin
 from service.migrate import migrate
-from service.partition import Partition
+from service.partition import CANARY_PREFIX, Partition
 from service.settings import PROJECT, Settings, load_settings
 from service.stack.postgres import BINARIES
 from service.warehouse import Warehouse
@@ -120,7 +120,7 @@ def lake(minio_server: MinioServer) -> Iterator[Minio]:
         client.remove_bucket(BUCKET)
 
 
-async def test_the_service_reads_bronze_and_nothing_else(
+async def test_the_service_reads_bronze_and_writes_its_canary_alone(
     users: Callable[[str], Settings], lake: Minio
 ) -> None:
     settings = users("READER")
@@ -147,6 +147,9 @@ async def test_the_service_reads_bronze_and_nothing_else(
     ]
     allowed = [number for number, call in enumerate(denied) if not refused(call)]
     assert allowed == []
+    # Its canary, which measures the lanes, is all that it writes.
+    user.put_object(BUCKET, f"{CANARY_PREFIX}x", BytesIO(b"canary"), 6)
+    user.remove_object(BUCKET, f"{CANARY_PREFIX}x")
     assert user.list_buckets() in ([], [b for b in user.list_buckets() if b.name == BUCKET])
     from minio.error import MinioAdminException
 
