@@ -31,6 +31,8 @@ from service.stack.ports import LOOPBACK, choose_port
 
 # Short: below it lie unix sockets, whose paths may have 107 bytes.
 HOMES = Path(tempfile.mkdtemp(prefix="qs-"))
+# As most projects' folders are: for root, whose Postgres runs as another account, it matters.
+HOMES.chmod(0o711)
 
 _KEPT = ("TLC_SOURCE",)
 

@@ -43,6 +43,18 @@ def private_folder(path: Path, mode: int = 0o700) -> Path:
     return path
 
 
+def home_folder(path: Path) -> Path:
+    """Make the stack's home.
+
+    Root's may be passed through, not listed: Postgres runs as another account and lies in it.
+    Every file and every other folder in it is private.
+
+    Raises:
+        StackError: when it cannot be made, or is somebody else's.
+    """
+    return private_folder(path, 0o711 if os.geteuid() == 0 else 0o700)
+
+
 def last_lines(path: Path, count: int = 15) -> str:
     """The end of a log file, indented, for an error message; empty when there is none."""
     try:

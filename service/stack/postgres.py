@@ -15,7 +15,7 @@ from psycopg import sql
 
 from service.stack.account import Account, postgres_account
 from service.stack.errors import StackError
-from service.stack.files import last_lines, open_private, private_folder, write_private
+from service.stack.files import last_lines, open_private, write_private
 from service.stack.home import Home
 from service.stack.ports import LOOPBACK
 from service.stack.program import Program, child_command
@@ -41,9 +41,6 @@ def _folders(home: Home) -> tuple[Path, Path]:
 
 
 def _account(home: Home) -> Account | None:
-    if os.geteuid() == 0:
-        # Others may pass through the home, not list it; every file in it is private anyway.
-        private_folder(home.folder, 0o711)
     outer, _ = _folders(home)
     outer.mkdir(mode=0o700, exist_ok=True)
     return postgres_account(outer, BINARIES)

@@ -10,7 +10,7 @@ from types import TracebackType
 from filelock import FileLock, Timeout
 
 from service.stack.errors import StackError, StackRunningError
-from service.stack.files import private_folder
+from service.stack.files import home_folder, private_folder
 from service.stack.home import Home
 from service.stack.parts import PARTS, make_programs, with_needs
 from service.stack.postgres import create_databases
@@ -110,7 +110,7 @@ class EmbeddedStack:
             StackRunningError: when a stack runs in this home already.
             StackError: when a part does not become ready; it names the part and its log.
         """
-        private_folder(self.folder)
+        home_folder(self.folder)
         self._take_lock()
         try:
             self._start()

@@ -306,6 +306,21 @@ def test_down_stops_it_from_elsewhere_and_a_restart_keeps_everything(
         assert connection.execute("select answer from kept").fetchone() == (42,)
 
 
+def test_a_second_up_that_is_refused_harms_nothing(start: Callable[..., Up]) -> None:
+    up = start()
+    variables = up.ready()
+    refused = start(up.folder)
+    assert refused.process.wait(30) == 1
+    assert "runs already" in refused.said()
+    # Postgres opens files that it had not opened before, as its own account.
+    with psycopg.connect(variables["QUICKSILVER_DATABASE_URL"], autocommit=True) as connection:
+        connection.execute("create table t as select g from generate_series(1, 1000) g")
+    assert down(load_settings(home=up.folder))
+    said = (up.folder / "logs" / "postgres.log").read_text()
+    assert "PANIC" not in said
+    assert "abnormal" not in said
+
+
 def test_taken_ports_are_avoided(start: Callable[..., Up]) -> None:
     with socket.socket() as taken:
         taken.bind((LOOPBACK, 0))
