@@ -1,0 +1,69 @@
+"""`python -m bench`: take the figures, print the table, write `results.json` and `budget.svg`."""
+
+from __future__ import annotations
+
+import argparse
+import time
+
+from rich.console import Console
+
+from bench import backlog, budget, full_month, history, idle, latency, receiver
+from bench.report import Figure, Outcome, machine, show, write
+from bench.stage import Stage, staged
+from service.settings import load_settings
+
+_PARTS = ("latency", "backlog", "full_month", "idle", "receiver", "history")
+
+
+def main() -> None:
+    """Read the command line and measure."""
+    parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
+    parser.add_argument("--only", action="append", choices=_PARTS, help="these figures; repeatable")
+    parser.add_argument("--quick", action="store_true", help="few rounds: to try the bench itself")
+    options = parser.parse_args()
+    wanted: set[str] = set(options.only or _PARTS)
+    console = Console(width=150)
+    began = time.monotonic()
+
+    def say(line: str) -> None:
+        console.print(f"{time.monotonic() - began:6.0f} s  {line}", highlight=False, markup=False)
+
+    host = machine()
+    console.print(host, highlight=False)
+    with staged(
+        load_settings().home.expanduser().resolve() / "bench", quick=options.quick, say=say
+    ) as stage:
+        outcomes = _measure(stage, wanted)
+    write(outcomes, host, time.monotonic() - began, quick=options.quick)
+    if "latency" in outcomes:
+        budget.write(outcomes["latency"].raw["budget_ms"])
+    figures: list[Figure] = [
+        one for part in _PARTS if part in outcomes for one in outcomes[part].figures
+    ]
+    show(figures, console)
+    say("done")
+
+
+def _measure(stage: Stage, wanted: set[str]) -> dict[str, Outcome]:
+    found: dict[str, Outcome] = {}
+    parts = {"latency": latency, "backlog": backlog, "full_month": full_month}
+    for name, part in parts.items():
+        if name in wanted:
+            stage.say(f"measuring {name}")
+            found[name] = part.measure(stage)
+    if len(found) and "idle" in wanted:
+        time.sleep(5)  # what was just built comes to rest
+    window = idle.begin(stage) if "idle" in wanted else None
+    # Both have processes and databases of their own: the stack's service stays idle.
+    for name, part in {"receiver": receiver, "history": history}.items():
+        if name in wanted:
+            stage.say(f"measuring {name}")
+            found[name] = part.measure(stage)
+    if window is not None:
+        stage.say("measuring idle")
+        found["idle"] = idle.end(stage, window)
+    return found
+
+
+if __name__ == "__main__":
+    main()

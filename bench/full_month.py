@@ -1,0 +1,198 @@
+"""A month of 3,000,000 rows through the service, beside Postgres alone with the same rows and SQL.
+
+Postgres alone is one `psql`: the parquet, turned into CSV beforehand and uncounted, by COPY into
+the same bronze table; then the SQL that dbt executes, models and tests, file after file.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import subprocess
+import threading
+import time
+from contextlib import suppress
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pyarrow.csv as pv
+import pyarrow.parquet as pq
+from psycopg.conninfo import conninfo_to_dict
+
+from bench import cold_dbt
+from bench.months import write_full_month
+from bench.report import Figure, Outcome, median
+from bench.stage import BUCKET, WARM, Stage, key_of
+from flows.prepare_warehouse import ensure_warehouse
+from flows.tlc_schema import bronze_name
+from service.datasets import load_datasets
+from service.stack.postgres import BINARIES
+
+_ROWS, _ROUNDS = 3_000_000, 2
+# The baseline's own name in schema `build`: no build of the ledger has it.
+_BUILD = 900_000_001
+
+
+class _Peak(threading.Thread):
+    """Watches the runs below the warm engine: the most that any one of them had in memory."""
+
+    def __init__(self, engine: int) -> None:
+        super().__init__(daemon=True)
+        self._engine = psutil.Process(engine)
+        self._over = threading.Event()
+        self.bytes = 0
+
+    def run(self) -> None:
+        """Look twenty times a second: the kernel keeps each process's peak itself."""
+        while not self._over.wait(0.05):
+            with suppress(psutil.Error):
+                for process in self._engine.children(recursive=True):
+                    self._look(process.pid)
+
+    def _look(self, pid: int) -> None:
+        with suppress(OSError):
+            for line in Path(f"/proc/{pid}/status").read_text(encoding="utf-8").splitlines():
+                if line.startswith("VmHWM:"):
+                    self.bytes = max(self.bytes, int(line.split()[1]) * 1024)
+
+    def stop(self) -> int:
+        """The peak in bytes."""
+        self._over.set()
+        self.join()
+        return self.bytes
+
+
+def measure(stage: Stage) -> Outcome:
+    """Build a full month in turn by the service and by Postgres alone."""
+    rows, rounds = (200_000, 1) if stage.quick else (_ROWS, _ROUNDS)
+    folder = stage.stack.folder / "full"
+    folder.mkdir()
+    path, csv = folder / "month.parquet", folder / "month.csv"
+    template = next(stage.dts)
+    write_full_month(path, template, rows)
+    columns = _write_csv(path, csv)
+    scripts = _scripts(stage, template)
+    found: list[float] = []
+    steps: list[dict[str, float]] = []
+    copies: list[float] = []
+    builds: list[float] = []
+    peak = 0
+    for number in range(rounds):
+        dt = next(stage.dts)
+        if number:
+            write_full_month(path, dt, rows)
+        timings, bytes_ = _ours(stage, dt, path)
+        steps.append(timings)
+        found.append(timings["total"])
+        peak = max(peak, bytes_)
+        copied, built = _alone(stage, csv, columns, scripts)
+        copies.append(copied)
+        builds.append(built)
+        stage.say(f"full month: {timings['total']:.1f} s, alone {copied:.1f} + {built:.1f} s")
+    ours, alone = median(found), median([a + b for a, b in zip(copies, builds, strict=True)])
+    megabytes = peak / 2**20
+    figures = [
+        Figure(
+            f"{rows:,}-row month, load and build", ours, "s", "≤ 1.5 x (c)", ours <= 1.5 * alone,
+            "(c) Postgres alone: COPY, psql", alone, ours / alone, rounds,
+        ),
+        Figure(
+            f"{rows:,}-row month, peak memory", megabytes, "MB", "≤ 600 MB", megabytes <= 600,
+            samples=rounds,
+        ),
+    ]  # fmt: skip
+    raw = {
+        "steps": steps,
+        "alone_copy": copies,
+        "alone_build": builds,
+        "parquet_mb": path.stat().st_size / 2**20,
+        "csv_mb": csv.stat().st_size / 2**20,
+    }
+    return Outcome(figures, raw)
+
+
+def _ours(stage: Stage, dt: date, path: Path) -> tuple[dict[str, float], int]:
+    watch = _Peak(stage.pid("engine"))
+    watch.start()
+    try:
+        stage.lake.fput_object(BUCKET, key_of(WARM, dt), str(path))
+        stage.await_silver(WARM, dt, within=300)
+        row = stage.await_end(WARM, dt)
+    finally:
+        peak = watch.stop()
+    return row["details"]["timings"], peak
+
+
+def _write_csv(path: Path, csv: Path) -> list[str]:
+    file: Any = pq.ParquetFile(path)
+    schema = file.schema_arrow
+    with pv.CSVWriter(csv, schema, write_options=pv.WriteOptions(include_header=False)) as writer:
+        for batch in file.iter_batches():
+            writer.write_batch(batch)
+    return [bronze_name(name) for name in schema.names]
+
+
+def _bronze(dt: date) -> str:
+    """The DDL of the baseline's bronze table, as a build makes it for a new partition."""
+    table = f"build.yellow_tripdata__{_BUILD}"
+    return (
+        f"drop table if exists {table}; create table {table} (like bronze.yellow_tripdata);"
+        f" alter table {table} alter dt set default '{dt}';"
+        f" alter table {table} alter dt set not null;"
+    )
+
+
+def _scripts(stage: Stage, dt: date) -> list[Path]:
+    """What dbt executes for a partition, found by having it do so on an empty one."""
+    datasets = load_datasets(stage.settings.datasets_file)
+    asyncio.run(ensure_warehouse(stage.settings, datasets))
+    _psql(stage, "-c", _bronze(dt))
+    environment = {
+        "QUICKSILVER_BUILD": str(_BUILD),
+        "QUICKSILVER_BUILD_DT": dt.isoformat(),
+        "QUICKSILVER_BUILD_SOURCE": "bronze.yellow_tripdata",
+        "QUICKSILVER_BUILD_UNLOGGED": "0",
+    }
+    cold_dbt.run(
+        stage.settings,
+        ["build"],
+        environment,
+        select="source:bronze.yellow_tripdata+",
+        exclude="resource_type:unit_test tag:yearly",
+    )
+    _psql(stage, "-c", _bronze(dt))
+    return cold_dbt.executed_sql(cold_dbt.target_folder())
+
+
+def _alone(stage: Stage, csv: Path, columns: list[str], scripts: list[Path]) -> tuple[float, float]:
+    """Seconds of COPY and of the SQL; a clean table is there at the beginning and at the end."""
+    _psql(stage, "-c", f"truncate build.yellow_tripdata__{_BUILD}")
+    listed = ", ".join(f'"{name}"' for name in columns)
+    began = time.perf_counter()
+    _psql(
+        stage, "-c",
+        f"\\copy build.yellow_tripdata__{_BUILD} ({listed}) from '{csv}' with (format csv)",
+    )  # fmt: skip
+    copied = time.perf_counter()
+    _psql(stage, *(part for script in scripts for part in ("-f", str(script))))
+    return copied - began, time.perf_counter() - copied
+
+
+def _psql(stage: Stage, *arguments: str) -> None:
+    parts = conninfo_to_dict(stage.env["QUICKSILVER_WAREHOUSE_URL"])
+    subprocess.run(
+        [
+            *(str(BINARIES / "psql"), "-X", "-q", "-v", "ON_ERROR_STOP=1", "-o", os.devnull),
+            *("-h", str(parts["host"]), "-p", str(parts["port"]), "-U", str(parts["user"])),
+            *("-d", str(parts["dbname"]), *arguments),
+        ],
+        env={
+            **os.environ,
+            "PGPASSWORD": str(parts["password"]),
+            "PGOPTIONS": "-c client_min_messages=warning",
+        },
+        check=True,
+        stdin=subprocess.DEVNULL,
+    )
