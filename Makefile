@@ -46,6 +46,7 @@ fuzz: $(STAMP)  ## payload and key decoding under Hypothesis, many examples
 
 lock: $(STAMP)  ## resolve requirements.lock anew (needs uv)
 	uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --no-header --extra dev pyproject.toml requirements.in -o requirements.lock
+	uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --no-header -c requirements.lock pyproject.toml requirements.in -o compose/requirements.lock
 
 clean:  ## remove the environment and the embedded stack's state
 	rm -rf $(VENV) .quicksilver analytics/target analytics/logs
