@@ -1,0 +1,169 @@
+"""What operators' own systems see of a real stack: traces, metrics, logs, a lane that breaks."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from minio.notificationconfig import NotificationConfig
+
+from service.cli.stack import initialise_child
+from service.settings import PROJECT
+from service.stack import EmbeddedStack
+from tests.acceptance.conftest import BUCKET, DATASET, FullStack
+from tests.conftest import HOMES
+from tests.otlp import Collector, Span, collecting
+from tests.waiting import until
+
+DT = "2020-01-01"
+SPANS = {"receive", "dispatch", "silver-build", "begin", "open", "load", "dbt", "publish"}
+
+
+@pytest.fixture(scope="module")
+def observed() -> Iterator[tuple[FullStack, Collector]]:
+    """A stack of its own that sends traces, and whose canaries fly every two seconds."""
+    with collecting() as collector, pytest.MonkeyPatch.context() as patch:
+        patch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", collector.url)
+        patch.setenv("OTEL_BSP_SCHEDULE_DELAY", "200")
+        patch.setenv("QUICKSILVER_CANARY_INTERVAL", "2")
+        with EmbeddedStack(HOMES / "seen", ports=None, after_servers=[initialise_child]) as stack:
+            seen = FullStack(stack, stack.environment())
+            seen.put_month(2020, 1)
+            until(lambda: seen.partition(DT).get("state") == "built", "the build", within=120)
+            until(lambda: ended(seen), "the end of its run")
+            yield seen, collector
+
+
+def ended(stack: FullStack) -> bool:
+    return all(b["finished_at"] for b in stack.ledger("select * from quicksilver.build"))
+
+
+def scraped(stack: FullStack, name: str) -> dict[str, float]:
+    """A metric's samples by their labels as text."""
+    lines = stack.call("GET", "/metrics").text.splitlines()
+    found = [line.removeprefix(name).rsplit(" ", 1) for line in lines if line.startswith(name)]
+    return {labels: float(number) for labels, number in found}
+
+
+def log_lines(path: Path) -> list[dict[str, Any]]:
+    """The JSON lines of a log; other programs write into it too."""
+    lines = path.read_text(errors="replace").splitlines()
+    # A worker puts what its runs write into lines of its own.
+    found = [line[line.find("{") :] for line in lines if '"event"' in line]
+    return [json.loads(line) for line in found]
+
+
+def test_one_trace_through_the_prefect_run(observed: tuple[FullStack, Collector]) -> None:
+    stack, collector = observed
+
+    def traced() -> list[Span]:
+        mine = [s for s in collector.spans if s.name == "silver-build"]
+        if not mine:
+            return []
+        found = [s for s in collector.spans if s.trace == mine[0].trace]
+        return found if {s.name for s in found} >= SPANS else []
+
+    spans = {span.name: span for span in until(traced, "the whole trace")}
+    assert spans["dispatch"].parent == spans["receive"].id
+    assert spans["silver-build"].parent == spans["dispatch"].id
+    assert spans["receive"].service == "quicksilver"
+    assert spans["publish"].service == "quicksilver-flow"
+    (build,) = stack.ledger("select * from quicksilver.build")
+    assert spans["silver-build"].attributes["quicksilver.flow_run_id"] == str(build["flow_run_id"])
+    assert spans["receive"].begin <= spans["dispatch"].begin <= spans["silver-build"].begin
+    assert spans["load"].end <= spans["dbt"].end <= spans["publish"].end
+    assert spans["publish"].end <= spans["silver-build"].end + 0.05
+
+
+def test_metrics_of_a_real_build(observed: tuple[FullStack, Collector]) -> None:
+    stack, _ = observed
+    name = f'quicksilver_from_put_seconds_count{{dataset="{DATASET}",stage='
+    assert scraped(stack, name) == {
+        f'"{stage}"}}': 1.0 for stage in ("received", "dispatched", "started", "silver")
+    }
+    until(
+        lambda: set(scraped(stack, "quicksilver_lane_up").values()) == {1.0},
+        "both lanes' canary",
+        within=60,
+    )
+    assert all(lag < 8 for lag in scraped(stack, "quicksilver_canary_lag_seconds").values())
+
+
+def test_the_log_has_json_lines_of_service_and_run(
+    observed: tuple[FullStack, Collector],
+) -> None:
+    stack, _ = observed
+    (build,) = stack.ledger("select * from quicksilver.build")
+    supervisor = stack.stack.supervisor
+    names = {"dataset": DATASET, "dt": DT, "generation": 1}
+    run = {**names, "flow_run_id": str(build["flow_run_id"])}
+    fired = [line for line in log_lines(supervisor.log("service")) if line["event"] == "fired"]
+    assert [{k: line[k] for k in run} for line in fired] == [run]
+    began = [line for line in log_lines(supervisor.log("worker")) if line["event"] == "build began"]
+    assert [{k: line[k] for k in run} for line in began] == [run]
+
+
+def test_status_proof_on_the_command_line(observed: tuple[FullStack, Collector]) -> None:
+    stack, _ = observed
+    stack.call("POST", "/api/reconcile").raise_for_status()
+    command = [sys.executable, "-m", "service.cli.main", "status", "--proof"]
+
+    def ask(*more: str) -> str:
+        done = subprocess.run(
+            [*command, *more],
+            env={**os.environ, **stack.env, "COLUMNS": "200"},
+            cwd=PROJECT,
+            capture_output=True,
+            text=True,
+        )
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    answer = until(
+        lambda: (a := json.loads(ask("--json")))["proof"][0]["in_bronze"] and a, "the comparison"
+    )
+    (row,) = answer["proof"]
+    assert (row["in_bronze"], row["in_ledger"], row["built"]) == (1, 1, 1)
+    (origin,) = answer["origins"]
+    assert (origin["objects"], origin["fast"], origin["only_sweep"]) == (1, 1, 0)
+    assert "none" in ask()
+
+
+def test_a_lane_that_breaks_alerts_sweeps_more_often_and_recovers(
+    observed: tuple[FullStack, Collector],
+) -> None:
+    stack, _ = observed
+    rules = stack.minio.get_bucket_notification(BUCKET)
+    durable = [r for r in rules.queue_config_list if "DURABLE" in r.queue]
+    stack.minio.set_bucket_notification(BUCKET, NotificationConfig(queue_config_list=durable))
+    try:
+        (alert,) = until(
+            lambda: stack.ledger("select * from quicksilver.alert where cleared_at is null"),
+            "the alert",
+            within=120,
+        )
+        assert (alert["kind"], alert["subject"]) == ("lane", f"{BUCKET}/fast")
+        assert "no notification rule for QUICKSILVER_FAST" in alert["text"]
+        assert "swept every 120 s" in alert["text"]
+        # What lands meanwhile is told of by the other lane.
+        stack.put_month(2020, 2)
+        until(lambda: stack.partition("2020-02-01").get("state") == "built", "a build", within=120)
+    finally:
+        stack.minio.set_bucket_notification(BUCKET, rules)
+    until(
+        lambda: not stack.ledger("select * from quicksilver.alert where cleared_at is null"),
+        "the end of the alert",
+        within=120,
+    )
+    changes = [
+        line["sweep_interval"]
+        for line in log_lines(stack.stack.supervisor.log("service"))
+        if "sweep_interval" in line
+    ]
+    assert changes == [120.0, 300.0]
