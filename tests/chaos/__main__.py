@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import random
+import signal
 import subprocess
 import sys
 import time
@@ -37,13 +38,15 @@ def main() -> int:
     chosen = [p for p in os.environ.get("CHAOS_ONLY", ",".join(PARTS)).split(",") if p in PARTS]
     say(f"seed {seed} (CHAOS_SEED={seed} replays its dice); parts: {', '.join(chosen)}")
     checks: list[tuple[str, bool, str]] = []
+    # `kill` ends the rounds as Ctrl-C does: with the table of what was done.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     if "model" in chosen:
         say("the model of the ledger: 500 examples of 50 steps, and 5,000 partitions to drain")
         checks.append(_model())
     outcome: Outcome | None = None
     if "kills" in chosen:
         with stage(say) as made:
-            outcome = run_rounds(made, kills=kills, seed=seed)
+            outcome = run_rounds(made, kills=kills, seed=seed, at_once=8)
     if "flood" in chosen:
         with stage(say) as made:
             checks += run_flood(made)

@@ -53,6 +53,18 @@ def run_rounds(stage: Stage, *, kills: int, seed: int, at_once: int = 4) -> Outc
     for number, dt in enumerate(MONTHS):
         stage.put(dt, number)
     stage.await_built(_WELL_WITHIN)
+    try:
+        _strike_and_mend(stage, faults, outcome, kills, at_once)
+    except KeyboardInterrupt:
+        # Asked to end early: what was done so far still has to be well.
+        outcome.notes["ended early"] = f"{outcome.kills} of {kills} kills"
+        outcome.recoveries.append(stage.await_built(_WELL_WITHIN))
+    return _conclude(stage, outcome)
+
+
+def _strike_and_mend(
+    stage: Stage, faults: Faults, outcome: Outcome, kills: int, at_once: int
+) -> None:
     number = 0
     while outcome.kills < kills:
         number += 1
@@ -66,7 +78,7 @@ def run_rounds(stage: Stage, *, kills: int, seed: int, at_once: int = 4) -> Outc
         except StuckError as error:
             outcome.stuck += 1
             outcome.notes["stuck"] = f"round {number} ({', '.join(names)}): {error}"
-            break
+            return
         outcome.recoveries.append(seconds)
         outcome.doubled = stage.doubled()
         stage.say(
@@ -74,8 +86,7 @@ def run_rounds(stage: Stage, *, kills: int, seed: int, at_once: int = 4) -> Outc
             f" well after {seconds:.1f} s ({outcome.kills} of {kills} kills)"
         )
         if outcome.doubled:
-            break
-    return _conclude(stage, outcome)
+            return
 
 
 def _conclude(stage: Stage, outcome: Outcome) -> Outcome:

@@ -24,6 +24,7 @@ import psycopg
 import pyarrow.parquet as pq
 import urllib3
 from minio import Minio
+from minio.error import MinioException
 from psycopg import sql
 
 from flows.tlc_generated import generate_month
@@ -104,7 +105,7 @@ class Stage:
         while True:
             try:
                 lake.put_object(BUCKET, key, BytesIO(body), len(body))
-            except (urllib3.exceptions.HTTPError, OSError, Exception):
+            except (MinioException, urllib3.exceptions.HTTPError, OSError):
                 if time.monotonic() > deadline:
                     raise
                 time.sleep(0.2)
