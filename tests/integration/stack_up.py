@@ -42,9 +42,12 @@ def await_end(processes: list[psutil.Process], seconds: float = 30) -> None:
     assert not names, f"still running: {names}"
 
 
+# A test session that is killed must not leave it behind either: Linux tells it (SIGTERM).
 RUN = """
-import json, sys
+import ctypes, json, sys
 from pathlib import Path
+if sys.platform == "linux":
+    ctypes.CDLL(None).prctl(1, 15)
 from service.settings import load_settings
 from service.stack import up
 up(
