@@ -282,6 +282,12 @@ def is_published(node: Any) -> bool:
     return node.config.materialized == "partition" and node.config.meta.get("published", True)
 
 
+def scratch_names() -> list[str]:
+    """The models of the project that a build makes scratch tables of, published or not."""
+    nodes: list[Any] = list(manifest().nodes.values())
+    return [node.alias for node in nodes if node.config.materialized == "partition"]
+
+
 def _node_result(result: Any) -> NodeResult:
     node = result.node
     rows = result.adapter_response.get("rows_affected") if result.adapter_response else None

@@ -107,10 +107,11 @@ async def build_partition(
     warehouse = Warehouse(settings)
     async with warehouse.connect(application_name(build_id)) as connection:
         await ensure_ready(settings, connection)
+        names = [dataset.bronze_table.partition(".")[2], *dbt_runner.scratch_names()]
         taken = await take(connection, partition, build_id)
         if taken.previous is not None:
             await end_sessions(connection, taken.previous)
-            await drop_scratch(connection, taken.previous)
+            await drop_scratch(connection, names, taken.previous)
         watch.lap("begin")
         try:
             return await _build(
@@ -118,7 +119,7 @@ async def build_partition(
             )
         finally:
             if not connection.broken:
-                await drop_scratch(connection, build_id)
+                await drop_scratch(connection, names, build_id)
 
 
 async def _build(

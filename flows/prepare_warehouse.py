@@ -5,7 +5,7 @@ from typing import Any
 
 from flows import dbt_runner
 from flows.layout import declared_columns, declared_types
-from flows.publish import create_parent, exists, make_table
+from flows.publish import create_parent, drop_dead_scratch, exists, make_table
 from service.datasets import Datasets
 from service.errors import ModelError
 from service.settings import Settings
@@ -18,8 +18,8 @@ _SEED_LOCK = 0x51_53_53_44
 async def ensure_warehouse(settings: Settings, datasets: Datasets) -> None:
     """Create schemas, the fence, bronze's tables and those of dbt's models, and load dbt's seeds.
 
-    Changes nothing that is there; safe when two do it at once. Parses the dbt project, which later
-    builds find done.
+    Changes nothing that is there, but for scratch tables of builds that died; safe when two do it
+    at once. Parses the dbt project, which later builds find done.
 
     Raises:
         WarehouseUnavailableError: Postgres does not answer.
@@ -44,6 +44,7 @@ async def ensure_warehouse(settings: Settings, datasets: Datasets) -> None:
             else:
                 await make_table(connection, node.schema, node.alias, columns)
         await ensure_seeds(settings, connection)
+        await drop_dead_scratch(connection)
 
 
 async def ensure_ready(settings: Settings, connection: Connection) -> None:

@@ -7,7 +7,7 @@ row by row. Neither takes a lock that a reader waits for.
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Any, LiteralString
@@ -20,19 +20,31 @@ from service import failpoint
 from service.database import query
 from service.errors import ModelError
 from service.partition import Partition
-from service.warehouse import DDL_LOCK, Connection, check
+from service.warehouse import DDL_LOCK, Connection, application_name, check
 
 # Publishing a partition shares the lock of its year, what spans the year's partitions owns it.
 YEAR_LOCK = 0x51_59
 
+# By name and schema, as the catalog's index has them: the catalog grows with history.
 _COLUMNS = """
-select n.nspname || '.' || c.relname as relation, a.attname as name,
+select wanted.schema || '.' || wanted.name as relation, a.attname as name,
     format_type(a.atttypid, a.atttypmod) as type
-from pg_attribute as a
-inner join pg_class as c on a.attrelid = c.oid
-inner join pg_namespace as n on c.relnamespace = n.oid
-where n.nspname || '.' || c.relname = any(%s) and a.attnum > 0 and not a.attisdropped
+from unnest(%s::text[], %s::text[]) as wanted (schema, name)
+inner join pg_namespace as n on wanted.schema = n.nspname
+inner join pg_class as c on n.oid = c.relnamespace and wanted.name = c.relname
+inner join pg_attribute as a on c.oid = a.attrelid
+where a.attnum > 0 and not a.attisdropped
 order by c.oid, a.attnum
+"""
+
+_DEAD = """
+select c.relname as name
+from pg_class as c
+inner join pg_namespace as n on c.relnamespace = n.oid
+where n.nspname = 'build' and c.relkind = 'r' and not exists (
+    select 1 from pg_stat_activity as s
+    where s.application_name = %s || substring(c.relname from '__([^_]+)$')
+)
 """
 
 
@@ -75,7 +87,9 @@ class Counts:
 async def columns_of(connection: Connection, relations: Sequence[str]) -> dict[str, dict[str, str]]:
     """Column names and SQL types of each `schema.table` that exists, in their order."""
     found: dict[str, dict[str, str]] = {}
-    rows = await (await connection.execute(_COLUMNS, (list(relations),))).fetchall()
+    names = [relation.partition(".") for relation in relations]
+    wanted = ([schema for schema, _, _ in names], [name for _, _, name in names])
+    rows = await (await connection.execute(_COLUMNS, wanted)).fetchall()
     for row in rows:
         found.setdefault(row["relation"], {})[row["name"]] = row["type"]
     return found
@@ -269,20 +283,32 @@ async def _copy(connection: Connection, table: Table, target: sql.Identifier) ->
     )
 
 
-async def drop_scratch(connection: Connection, build_id: int | str) -> None:
-    """Drop what a build left in schema `build`; gives up at once on what is still in use."""
-    rows = await (
-        await connection.execute(
-            "select tablename from pg_tables where schemaname = 'build' and tablename like %s",
-            (f"%\\_\\_{build_id}",),
-        )
-    ).fetchall()
-    if not rows:
+async def drop_scratch(connection: Connection, names: Iterable[str], build_id: int | str) -> None:
+    """Drop what a build left of `names` in schema `build`; gives way at once to who still uses it.
+
+    By name, because a look through the catalog would cost more with every partition of history.
+    """
+    await _drop(connection, [f"{name}__{build_id}" for name in names])
+
+
+async def drop_dead_scratch(connection: Connection) -> None:
+    """Drop the scratch tables of all builds that have no session any more."""
+    found = await connection.execute(_DEAD, (application_name(""),))
+    await _drop(connection, [row["name"] for row in await found.fetchall()])
+
+
+async def _drop(connection: Connection, tables: Sequence[str]) -> None:
+    if not tables:
         return
-    tables = sql.SQL(", ").join(sql.Identifier("build", row["tablename"]) for row in rows)
     try:
         async with connection.transaction():
             await connection.execute("set local lock_timeout = '200ms'")
-            await connection.execute(sql.SQL("drop table if exists {} cascade").format(tables))
+            # "does not exist, skipping" is no news.
+            await connection.execute("set local client_min_messages = warning")
+            await connection.execute(
+                sql.SQL("drop table if exists {} cascade").format(
+                    sql.SQL(", ").join(sql.Identifier("build", name) for name in tables)
+                )
+            )
     except psycopg.errors.LockNotAvailable:
         return

@@ -75,7 +75,7 @@ async def build_year(settings: Settings, year: int) -> dict[str, Any]:
                 ).fetchone()
         finally:
             if not connection.broken:
-                await drop_scratch(connection, suffix)
+                await drop_scratch(connection, dbt_runner.scratch_names(), suffix)
     return {
         "months": months["months"] if months else 0,
         "rows": rows,

@@ -91,7 +91,7 @@ def _arm(step: str, build_id: int) -> None:
 
     def die(*arguments: Any, **keywords: Any) -> Any:
         # At its beginning a build cleans up after the one before it; that is another step.
-        if name == "drop_scratch" and arguments[1] != build_id:
+        if name == "drop_scratch" and arguments[2] != build_id:
             return original(*arguments, **keywords)
         os.kill(os.getpid(), signal.SIGKILL)
         return None

@@ -58,6 +58,15 @@ async def test_preparing_twice_at_once_changes_nothing(settings: Settings) -> No
     assert ("silver", "yellow_trips_rejected") in before
 
 
+async def test_preparing_drops_what_dead_builds_left(settings: Settings) -> None:
+    url = settings.warehouse_url.get_secret_value()
+    with psycopg.connect(url, application_name="quicksilver build 8", autocommit=True) as alive:
+        alive.execute("create table build.yellow_trips__7 (); create table build.zones__8 ()")
+        await ensure_warehouse(settings, DATASETS)
+        left = alive.execute("select tablename from pg_tables where schemaname = 'build'")
+        assert left.fetchall() == [("zones__8",)]
+
+
 def test_every_column_is_described_and_every_model_says_its_grain() -> None:
     parsed = dbt_runner.manifest()
     for node in parsed.nodes.values():
@@ -96,7 +105,7 @@ async def test_a_parsed_project_is_found_again(
     monkeypatch.setenv("QUICKSILVER_HOME", str(tmp_path))
     parsed = dbt_runner.manifest()
     assert len(kept(tmp_path)) == 1
-    dbt_runner._parsed.cache_clear()
+    dbt_runner._parsed.cache_clear()  # pyright: ignore[reportPrivateUsage]
     again = dbt_runner.manifest()
     assert again is not parsed
     assert set(again.nodes) == set(parsed.nodes)
