@@ -291,6 +291,24 @@ def test_a_socket_in_an_open_folder_is_not_trusted(engine: Engine) -> None:
     assert "is open to other users (mode 755)" in ended.stderr
 
 
+async def test_a_launcher_that_waits_ends_at_once_when_told_to(engine: Engine) -> None:
+    """Nothing runs yet: it dies of the signal, as a stock command that still imports would."""
+
+    def connections() -> int:
+        return Path("/proc/net/unix").read_text().count(f" {engine.socket}\n")
+
+    os.kill(engine.pid, signal.SIGSTOP)
+    try:
+        before = connections()
+        environment = {**os.environ, "QUICKSILVER_ENGINE_SOCKET": str(engine.socket)}
+        waiting = await asyncio.create_subprocess_exec(*LAUNCHER.split(), env=environment)
+        await eventually(lambda: connections() > before, "the launcher connects")
+        waiting.terminate()
+        assert await waiting.wait() == -signal.SIGTERM
+    finally:
+        os.kill(engine.pid, signal.SIGCONT)
+
+
 def test_only_one_engine_serves_a_socket(engine: Engine) -> None:
     command = [sys.executable, "-m", "service.engine.server", "--socket", str(engine.socket)]
     second = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
