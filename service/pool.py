@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import shlex
 import sys
 from typing import Any
 
@@ -24,7 +25,7 @@ def engine_command() -> str:
     Without an engine that answers, the launcher becomes Prefect's own command.
     """
     launcher = PROJECT / "service" / "engine" / "launcher.py"
-    return f"{sys.executable} -I -S {launcher}"
+    return shlex.join([sys.executable, "-I", "-S", str(launcher)])
 
 
 def job_template() -> dict[str, Any]:
