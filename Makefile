@@ -29,11 +29,13 @@ test: $(STAMP)  ## every test, on real Postgres, MinIO, Prefect and Chromium
 	$(BIN)/python -m tests.prepare
 	$(BIN)/python -m pytest -q
 
-check: $(STAMP)  ## format, lint, types, SQL style
+check: $(STAMP)  ## format, lint, types, SQL style, security rules, known advisories
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/basedpyright --warnings
 	$(BIN)/sqlfluff lint --processes 0 analytics/models analytics/tests
+	$(BIN)/bandit --quiet --recursive --severity-level medium --configfile pyproject.toml service flows compose
+	$(BIN)/python -m tests.audit
 
 bench: $(STAMP)  ## figures beside their baselines, in one run; writes bench/results.json
 	$(BIN)/python -m bench
