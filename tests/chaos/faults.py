@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 import psutil
 
 from service import failpoint
-from tests.chaos.stage import MONTHS, Stage
+from tests.chaos.stage import Stage
 
 # How often each is chosen. Postgres takes everything down with it, so it is rarer.
 TARGETS = {
@@ -59,7 +59,7 @@ class Faults:
         return name
 
     def _put(self) -> None:
-        self.stage.put(self.dice.choice(MONTHS), self.dice.randrange(8))
+        self.stage.put(self.dice.choice(list(self.stage.versions)), self.dice.randrange(8))
 
     def _kill(self, target: str) -> str | None:
         pid = self.stage.stack.supervisor.status(target).pid

@@ -9,7 +9,7 @@ from threading import Lock
 import psutil
 
 from service.stack.orchestrator import service_program
-from tests.chaos.stage import MONTHS, PREFIX, Stage
+from tests.chaos.stage import PREFIX, Stage
 
 Check = tuple[str, bool, str]
 
@@ -62,7 +62,7 @@ def run_flood(stage: Stage, *, objects: int = 10_000) -> list[Check]:
     stage.put_object(_POISON, b"poison")
     began = time.monotonic()
     _put_bulk(stage, objects, at_half="minio")
-    for number, dt in enumerate(MONTHS):
+    for number, dt in enumerate(stage.versions):
         stage.put(dt, number)
     stage.say(f"{objects} objects landed in {time.monotonic() - began:.0f} s, nobody listening")
     _start(stage)
@@ -85,7 +85,7 @@ def run_overflow(stage: Stage, *, objects: int = 2000) -> list[Check]:
     """The durable queue holds 500: what lands after that no event tells of."""
     stage.stack.supervisor.stop_program("service")
     _put_bulk(stage, objects)
-    for number, dt in enumerate(MONTHS):
+    for number, dt in enumerate(stage.versions):
         stage.put(dt, number)
     _start(stage)
     came = _await_events(stage, objects, 300)
@@ -93,9 +93,9 @@ def run_overflow(stage: Stage, *, objects: int = 2000) -> list[Check]:
     found = dict(stage.ledger("select name, value from quicksilver.counter"))
     swept = int(found.get("sweep_found", 0))
     note = (
-        f"{objects + len(MONTHS)} put, queue of 500, {came} bulk events came;"
-        f" {swept} of {len(MONTHS)} partitions found by the sweep alone, all built {well:.1f} s"
-        " after the last event"
+        f"{objects + len(stage.versions)} put, queue of 500, {came} bulk events came; {swept} of"
+        f" {len(stage.versions)} partitions found by the sweep alone, all built {well:.1f} s after"
+        " the last event"
     )
     return [("durable queue overflown", came < objects and swept > 0, note)]
 

@@ -8,7 +8,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 
 from tests.chaos.faults import Faults
-from tests.chaos.stage import MONTHS, Stage, StuckError
+from tests.chaos.stage import Stage, StuckError
 
 # A run that stays PENDING is replaced after 30 s, and its successor may meet the same fate; on a
 # small machine each restart takes its time as well.
@@ -50,7 +50,7 @@ def run_rounds(stage: Stage, *, kills: int, seed: int, at_once: int = 4) -> Outc
     """Inject faults until there were `kills`, `at_once` a round; stops at the first that sticks."""
     outcome = Outcome(seed)
     faults = Faults(stage, random.Random(seed))
-    for number, dt in enumerate(MONTHS):
+    for number, dt in enumerate(stage.versions):
         stage.put(dt, number)
     stage.await_built(_WELL_WITHIN)
     try:

@@ -11,7 +11,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import date
@@ -191,8 +191,10 @@ def digests(connection: psycopg.Connection[Any], dt: date) -> Digest:
 
 
 @contextmanager
-def stage(say: Say, *, queue_limit: int | None = None, limit: int = 4) -> Generator[Stage]:
-    """The whole stack in a home of its own, with the reference builds made."""
+def stage(
+    say: Say, *, months: Sequence[date] = MONTHS, queue_limit: int | None = None, limit: int = 4
+) -> Generator[Stage]:
+    """The whole stack in a home of its own, with the reference builds of the months made."""
     folder = Path(tempfile.mkdtemp(prefix="qs-chaos-"))
     home, points = folder / "home", folder / "points"
     home.mkdir(mode=0o700)
@@ -221,7 +223,7 @@ def stage(say: Say, *, queue_limit: int | None = None, limit: int = 4) -> Genera
             stack.start()
         env = {**stack.environment(), **extra}
         made = Stage(stack, env, points, say)
-        made.versions = make_versions(made)
+        made.versions = make_versions(made, months)
         yield made
     finally:
         stack.stop()
@@ -235,7 +237,7 @@ def _patient(declared: str) -> str:
     return declared.rstrip() + "\n    attempts: 100\n    time_limit: 3m\n"
 
 
-def make_versions(made: Stage) -> dict[date, list[Version]]:
+def make_versions(made: Stage, months: Sequence[date]) -> dict[date, list[Version]]:
     """Every version of every month, built once, cleanly, into a warehouse of its own."""
     admin = made.stack.home.database_url("postgres", admin=True)
     with psycopg.connect(admin, autocommit=True) as connection:
@@ -243,7 +245,7 @@ def make_versions(made: Stage) -> dict[date, list[Version]]:
     url = made.env["QUICKSILVER_WAREHOUSE_URL"].rpartition("/")[0] + "/reference"
     bodies: dict[tuple[date, int], bytes] = {}
     jobs: list[dict[str, Any]] = []
-    for dt in MONTHS:
+    for dt in months:
         for number in range(VERSIONS):
             sink = BytesIO()
             pq.write_table(generate_month(dt.year, dt.month, ROWS, seed=number), sink)
@@ -270,8 +272,8 @@ def make_versions(made: Stage) -> dict[date, list[Version]]:
     if done.returncode:
         raise RuntimeError(f"the reference builds failed:\n{done.stdout}\n{done.stderr}")
     expected: list[list[str | None]] = json.loads(done.stdout.strip().splitlines()[-1])
-    made.say(f"{len(expected)} versions of {len(MONTHS)} months built for reference")
-    versions: dict[date, list[Version]] = {dt: [] for dt in MONTHS}
+    made.say(f"{len(expected)} versions of {len(months)} months built for reference")
+    versions: dict[date, list[Version]] = {dt: [] for dt in months}
     for (dt, number), digest in zip(bodies, expected, strict=True):
         body = bodies[dt, number]
         versions[dt].append(Version(body, _etag(body), tuple(digest)))

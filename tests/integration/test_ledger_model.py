@@ -35,6 +35,7 @@ from service.partition import Partition
 from tests.integration.ledger_kit import BUCKET, NAME, FlowRun, Kit, dataset, days
 
 CHAOS = bool(os.environ.get("CHAOS"))
+EXAMPLES = int(os.environ.get("CHAOS_EXAMPLES") or (500 if CHAOS else 12))
 DTS = days(3)
 OWNERS = ("one", "two")
 LEASE = timedelta(seconds=30)
@@ -411,7 +412,7 @@ def test_whatever_happens_silver_ends_at_bronze(machine: type[LedgerMachine]) ->
     run_state_machine_as_test(
         machine,
         settings=settings(
-            max_examples=500 if CHAOS else 12,
+            max_examples=EXAMPLES,
             stateful_step_count=50 if CHAOS else 30,
             deadline=None,
             derandomize=not CHAOS,
