@@ -137,8 +137,10 @@ async def running(app: FastAPI) -> AsyncGenerator[None]:
             roles["freshness"] = FreshnessWatch(ledger).run
             roles["prune"] = lambda: prune(ledger, timedelta(days=settings.retention_days))
         if "sweep" in settings.roles and settings.canary_interval:
-            refused: Refusals = app.state.refusals
-            roles["canary"] = CanaryWatch(settings, ledger, sweep, sweep_now, refused).run
+            roles["canary"] = CanaryWatch(settings, ledger, sweep, sweep_now).run
+        if "receiver" in settings.roles:
+            refusals: Refusals = app.state.refusals
+            roles["refusals"] = lambda: refusals.run(ledger)
         async with asyncio.TaskGroup() as group:
             tasks = [group.create_task(keep_running(name, run)) for name, run in roles.items()]
             try:

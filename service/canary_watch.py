@@ -16,7 +16,7 @@ from service.alerts import clear_alert, raise_alert
 from service.bronze import minio_client
 from service.canary import PATIENCE, Sighting, fly
 from service.errors import BronzeUnavailableError, LedgerUnavailableError
-from service.lane_faults import Refusals, find_fault
+from service.lane_faults import find_fault
 from service.lanes import LANES
 from service.ledger import Ledger
 from service.settings import Settings
@@ -65,7 +65,6 @@ class CanaryWatch:
         ledger: Ledger,
         sweep: Sweep,
         sweep_now: asyncio.Event,
-        refused: Refusals,
         *,
         patience: float = PATIENCE,
     ) -> None:
@@ -73,7 +72,6 @@ class CanaryWatch:
         self._ledger = ledger
         self._sweep = sweep
         self._sweep_now = sweep_now
-        self._refused = refused
         self._patience = patience
         self._normal = sweep.interval
         # A canary that MinIO does not take at once is not worth a second try of the client's own.
@@ -129,18 +127,24 @@ class CanaryWatch:
         for lane in LANES:
             lags: list[float] = [lag for s in seen if (lag := getattr(s, lane)) is not None]
             report.lags[lane] = lags[-1] if lags else None
-            report.states[lane] = "up" if lags else await self._doubt(report, client, lane)
+            report.states[lane] = "up" if lags else "silent"
+        is_reached = "up" in report.states.values()
+        for lane in sorted(report.silent):
+            report.states[lane] = await self._doubt(report, client, lane, is_reached=is_reached)
         return report
 
-    async def _doubt(self, report: LaneReport, client: Minio, lane: str) -> str:
+    async def _doubt(
+        self, report: LaneReport, client: Minio, lane: str, *, is_reached: bool
+    ) -> str:
         """`silent` with its fault, or `late`: the durable lane working off what it kept."""
         fault = await find_fault(
             self._settings,
+            self._ledger,
             client,
             report.bucket,
             lane,
             since=report.at,
-            refused=self._refused,
+            is_reached=is_reached,
         )
         if not fault.is_certain and lane == "durable":
             last = (await self._ledger.lane_last_at(report.bucket))[lane]

@@ -17,10 +17,15 @@ from minio.error import MinioAdminException, MinioException
 
 from service import clock
 from service.lanes import LANES, minio_admin, target_arn
+from service.ledger import Ledger
 from service.partition import CANARY_PREFIX
 from service.settings import Settings
 
 _INIT = "`quicksilver init` sets it up again"
+
+
+# Whoever is refused costs the ledger one row this often, however fast they try.
+_TELL_EVERY = 2.0
 
 
 @dataclass(slots=True)
@@ -34,10 +39,25 @@ class Refusals:
         if lane in LANES:
             self.last[lane] = clock.now()
 
-    def since(self, lane: str, moment: datetime) -> bool:
-        """Whether one was refused on the lane after a moment."""
-        last = self.last.get(lane)
-        return last is not None and last >= moment
+    async def run(self, ledger: Ledger) -> None:
+        """Tell the ledger until cancelled: another process may fly the canaries."""
+        while True:
+            await self.run_once(ledger)
+            await asyncio.sleep(_TELL_EVERY)
+
+    async def run_once(self, ledger: Ledger) -> int:
+        """Tell the ledger of what is new; how many lanes that were.
+
+        Raises:
+            LedgerUnavailableError: it is told again later.
+        """
+        told = 0
+        for lane, at in list(self.last.items()):
+            await ledger.note_refusal(lane, at)
+            told += 1
+            if self.last.get(lane) == at:
+                del self.last[lane]
+        return told
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,9 +69,19 @@ class Fault:
 
 
 async def find_fault(
-    settings: Settings, client: Minio, bucket: str, lane: str, *, since: datetime, refused: Refusals
+    settings: Settings,
+    ledger: Ledger,
+    client: Minio,
+    bucket: str,
+    lane: str,
+    *,
+    since: datetime,
+    is_reached: bool,
 ) -> Fault:
-    """Why nothing came on a lane since a moment, as far as it can be told from here."""
+    """Why nothing came on a lane since a moment, as far as it can be told from here.
+
+    `is_reached` says that another lane did reach the receiver.
+    """
     target = LANES[lane]
     checks: tuple[Callable[[], Fault | None], ...] = (
         lambda: _rule_fault(client, bucket, target),
@@ -61,12 +91,12 @@ async def find_fault(
         fault = await asyncio.to_thread(check)
         if fault is not None:
             return fault
-    if refused.since(lane, since):
+    if await ledger.refused_since(lane, since):
         return Fault(
             f"the receiver refuses the {lane} lane's token: give MinIO's webhook target {target}"
             " an auth_token that QUICKSILVER_WEBHOOK_TOKENS names"
         )
-    fault = await _receiver_fault(settings)
+    fault = None if is_reached else await _receiver_fault(settings)
     if fault is not None:
         return fault
     return Fault(
@@ -119,7 +149,12 @@ async def _receiver_fault(settings: Settings) -> Fault | None:
         async with httpx.AsyncClient(base_url=settings.url, timeout=5) as http:
             answer = await http.get("/healthz")
     except httpx.HTTPError as error:
-        return Fault(f"the receiver at {settings.url} does not answer: {error or type(error)}")
+        return Fault(
+            f"the service does not answer at QUICKSILVER_URL ({settings.url}:"
+            f" {error or type(error).__name__}): is a receiver running?"
+        )
     if not answer.is_success:
-        return Fault(f"the receiver at {settings.url} answers {answer.status_code}")
+        return Fault(
+            f"the service at QUICKSILVER_URL ({settings.url}) answers {answer.status_code}"
+        )
     return None

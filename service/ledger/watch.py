@@ -75,6 +75,17 @@ class Watch(Part):
         async with self.database.transaction() as tx:
             return {r["dataset"]: r["landed_at"] for r in await tx.fetch("newest_landings")}
 
+    async def note_refusal(self, lane: str, at: datetime) -> None:
+        """A receiver refused a lane's token."""
+        async with self.database.transaction() as tx:
+            await tx.run("note_refusal", lane=lane, at=at)
+
+    async def refused_since(self, lane: str, moment: datetime) -> bool:
+        """Whether any replica's receiver refused a lane's token after a moment."""
+        async with self.database.transaction() as tx:
+            row = await tx.one("refused_since", lane=lane, moment=moment)
+        return bool(row and row["is_refused"])
+
     async def raise_alert(self, kind: str, subject: str, text: str) -> bool:
         """Open an alert; False when one of that kind and subject is open already."""
         async with self.database.transaction() as tx:

@@ -16,15 +16,19 @@ import uvicorn
 from minio import Minio
 from minio.notificationconfig import NotificationConfig
 
+from service import clock
 from service.alerts import clear_alert, raise_alert
 from service.app import create_app
 from service.bronze import Bronze, minio_client
+from service.canary import Sighting
 from service.canary_watch import CanaryWatch
 from service.database import Database
 from service.datasets import Dataset, Datasets
+from service.intake import arrive
 from service.lane_faults import Refusals
 from service.lanes import target_arn, wanted_rules
 from service.ledger import Ledger
+from service.notification import ObjectEvent
 from service.recorder import Recorder
 from service.settings import Settings, load_settings
 from service.stack.ports import LOOPBACK, choose_port
@@ -48,16 +52,13 @@ class Lanes:
     client: Minio
     port: int
     dropped: set[str] = field(default_factory=set[str])
-    refused: Refusals = field(default_factory=Refusals)
 
     def watch(self, **settings: Any) -> CanaryWatch:
         """A canary watch with a sweep of its own."""
         used = self.settings.model_copy(update=settings)
         self.sweep = Sweep(used, self.ledger, Bronze(used))
         self.sweep_now = asyncio.Event()
-        return CanaryWatch(
-            used, self.ledger, self.sweep, self.sweep_now, self.refused, patience=PATIENCE
-        )
+        return CanaryWatch(used, self.ledger, self.sweep, self.sweep_now, patience=PATIENCE)
 
     @asynccontextmanager
     async def receiver(self, tokens: Collection[Any] | None = None) -> AsyncGenerator[None]:
@@ -66,7 +67,8 @@ class Lanes:
             self.settings.model_copy(update={"webhook_tokens": tokens} if tokens else {})
         )
         app.state.ledger, app.state.recorder = self.ledger, Recorder(self.ledger)
-        app.state.refusals = self.refused
+        refusals: Refusals = app.state.refusals
+        telling = asyncio.create_task(refusals.run(self.ledger))
 
         async def proxy(scope: Any, receive: Any, send: Any) -> None:
             lane = scope.get("query_string", b"").decode().removeprefix("lane=")
@@ -87,6 +89,7 @@ class Lanes:
         try:
             yield
         finally:
+            telling.cancel()
             server.should_exit = True
             await serving
             await app.state.recorder.close()
@@ -248,3 +251,34 @@ async def test_an_alert_is_raised_once_and_cleared_once(lanes: Lanes) -> None:
     assert sorted(cleared) == [False] * 5 + [True]
     assert await raise_alert(ledger, "k", "s", "again")
     assert [row["text"] for row in await ledger.alerts(is_open=True)] == ["again"]
+
+
+async def test_refusals_reach_the_ledger_and_other_names_do_not(lanes: Lanes) -> None:
+    refusals, ledger, before = Refusals(), lanes.ledger, clock.now()
+    for lane in ("durable", "durable", "nonsense", None):
+        refusals.note(lane)
+    assert await refusals.run_once(ledger) == 1
+    assert await refusals.run_once(ledger) == 0
+    assert await ledger.refused_since("durable", before)
+    assert not await ledger.refused_since("durable", clock.now())
+    assert not await ledger.refused_since("fast", before)
+
+
+async def test_a_durable_lane_that_works_off_its_queue_is_late_and_no_alarm(
+    lanes: Lanes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def missed(_: Any, ledger: Ledger, bucket: str, **__: Any) -> Sighting:
+        at = clock.now()
+        event = ObjectEvent(
+            "ObjectCreated:Put", bucket, "trips/dt=2024-01-01/a", "a", None, 1, None, at
+        )
+        await ledger.record([arrive(event, lanes.datasets, "durable", "127.0.0.1", clock.now())])
+        return Sighting(0.002, None, "k", at)
+
+    monkeypatch.setattr("service.canary_watch.fly", missed)
+    monkeypatch.setattr("service.lane_faults._target_fault", lambda *_: None)
+    watch = lanes.watch()
+    assert await watch.run_once() == 0
+    assert (await lanes.state())["durable_state"] == "late"
+    assert await lanes.open_alerts() == {}
+    assert lanes.sweep.interval == 300
