@@ -1,0 +1,248 @@
+"""The stack's Caddyfile, served by a real Caddy: what it lets in, and what it does to a request."""
+
+import os
+import ssl
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from ipaddress import ip_address
+from pathlib import Path
+from threading import Thread
+
+import httpx
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives import serialization as s
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
+
+from service.settings import PROJECT
+from service.stack.ports import LOOPBACK, choose_port
+from tests.waiting import until
+
+CADDY = PROJECT / "compose" / "caddy"
+SITE = "quicksilver.localhost"
+
+
+class Receiver(ThreadingHTTPServer):
+    """Answers everything with 200 and remembers what it was sent."""
+
+    daemon_threads = True
+
+    def __init__(self) -> None:
+        self.seen: list[dict[str, str]] = []
+        super().__init__((LOOPBACK, 0), _Answer)
+        Thread(target=self.serve_forever, args=(0.05,), daemon=True).start()
+
+    @property
+    def address(self) -> str:
+        return f"{LOOPBACK}:{self.server_address[1]}"
+
+    def close(self) -> None:
+        self.shutdown()
+        self.server_close()
+
+
+class _Answer(BaseHTTPRequestHandler):
+    server: Receiver  # pyright: ignore
+
+    def do_GET(self) -> None:
+        self.rfile.read(int(self.headers.get("content-length", 0)))
+        if self.path != "/healthz":
+            self.server.seen.append({k.lower(): v for k, v in self.headers.items()})
+        self.send_response(200)
+        self.send_header("content-length", "0")
+        self.end_headers()
+
+    do_POST = do_GET  # noqa: N815  (the base class looks for that name)
+
+    def log_message(self, *_: object) -> None:
+        return
+
+
+class Proxy:
+    """A running Caddy; its events' listener and its site."""
+
+    def __init__(self, events: int, https: int) -> None:
+        self.events = f"http://{LOOPBACK}:{events}"
+        self.https = f"https://{LOOPBACK}:{https}"
+
+    def get(self, path: str, context: ssl.SSLContext, **headers: str) -> httpx.Response:
+        with httpx.Client(verify=context, trust_env=False, timeout=10) as client:
+            return client.get(
+                self.https + path,
+                headers={"host": SITE, **headers},
+                extensions={"sni_hostname": SITE},
+            )
+
+
+@contextmanager
+def caddy(folder: Path, receivers: list[Receiver], tls: Path) -> Iterator[Proxy]:
+    ports = {name: choose_port(None) for name in ("HTTP", "HTTPS", "EVENTS")}
+    away = f"{LOOPBACK}:{choose_port(None)}"
+    environment = {
+        "PATH": str(Path(sys.executable).parent),
+        "HOME": str(folder),
+        "XDG_DATA_HOME": str(folder / "data"),
+        "TLS_FILE": str(tls),
+        "PROXY_BIND": LOOPBACK,
+        "RECEIVERS": " ".join(receiver.address for receiver in receivers),
+        **{f"PROXY_{name}_PORT": str(port) for name, port in ports.items()},
+        **dict.fromkeys(("PREFECT_API", "LAKE", "GRAFANA"), away),
+    }
+    with (folder / "caddy.log").open("wb") as log:
+        process = subprocess.Popen(
+            ["caddy", "run", "--config", str(CADDY / "Caddyfile"), "--adapter", "caddyfile"],
+            env=environment,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            executable=str(Path(sys.executable).with_name("caddy")),
+        )
+    proxy = Proxy(ports["EVENTS"], ports["HTTPS"])
+    try:
+
+        def ready() -> bool:
+            assert process.poll() is None, (folder / "caddy.log").read_text()
+            try:
+                return httpx.get(f"{proxy.events}/proxy-health", trust_env=False).is_success
+            except httpx.HTTPError:
+                return False
+
+        until(ready, "Caddy")
+        yield proxy
+    finally:
+        process.terminate()
+        process.wait(20)
+
+
+@pytest.fixture
+def receivers() -> Iterator[list[Receiver]]:
+    both = [Receiver(), Receiver()]
+    yield both
+    for receiver in both:
+        receiver.close()
+
+
+class Authority:
+    """Makes certificates for sites and clients."""
+
+    def __init__(self, folder: Path, name: str) -> None:
+        self.folder = folder
+        self._name = name
+        self._key = ec.generate_private_key(ec.SECP256R1())
+        self._certificate = self._sign(name, self._key, is_authority=True)
+        self.file = folder / f"{name}.crt"
+        self.file.write_bytes(self._certificate.public_bytes(s.Encoding.PEM))
+
+    def _sign(
+        self, name: str, key: ec.EllipticCurvePrivateKey, *, is_authority: bool = False
+    ) -> x509.Certificate:
+        def named(common: str) -> x509.Name:
+            return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, common)])
+
+        now = datetime.now(UTC)
+        names = [x509.DNSName(name), x509.IPAddress(ip_address(LOOPBACK))]
+        key_id = x509.SubjectKeyIdentifier.from_public_key(key.public_key())
+        issuer = x509.AuthorityKeyIdentifier.from_issuer_public_key(self._key.public_key())
+        return (
+            x509.CertificateBuilder()
+            .subject_name(named(name))
+            .issuer_name(named(self._name))
+            .public_key(key.public_key())
+            .serial_number(x509.random_serial_number())
+            .not_valid_before(now - timedelta(hours=1))
+            .not_valid_after(now + timedelta(days=1))
+            .add_extension(x509.BasicConstraints(is_authority, None), critical=True)
+            .add_extension(x509.SubjectAlternativeName(names), critical=False)
+            .add_extension(key_id, critical=False)
+            .add_extension(issuer, critical=False)
+            .sign(self._key, hashes.SHA256())
+        )
+
+    def issue(self, name: str, file: str) -> tuple[Path, Path]:
+        """A certificate and its key, as files."""
+        key = ec.generate_private_key(ec.SECP256R1())
+        certificate, private = self.folder / f"{file}.crt", self.folder / f"{file}.key"
+        certificate.write_bytes(self._sign(name, key).public_bytes(s.Encoding.PEM))
+        private.write_bytes(
+            key.private_bytes(s.Encoding.PEM, s.PrivateFormat.PKCS8, s.NoEncryption())
+        )
+        return certificate, private
+
+
+def local(file: str, folder: Path) -> Path:
+    """One of the ways of certificates, its files in `folder`."""
+    copy = folder / file
+    copy.write_text((CADDY / file).read_text().replace("/etc/caddy/certificates", str(folder)))
+    return copy
+
+
+def test_events_go_in_and_nothing_else(receivers: list[Receiver], tmp_path: Path) -> None:
+    with caddy(tmp_path, receivers, CADDY / "tls-internal.caddy") as proxy:
+        with httpx.Client(base_url=proxy.events, trust_env=False) as client:
+            sent = client.post(
+                "/events/minio?lane=fast",
+                content=b"{}",
+                headers={"authorization": "Bearer t", "x-forwarded-for": "10.9.8.7"},
+            )
+            assert sent.status_code == 200
+            for path in ("/", "/api/partitions", "/metrics", "/eventsx"):
+                assert client.get(path).status_code == 404
+            assert client.post("/events/minio", content=bytes(1_100_000)).status_code == 413
+        told = [seen for receiver in receivers for seen in receiver.seen]
+        (seen,) = [seen for seen in told if seen.get("authorization") == "Bearer t"]
+        assert seen["x-forwarded-for"] == LOOPBACK, "a sender's own words are dropped"
+
+
+def test_a_receiver_that_dies_is_stepped_over(receivers: list[Receiver], tmp_path: Path) -> None:
+    with (
+        caddy(tmp_path, receivers, CADDY / "tls-internal.caddy") as proxy,
+        httpx.Client(base_url=proxy.events, trust_env=False, timeout=20) as client,
+    ):
+        for number in range(40):
+            if number == 10:
+                receivers[0].close()
+            assert client.post("/events/minio", content=b"{}").status_code == 200
+        assert len(receivers[0].seen) == 5, "each got every second one"
+        assert len(receivers[1].seen) == 35
+
+
+def test_clients_must_show_a_certificate_where_it_is_asked(
+    receivers: list[Receiver], tmp_path: Path
+) -> None:
+    site, clients = Authority(tmp_path, "site-ca"), Authority(tmp_path, "clients-ca")
+    site.issue(SITE, "site")
+    known = clients.issue("a-sender", "known")
+    stranger = site.issue("a-stranger", "stranger")
+    with caddy(tmp_path, receivers, local("tls-mutual.caddy", tmp_path)) as proxy:
+
+        def context(pair: tuple[Path, Path] | None) -> ssl.SSLContext:
+            made = ssl.create_default_context(cafile=str(site.file))
+            if pair:
+                made.load_cert_chain(*map(os.fspath, pair))
+            return made
+
+        assert proxy.get("/", context(known)).status_code == 200
+        for pair in (None, stranger):
+            with pytest.raises((httpx.ReadError, httpx.ConnectError, httpx.RemoteProtocolError)):
+                proxy.get("/", context(pair))
+        assert len([seen for receiver in receivers for seen in receiver.seen]) == 1
+        old = context(known)
+        old.maximum_version = ssl.TLSVersion.TLSv1_1
+        with pytest.raises(httpx.ConnectError):
+            proxy.get("/", old)
+
+
+def test_ones_own_certificate_is_served(receivers: list[Receiver], tmp_path: Path) -> None:
+    site = Authority(tmp_path, "site-ca")
+    site.issue(SITE, "site")
+    with caddy(tmp_path, receivers, local("tls-files.caddy", tmp_path)) as proxy:
+        answer = proxy.get("/", ssl.create_default_context(cafile=str(site.file)))
+    assert answer.status_code == 200
+    assert answer.headers["strict-transport-security"] == "max-age=31536000"
+    assert answer.headers["x-content-type-options"] == "nosniff"
+    assert "server" not in answer.headers
