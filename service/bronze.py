@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Iterator
 from datetime import UTC
+from functools import cached_property
 from urllib.parse import urlsplit
 
 import urllib3
@@ -39,7 +40,12 @@ class Bronze:
     """Lists bronze. The client is synchronous: each call runs in a thread."""
 
     def __init__(self, settings: Settings) -> None:
-        self._client = minio_client(settings)
+        self._settings = settings
+
+    @cached_property
+    def _client(self) -> Minio:
+        # Made by the first listing: a receiver alone never lists, and needs no credentials.
+        return minio_client(self._settings)
 
     async def list_folder(self, bucket: str, prefix: str) -> list[ListedObject]:
         """Every object under a prefix, in the order of keys.

@@ -5,6 +5,7 @@ from fastapi import HTTPException, Request
 from service.auth import bearer, is_accepted
 from service.sessions import CSRF_HEADER, is_local_name, is_own_origin, session_of
 from service.settings import Settings
+from service.throttle import failed_logins
 
 _READING = {"GET", "HEAD", "OPTIONS"}
 
@@ -27,6 +28,7 @@ def require_operator(request: Request) -> str:
     if header is not None:
         if is_accepted(bearer(header), settings.operator_tokens):
             return "token"
+        raise_for_guessing(request)
     elif (session := session_of(settings, request)) is not None:
         if request.method in _READING or session.accepts(request.headers.get(CSRF_HEADER)):
             return session.actor
@@ -36,6 +38,18 @@ def require_operator(request: Request) -> str:
         "an operator's token is needed: send Authorization: Bearer <token>",
         {"WWW-Authenticate": "Bearer"},
     )
+
+
+def raise_for_guessing(request: Request) -> None:
+    """Count a wrong token against its address.
+
+    Raises:
+        HTTPException: 429 with the seconds to wait, when there were too many.
+    """
+    host = request.client.host if request.client else "unknown"
+    seconds = failed_logins(request.app.state).note(host)
+    if seconds is not None:
+        raise HTTPException(429, "too many wrong tokens", {"Retry-After": str(seconds)})
 
 
 def refuse_foreign_pages(request: Request) -> None:

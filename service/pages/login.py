@@ -7,7 +7,7 @@ import structlog
 from fastapi import APIRouter, Depends, Query, Request
 from starlette.responses import RedirectResponse, Response
 
-from service.operators import refuse_foreign_pages
+from service.operators import raise_for_guessing, refuse_foreign_pages
 from service.pages.page import PageRoute, actor, form_of, keep_session, render
 from service.sessions import cookie_settings, log_in, session_of
 from service.settings import Settings
@@ -41,6 +41,7 @@ async def enter(request: Request) -> Response:
     if session is None or session.cookie is None:
         client = request.client.host if request.client else "unknown"
         _log.warning("an operator's login was refused", source=client)
+        raise_for_guessing(request)
         return render(
             request,
             "login.html",
