@@ -52,8 +52,9 @@ def write_full_month(path: Path, dt: date, rows: int) -> None:
             copies = -(-take // base.num_rows)
             table = pa.concat_tables([base] * copies).slice(0, take).combine_chunks()
             columns: dict[str, Any] = dict(zip(schema.names, table.columns, strict=True))
-            shift = _compute.cast(_compute.multiply(_compute.random(take), 3_000), pa.int64())
-            micros = _compute.cast(_compute.multiply(shift, 1_000_000), pa.duration("us"))
+            seconds = _compute.floor(_compute.multiply(_compute.random(take), 3_000))
+            shift = _compute.cast(_compute.multiply(seconds, 1_000_000), pa.int64())
+            micros = _compute.cast(shift, pa.duration("us"))
             for name in ("tpep_pickup_datetime", "tpep_dropoff_datetime"):
                 columns[name] = _compute.add(columns[name], micros)
             cents = _compute.round(_compute.multiply(_compute.random(take), 20), 2)
