@@ -11,10 +11,12 @@ from dataclasses import dataclass
 from datetime import date
 from typing import Any
 
+import adbc_driver_postgresql
 import adbc_driver_postgresql.dbapi as adbc
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.types as pt
+from adbc_driver_manager import AdbcConnection
 from minio import Minio
 from psycopg import sql
 from psycopg.conninfo import make_conninfo
@@ -112,7 +114,7 @@ async def create_scratch(
     )
 
 
-def load(url: str, application: str, table: str, files: Sequence[OpenFile]) -> Loaded:
+def load(url: str, table: str, files: Sequence[OpenFile]) -> Loaded:
     """Stream the files into `build.<table>` by COPY; one transaction.
 
     Raises:
@@ -124,7 +126,7 @@ def load(url: str, application: str, table: str, files: Sequence[OpenFile]) -> L
     new: list[str] = []
     try:
         with (
-            closing(adbc.connect(make_conninfo(url, application_name=application))) as connection,
+            closing(_connect(url)) as connection,
             connection.cursor() as cursor,
         ):
             for file in files:
@@ -147,6 +149,22 @@ def load(url: str, application: str, table: str, files: Sequence[OpenFile]) -> L
         first = str(error).strip().split("\n")[0]
         raise WarehouseUnavailableError(f"bronze could not be loaded: {first}") from error
     return Loaded(rows, tuple(new))
+
+
+def _connect(url: str) -> adbc.Connection:
+    """Connect to the warehouse, without reading the types of everything in it first.
+
+    The driver reads the catalog of the database that it is given: every column of every table,
+    3 s at a thousand partitions. Only Postgres' own types travel here, and those are the same in
+    the database `postgres`, where there is next to nothing to read.
+    """
+    try:
+        database = adbc_driver_postgresql.connect(make_conninfo(url, dbname="postgres"))
+    except adbc.Error:
+        # Not there, or not for us.
+        return adbc.connect(url)
+    database.set_options(uri=url)
+    return adbc.Connection(database, AdbcConnection(database))
 
 
 class _Stream:

@@ -25,6 +25,7 @@ from psycopg.conninfo import conninfo_to_dict
 
 from service.errors import ModelError
 from service.settings import PROJECT, Settings
+from service.warehouse import SCRATCH_OPTIONS
 
 ANALYTICS = PROJECT / "analytics"
 
@@ -246,7 +247,10 @@ def warehouse_environment(settings: Settings) -> dict[str, str]:
     settings.require("warehouse_url")
     parts = conninfo_to_dict(settings.warehouse_url.get_secret_value())
     user = str(parts.get("user") or os.environ.get("PGUSER") or "postgres")
+    own = os.environ.get("PGOPTIONS", "")
     found = {
+        # dbt's profile has no place for settings of the session; libpq reads them here.
+        "PGOPTIONS": f"{parts.get('options') or own} {SCRATCH_OPTIONS}".strip(),
         "DBT_PG_HOST": str(parts.get("host") or "localhost"),
         "DBT_PG_PORT": str(parts.get("port") or 5432),
         "DBT_PG_USER": user,

@@ -34,7 +34,14 @@ from service.errors import DataTestError, ModelError
 from service.manifest import ManifestFile
 from service.partition import Partition
 from service.settings import Settings
-from service.warehouse import Connection, Warehouse, application_name, end_sessions, take
+from service.warehouse import (
+    Connection,
+    Warehouse,
+    application_name,
+    end_sessions,
+    scratch_url,
+    take,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +114,8 @@ async def build_partition(
     warehouse = Warehouse(settings)
     async with warehouse.connect(application_name(build_id)) as connection:
         await ensure_ready(settings, connection)
+        # Publishing turns it on again: before that, nothing is worth a wait for the disk.
+        await connection.execute("set synchronous_commit = off")
         names = [dataset.bronze_table.partition(".")[2], *dbt_runner.scratch_names()]
         taken = await take(connection, partition, build_id)
         if taken.previous is not None:
@@ -144,8 +153,7 @@ async def _build(
     watch.lap("open")
     loaded = await asyncio.to_thread(
         load,
-        settings.warehouse_url.get_secret_value(),
-        application_name(build_id),
+        scratch_url(settings.warehouse_url.get_secret_value(), build_id),
         bronze.scratch,
         files,
     )

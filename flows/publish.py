@@ -221,6 +221,7 @@ async def publish(
         FencedError: it may not; nothing changed.
     """
     async with connection.transaction():
+        await connection.execute("set local synchronous_commit = on")
         await connection.execute(
             "select pg_advisory_xact_lock_shared(%s, %s)", (YEAR_LOCK, partition.dt.year)
         )

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any, cast
 
 import psycopg
-from psycopg.conninfo import make_conninfo
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from psycopg.rows import DictRow, dict_row
 
 from service.database import query
@@ -22,12 +22,23 @@ from service.settings import Settings
 # Two processes may prepare the warehouse, or add a column, at once: one at a time, please.
 DDL_LOCK = 0x51_53_44_4C
 
+# For sessions that write scratch tables only: what a crash takes from them nobody misses, and the
+# publish, which waits for the disk, waits for everything before it too. A full month sorts and
+# hashes millions of rows; the default of 4 MB would send all of them through temporary files.
+SCRATCH_OPTIONS = "-c synchronous_commit=off -c work_mem=64MB"
+
 Connection = psycopg.AsyncConnection[DictRow]
 
 
 def application_name(build_id: int | str) -> str:
     """How every session of a build calls itself, so that a dead build's can be ended."""
     return f"quicksilver build {build_id}"
+
+
+def scratch_url(url: str, build_id: int | str) -> str:
+    """The warehouse's URL for a session of a build that writes scratch tables."""
+    options = f"{conninfo_to_dict(url).get('options') or ''} {SCRATCH_OPTIONS}".strip()
+    return make_conninfo(url, application_name=application_name(build_id), options=options)
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,6 +127,18 @@ class Warehouse:
                 published = await found.fetchone()
             await end_sessions(connection, build_id)
         return dict(published) if published is not None else None
+
+    async def newest_build(self) -> int:
+        """The highest build id that ever held a fence; 0 when none did.
+
+        Raises:
+            WarehouseUnavailableError: Postgres does not answer.
+        """
+        if not self._ready:
+            await self.ensure()
+        async with self.connect() as connection:
+            row = await (await connection.execute(query("fence_newest"))).fetchone()
+        return int(row["newest"]) if row else 0
 
 
 async def take(connection: Connection, partition: Partition, build_id: int) -> Taken:
