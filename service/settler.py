@@ -39,6 +39,10 @@ class Warehouse(Protocol):
         """What the build published, or None after making sure that it never will."""
         ...
 
+    async def newest_build(self) -> int:
+        """The highest build id that ever held a fence."""
+        ...
+
 
 class Settler:
     """Settles active builds."""
@@ -51,12 +55,15 @@ class Settler:
         self._deployments = deployments
         self._warehouse = warehouse
         self._grace = timedelta(seconds=settings.abandon_grace)
+        self._is_aligned = False
 
     async def run(self, wake: Wake) -> None:
         """Settle until cancelled: often while builds are active, on a slow tick otherwise."""
         changed = wake.subscribe()
         while True:
             try:
+                if not self._is_aligned:
+                    await self.align()
                 active = await self.run_once()
             except LedgerUnavailableError as error:
                 _log.warning("settling waits for the ledger", error=str(error))
@@ -68,6 +75,18 @@ class Settler:
                 await wait_for(changed, self._settings.settle_interval)
             else:
                 await wait_for(changed, self._settings.tick)
+
+    async def align(self) -> None:
+        """Make sure that coming builds may publish: a ledger made anew, or restored from a backup,
+        would give ids to builds that the warehouse's fences take for given up.
+
+        Raises:
+            LedgerUnavailableError, WarehouseUnavailableError: not known yet.
+        """
+        newest = await self._warehouse.newest_build()
+        if await self._ledger.raise_build_ids(newest):
+            _log.warning("the warehouse knows newer builds than the ledger", newest=newest)
+        self._is_aligned = True
 
     async def run_once(self) -> int:
         """One pass over the active builds; how many are still active after it.

@@ -140,6 +140,18 @@ class Warehouse:
             row = await (await connection.execute(query("fence_newest"))).fetchone()
         return int(row["newest"]) if row else 0
 
+    async def newest_build(self) -> int:
+        """The highest build id that ever held a fence; 0 when none did.
+
+        Raises:
+            WarehouseUnavailableError: Postgres does not answer.
+        """
+        if not self._ready:
+            await self.ensure()
+        async with self.connect() as connection:
+            row = await (await connection.execute(query("fence_newest"))).fetchone()
+        return int(row["newest"]) if row else 0
+
 
 async def take(connection: Connection, partition: Partition, build_id: int) -> Taken:
     """Make the build the holder of its partition's fence.

@@ -40,6 +40,11 @@ class Upkeep(Part):
             await tx.run("sync_datasets", items=as_json(items))
             await tx.run("undeclare_datasets", names=[d.name for d in self.datasets.datasets])
 
+    async def raise_build_ids(self, above: int) -> bool:
+        """Let coming builds have ids above that; whether they would not have had them."""
+        async with self.database.transaction() as tx:
+            return await tx.one("raise_build_ids", above=above) is not None
+
     async def next_due(self) -> datetime | None:
         """When a partition becomes due by the clock alone."""
         async with self.database.transaction() as tx:

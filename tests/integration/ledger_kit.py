@@ -188,6 +188,9 @@ class FakeWarehouse:
         self.history.append((begun.partition, begun.generation, begun.id))
         return True
 
+    async def newest_build(self) -> int:
+        return max(self.holder.values(), default=0)
+
     async def settle(self, partition: Partition, build_id: int) -> dict[str, Any] | None:
         if self.is_away:
             raise WarehouseUnavailableError("the warehouse is away")

@@ -202,6 +202,18 @@ async def _quarantine(kit: Kit, body: bytes) -> int:
     )
 
 
+async def test_a_ledger_made_anew_builds_past_the_warehouse_fences(kit: Kit) -> None:
+    kit.warehouse.holder[HERE] = 1000
+    kit.warehouse.published[1000] = {}
+    await kit.put("a")
+    assert await kit.cycle() == [False], "fenced: the warehouse takes its id for an old one"
+    await kit.settler().align()
+    clock.advance(timedelta(minutes=1))
+    assert await kit.cycle() == [True]
+    await kit.settler().align()
+    assert [b["id"] for b in await kit.builds()] == [1, 1001]
+
+
 async def test_a_day_down_drains_in_order_a_few_at_a_time(ledger_url: str) -> None:
     slots, partitions = 100, 5000 if os.environ.get("CHAOS") else 1000
     kit = await Kit.open(ledger_url, max_running=slots)
