@@ -115,7 +115,6 @@ class Stage:
         paths = "|".join(places)
         # In one pass: what is put in has the same folders in it.
         text = re.sub(rf"(?<![\w/.])({paths})(?!\w)", lambda found: str(places[found[1]]), text)
-        text = text.replace("('postgres', 5432)", f"('{LOOPBACK}', {self.ports['postgres']})")
         if name in _LISTENS:
             text = re.sub(rf"(?<!\d){_LISTENS[name]}(?!\d)", str(self.ports[name]), text)
         text = text.replace("0.0.0.0", LOOPBACK)
@@ -239,8 +238,9 @@ class Stage:
                 return False
         if kind == "CMD-SHELL":
             command = ["sh", "-c", *command]
+        # Exec'd in the container: with its environment, not through its entry point.
         done = subprocess.run(
-            command, env=self._image(name), capture_output=True, timeout=20, check=False
+            command, env=self.prepare(name)[1], capture_output=True, timeout=30, check=False
         )
         return done.returncode == 0
 
