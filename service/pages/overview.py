@@ -54,6 +54,8 @@ async def overview(
         proof=proof,
         origins=origins,
         counters=await ledger.counters(),
+        alerts=await ledger.alerts(is_open=True, limit=_LISTED),
+        measures=await ledger.lane_states(),
         actions=await ledger.actions(limit=10),
     )
 

@@ -19,6 +19,12 @@ select
             (select count(*) || '+' || max(q.last_seen) from quicksilver.quarantine as q),
             (select max(a.id) from quicksilver.action as a),
             (select max(s.id) from quicksilver.sweep as s),
+            (select max(c.id) from quicksilver.canary as c),
+            (
+                select string_agg(a.id::text, ',' order by a.id)
+                from quicksilver.alert as a
+                where a.cleared_at is null
+            ),
             (
                 select string_agg(d.name || coalesce(d.paused_at::text, ''), ',' order by d.name)
                 from quicksilver.dataset as d

@@ -299,3 +299,36 @@ async def test_many_readers_cost_one_look(kit: Kit, monkeypatch: pytest.MonkeyPa
     answers = await asyncio.gather(*(get(app) for _ in range(8)))
     assert [answer.status_code for answer in answers] == [200] * 8
     assert looks == 1
+
+
+async def test_the_page_shows_what_is_silent_and_what_needs_somebody(ledger_url: str) -> None:
+    kit = await Kit.open(ledger_url)
+    try:
+        app = application(kit)
+        transport = httpx.ASGITransport(app)
+        async with httpx.AsyncClient(transport=transport, base_url=kit.settings.url) as client:
+            calm = await client.get("/")
+            assert calm.status_code == 200, calm.text
+            assert "No canary flew yet" in calm.text
+            assert "Needs somebody" not in calm.text
+            before = await kit.ledger.pulse()
+            await kit.ledger.note_canary(
+                BUCKET,
+                ["k"],
+                clock.now(),
+                fast_state="silent",
+                fast_lag=None,
+                durable_state="up",
+                durable_lag=1.25,
+                fault="no rule",
+            )
+            await kit.ledger.raise_alert("lane", "<script>", "why & what")
+            assert await kit.ledger.pulse() != before
+            page = (await client.get("/")).text
+            assert "Needs somebody" in page
+            assert "why &amp; what" in page
+            assert "<script>" not in page.partition("<main")[2]
+            assert "1.25 s" in page
+            assert "no rule" in page
+    finally:
+        await kit.close()
