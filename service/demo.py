@@ -236,7 +236,8 @@ def _report(stack: Stack, console: Console) -> list[str]:
         "",
         f"{len(builds)} builds",
     )
-    console.print(table, soft_wrap=True)
+    # Links that are cut off lead nowhere: into a file or a pipe the table is as wide as it needs.
+    console.print(table, width=None if console.is_terminal else 140)
     return _problems(stack, builds, counts)
 
 
