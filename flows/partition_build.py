@@ -27,6 +27,7 @@ from flows.publish import (
     make_room,
     publish,
 )
+from flows.volume import volume_warnings
 from service import clock, failpoint
 from service.bronze import minio_client
 from service.datasets import Dataset
@@ -194,9 +195,11 @@ async def _build(
         rows_rejected=counts.rejected,
         rejected_by_reason=rejected,
         timings=watch.timings,
-        new_columns=list(loaded.new_columns) if present else [],
+        # In a table that has none yet, every column is new, and that is no news.
+        new_columns=list(loaded.new_columns) if len(present) > 1 else [],
         dbt=results,
         loaded_at=loaded_at,
+        warnings=await volume_warnings(connection, partition, counts),
     )
     await publish(
         connection,
