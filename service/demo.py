@@ -32,6 +32,7 @@ from service.errors import QuicksilverError
 from service.partition import folder
 from service.settings import Settings, load_settings
 from service.stack import EmbeddedStack
+from service.stack.commands import worker_limit
 
 YEAR = 2019
 # Overwritten at the end, with all but its last rows: a correction as TLC publishes them.
@@ -112,7 +113,7 @@ def run_demo(settings: Settings, console: Console) -> None:
     os.environ["TLC_SOURCE"] = _source(settings, home, show)
     began = time.monotonic()
     with EmbeddedStack(
-        home, after_servers=[initialise_child], limit=settings.max_running, say=show
+        home, after_servers=[initialise_child], limit=worker_limit(settings), say=show
     ) as embedded:
         env = embedded.environment()
         os.environ.update(env)

@@ -48,6 +48,15 @@ def _stopping_on_signals() -> Generator[None]:
             signal.signal(number, handler)
 
 
+def worker_limit(settings: Settings) -> int:
+    """How many runs the worker has at once: the builds, and some beside them that wait.
+
+    An ingest at its gate, a backfill and a polling flow hold a slot while they wait for builds:
+    with the builds' number alone, four of them would wait for ever.
+    """
+    return settings.max_running + 4
+
+
 def up(
     settings: Settings,
     *,
@@ -74,7 +83,7 @@ def up(
         parts=parts,
         ports=ports,
         extra=extra,
-        limit=settings.max_running,
+        limit=worker_limit(settings),
         after_databases=after_databases,
         after_servers=after_servers,
         say=say,
