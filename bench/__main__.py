@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import os
 import time
+from collections.abc import Callable
 
 from rich.console import Console
 
@@ -49,20 +51,26 @@ def _measure(stage: Stage, wanted: set[str]) -> dict[str, Outcome]:
     parts = {"latency": latency, "backlog": backlog, "full_month": full_month}
     for name, part in parts.items():
         if name in wanted:
-            stage.say(f"measuring {name}")
-            found[name] = part.measure(stage)
+            found[name] = _one(stage, name, part.measure)
     if len(found) and "idle" in wanted:
         time.sleep(5)  # what was just built comes to rest
     window = idle.begin(stage) if "idle" in wanted else None
     # Both have processes and databases of their own: the stack's service stays idle.
     for name, part in {"receiver": receiver, "history": history}.items():
         if name in wanted:
-            stage.say(f"measuring {name}")
-            found[name] = part.measure(stage)
+            found[name] = _one(stage, name, part.measure)
     if window is not None:
         stage.say("measuring idle")
         found["idle"] = idle.end(stage, window)
     return found
+
+
+def _one(stage: Stage, name: str, measure: Callable[[Stage], Outcome]) -> Outcome:
+    stage.say(f"measuring {name} (load {os.getloadavg()[0]:.1f})")
+    began = time.monotonic()
+    outcome = measure(stage)
+    outcome.raw["took_seconds"] = time.monotonic() - began
+    return outcome
 
 
 if __name__ == "__main__":

@@ -123,6 +123,7 @@ def write(
     for name, outcome in outcomes.items():
         parts[name] = {
             "at": now,
+            "load_before": host["load_before"],
             "figures": [asdict(one) for one in outcome.figures],
             "raw": _rounded(outcome.raw),
         }
