@@ -12,15 +12,16 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 
 from rich.console import Console
 from rich.table import Table
 
 from service.settings import PROJECT
 from tests.chaos.diskfull import run_disk_full
-from tests.chaos.flood import run_flood, run_overflow
+from tests.chaos.flood import Check, run_flood, run_overflow
 from tests.chaos.rounds import Outcome, run_rounds
-from tests.chaos.stage import MONTHS, stage
+from tests.chaos.stage import MONTHS, Stage, stage
 
 # Where the partitions only bear witness, two are enough.
 FEW = MONTHS[:2]
@@ -49,15 +50,20 @@ def main() -> int:
     if "kills" in chosen:
         with stage(say) as made:
             outcome = run_rounds(made, kills=kills, seed=seed, at_once=8)
-    if "flood" in chosen:
-        with stage(say, months=FEW) as made:
-            checks += run_flood(made)
-    if "overflow" in chosen:
-        with stage(say, months=FEW, queue_limit=500) as made:
-            checks += run_overflow(made)
-    if "disk" in chosen:
-        with stage(say, months=FEW) as made:
-            checks += run_disk_full(made)
+    scenarios: dict[str, tuple[Callable[[Stage], list[Check]], int | None]] = {
+        "flood": (run_flood, None),
+        "overflow": (run_overflow, 500),
+        "disk": (run_disk_full, None),
+    }
+    for name, (run, queue_limit) in scenarios.items():
+        if name in chosen:
+            try:
+                with stage(say, months=FEW, queue_limit=queue_limit) as made:
+                    checks += run(made)
+            except Exception as error:
+                console.print_exception()
+                checks.append((name, False, f"{type(error).__name__}: {error}"))
+            say(f"{checks[-1][0]}: {'good' if checks[-1][1] else 'BAD'}: {checks[-1][2]}")
     report(console, outcome, checks)
     return 0 if (outcome is None or outcome.is_good) and all(good for _, good, _ in checks) else 1
 

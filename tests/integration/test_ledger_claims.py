@@ -257,3 +257,23 @@ class TestAdoption:
         assert row["state"] == "pending"
         assert "is not declared" in row["error"]
         await together(both.close(), kit.close())
+
+
+async def test_a_key_that_may_have_reached_prefect_is_spent(kit: Kit) -> None:
+    """Prefect made the run, its answer was cut; then bronze is away: the claim is given back."""
+    dispatcher = kit.dispatcher()
+    await kit.put("a")
+    kit.prefect.cuts = 1
+    assert await dispatcher.run_once() == 0
+    kit.bronze.is_away = True
+    assert await dispatcher.run_once() == 0
+    kit.bronze.is_away = False
+    row = await kit.row()
+    assert (row["state"], row["attempts"], row["error"]) == ("pending", 0, "MinIO is away")
+    (orphan,) = kit.take_runs()
+    assert not await orphan.begin(), "nothing for it to do"
+    clock.advance(timedelta(seconds=11))
+    assert await kit.cycle(dispatcher) == [True]
+    assert kit.prefect.created == [f"{NAME}/{DT}:1:1", f"{NAME}/{DT}:1:2"]
+    assert [b["state"] for b in await kit.builds()] == ["superseded", "succeeded"]
+    assert (await kit.row())["attempts"] == 0

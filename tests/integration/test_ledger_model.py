@@ -42,6 +42,9 @@ LEASE = timedelta(seconds=30)
 # Beyond any backoff, lease, deadline and time limit that a step could have left behind.
 LONG = timedelta(hours=1)
 
+# How far a run may have come.
+STAGES = ["taken", "begun", "read", "committed", "marked"]
+
 T = TypeVar("T")
 
 dts = st.sampled_from(DTS)
@@ -197,14 +200,14 @@ class LedgerMachine(RuleBasedStateMachine):
         if flow := self._flow(number, "taken"):
             self.do(self._carry_on(flow, "ended"))
 
-    @rule(number=numbers, upto=st.sampled_from(["begun", "read", "committed", "marked", "ended"]))
+    @rule(number=numbers, upto=st.sampled_from([*STAGES[1:], "ended"]))
     def run_on(self, number: int, upto: str) -> None:
-        if flow := self._flow(number, "taken", "begun", "read", "committed", "marked"):
+        if flow := self._flow(number, *STAGES):
             self.do(self._carry_on(flow, upto))
 
     async def _carry_on(self, flow: FlowRun, upto: str) -> None:
         """Bring a run to a stage, as far as it gets."""
-        order = ["taken", "begun", "read", "committed", "marked", "ended"]
+        order = [*STAGES, "ended"]
         state = self.kit.prefect.runs.get(flow.id)
         if flow.stage == "taken" and (state is None or state.is_terminal):
             # Cancelled or deleted before it began: the worker starts no process.
@@ -241,10 +244,23 @@ class LedgerMachine(RuleBasedStateMachine):
         if kind and state is not None and not state.is_terminal:
             self.kit.prefect.set_state(flow.id, kind)
 
+    @rule(dt=dts, owner=owners, upto=st.sampled_from(STAGES), is_seen=st.booleans())
+    def lands_and_dies(self, dt: date, owner: str, upto: str, is_seen: bool) -> None:
+        """The whole way at once, up to a death: no dice have to fall right for it."""
+        self.put(dt, "data.parquet", True)
+        self.dispatch(owner)
+        self.worker_takes_runs()
+        taken = [f for f in self.kit.flows if f.stage == "taken" and f"/{dt}:" in f.key]
+        for flow in taken[-1:]:
+            self.do(self._carry_on(flow, upto))
+            self._excuse(flow)
+            if flow.stage != "ended":
+                self.do(self._end(flow, "CRASHED" if is_seen else ""))
+
     @rule(number=numbers, is_seen=st.booleans())
     def process_dies(self, number: int, is_seen: bool) -> None:
         """kill -9 of a run at any stage; its worker sees it, or died as well."""
-        if flow := self._flow(number, "taken", "begun", "read", "committed", "marked"):
+        if flow := self._flow(number, *STAGES):
             self._excuse(flow)
             self.do(self._end(flow, "CRASHED" if is_seen else ""))
 
@@ -264,7 +280,7 @@ class LedgerMachine(RuleBasedStateMachine):
 
     @rule(number=numbers)
     def run_is_deleted(self, number: int) -> None:
-        if flow := self._flow(number, "taken", "begun", "read", "committed", "marked"):
+        if flow := self._flow(number, *STAGES):
             self._excuse(flow)
             self.kit.prefect.runs.pop(flow.id, None)
 
@@ -365,7 +381,8 @@ class LedgerMachine(RuleBasedStateMachine):
             await self._settle()
             rows = await kit.ledger.partitions(limit=100)
             builds = await kit.ledger.active_builds()
-            if not builds and all(r["state"] == "built" or r["gone_at"] for r in rows):
+            states = {(row["state"], row["gone_at"] is not None) for row in rows}
+            if not builds and states <= {("built", False), ("built", True), ("waiting", True)}:
                 return
             # Runs that nobody will ever end, claims of the dead, backoff: time brings them on.
             clock.advance(LONG)
