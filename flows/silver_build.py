@@ -18,6 +18,7 @@ from psycopg.rows import TupleRow
 from tenacity import retry, retry_if_exception_type, stop_after_delay, wait_exponential_jitter
 
 from flows.partition_build import BuildResult, build_partition
+from flows.run_report import leave_report
 from flows.run_trace import trace_steps, traced
 from flows.through_ledger import Lake, opened
 from service import clock, failpoint
@@ -95,6 +96,7 @@ async def silver_build(dataset: str, dt: date, generation: int | None = None) ->
             failpoint.reach("after-warehouse-commit-before-mark")
             await _publish(lake, begun, result)
             failpoint.reach("after-mark-before-end")
+        await leave_report(lake.settings, begun, result)
     logger.info(
         "%s generation %d: %d rows in bronze, %d in silver, %d rejected",
         partition,

@@ -5,12 +5,12 @@ from collections.abc import Callable
 from prefect.client.orchestration import get_client
 
 from flows.automations import apply, channels, example, wanted
+from flows.prepare_warehouse import ensure_warehouse
 from service.datasets import load_datasets
 from service.lanes import configure_lanes
 from service.migrate import migrate
 from service.pool import configure_pool, deploy_all
 from service.settings import Settings
-from service.warehouse import Warehouse
 
 Say = Callable[[str], None]
 
@@ -40,7 +40,7 @@ async def initialise(
     datasets = load_datasets(settings.datasets_file)
     for name in await migrate(settings.database_url.get_secret_value()):
         say(f"ledger: migration {name}")
-    await Warehouse(settings).ensure()
+    await ensure_warehouse(settings, datasets)
     say("warehouse: in place")
     if lanes:
         settings.require("minio_access_key", "minio_secret_key")
