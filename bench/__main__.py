@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 
 from rich.console import Console
 
@@ -32,11 +32,13 @@ def main() -> None:
 
     host = machine()
     console.print(host, highlight=False)
-    with staged(
-        load_settings().home.expanduser().resolve() / "bench", quick=options.quick, say=say
-    ) as stage:
-        outcomes = _measure(stage, wanted)
-    write(outcomes, host, time.monotonic() - began, quick=options.quick)
+    home = load_settings().home.expanduser().resolve() / "bench"
+    outcomes: dict[str, Outcome] = {}
+    with staged(home, quick=options.quick, say=say) as stage:
+        for name, outcome in _measure(stage, wanted):
+            outcomes[name] = outcome
+            # What was found is kept, whatever becomes of the rest.
+            write(outcomes, host, time.monotonic() - began, quick=options.quick)
     if "latency" in outcomes:
         budget.write(outcomes["latency"].raw["budget_ms"])
     figures: list[Figure] = [
@@ -46,23 +48,21 @@ def main() -> None:
     say("done")
 
 
-def _measure(stage: Stage, wanted: set[str]) -> dict[str, Outcome]:
-    found: dict[str, Outcome] = {}
+def _measure(stage: Stage, wanted: set[str]) -> Generator[tuple[str, Outcome]]:
     parts = {"latency": latency, "backlog": backlog, "full_month": full_month}
     for name, part in parts.items():
         if name in wanted:
-            found[name] = _one(stage, name, part.measure)
-    if len(found) and "idle" in wanted:
+            yield name, _one(stage, name, part.measure)
+    if wanted & set(parts) and "idle" in wanted:
         time.sleep(5)  # what was just built comes to rest
     window = idle.begin(stage) if "idle" in wanted else None
     # Both have processes and databases of their own: the stack's service stays idle.
     for name, part in {"receiver": receiver, "history": history}.items():
         if name in wanted:
-            found[name] = _one(stage, name, part.measure)
+            yield name, _one(stage, name, part.measure)
     if window is not None:
         stage.say("measuring idle")
-        found["idle"] = idle.end(stage, window)
-    return found
+        yield "idle", idle.end(stage, window)
 
 
 def _one(stage: Stage, name: str, measure: Callable[[Stage], Outcome]) -> Outcome:
