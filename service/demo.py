@@ -238,7 +238,8 @@ def _report(stack: Stack, console: Console) -> list[str]:
         f"{len(builds)} builds",
     )
     # Links that are cut off lead nowhere: into a file or a pipe the table is as wide as it needs.
-    console.print(table, width=None if console.is_terminal else 140)
+    wide = console if console.is_terminal else Console(width=140)
+    wide.print(table)
     return _problems(stack, builds, counts)
 
 
