@@ -22,6 +22,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
     parser.add_argument("--only", action="append", choices=_PARTS, help="these figures; repeatable")
     parser.add_argument("--quick", action="store_true", help="few rounds: to try the bench itself")
+    parser.add_argument("--idle-seconds", type=float, default=idle.SECONDS)
     options = parser.parse_args()
     wanted: set[str] = set(options.only or _PARTS)
     console = Console(width=150)
@@ -35,7 +36,7 @@ def main() -> None:
     home = load_settings().home.expanduser().resolve() / "bench"
     outcomes: dict[str, Outcome] = {}
     with staged(home, quick=options.quick, say=say) as stage:
-        for name, outcome in _measure(stage, wanted):
+        for name, outcome in _measure(stage, wanted, options.idle_seconds):
             outcomes[name] = outcome
             # What was found is kept, whatever becomes of the rest.
             write(outcomes, host, time.monotonic() - began, quick=options.quick)
@@ -48,14 +49,14 @@ def main() -> None:
     say("done")
 
 
-def _measure(stage: Stage, wanted: set[str]) -> Generator[tuple[str, Outcome]]:
+def _measure(stage: Stage, wanted: set[str], idle_seconds: float) -> Generator[tuple[str, Outcome]]:
     parts = {"latency": latency, "backlog": backlog, "full_month": full_month}
     for name, part in parts.items():
         if name in wanted:
             yield name, _one(stage, name, part.measure)
     if wanted & set(parts) and "idle" in wanted:
         time.sleep(5)  # what was just built comes to rest
-    window = idle.begin(stage) if "idle" in wanted else None
+    window = idle.begin(stage, idle_seconds) if "idle" in wanted else None
     # Both have processes and databases of their own: the stack's service stays idle.
     for name, part in {"receiver": receiver, "history": history}.items():
         if name in wanted:

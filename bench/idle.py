@@ -29,9 +29,9 @@ class Window:
     cpu: dict[str, float]
 
 
-def begin(stage: Stage) -> Window:
+def begin(stage: Stage, seconds: float = SECONDS) -> Window:
     """Begin the window."""
-    return Window(time.monotonic(), 20.0 if stage.quick else SECONDS, _cpu(stage))
+    return Window(time.monotonic(), 20.0 if stage.quick else seconds, _cpu(stage))
 
 
 def end(stage: Stage, window: Window) -> Outcome:
