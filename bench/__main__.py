@@ -40,8 +40,8 @@ def main() -> None:
             outcomes[name] = outcome
             # What was found is kept, whatever becomes of the rest.
             write(outcomes, host, time.monotonic() - began, quick=options.quick)
-    if "latency" in outcomes:
-        budget.write(outcomes["latency"].raw["budget_ms"])
+            if name == "latency":
+                budget.write(outcome.raw["budget_ms"])
     figures: list[Figure] = [
         one for part in _PARTS if part in outcomes for one in outcomes[part].figures
     ]
