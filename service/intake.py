@@ -1,7 +1,6 @@
 """What an event means for its partition. Pure: the ledger reads, this decides."""
 
 import hashlib
-from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Literal
@@ -143,6 +142,3 @@ def _seconds(span: timedelta | None) -> str:
 def needs_folder(rule: ReadinessRule) -> bool:
     """Whether readiness depends on more than this one event."""
     return rule.marker is not None or rule.min_files is not None or rule.quiet is not None
-
-
-Known = Mapping[tuple[str, str], KnownObject]

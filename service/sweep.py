@@ -22,7 +22,7 @@ from service.manifest import ListedObject
 from service.notification import ObjectEvent
 from service.partition import Match, Partition, folder, match_key
 from service.settings import Settings
-from service.wake import Wake, wait_for
+from service.wake import wait_for
 
 _log = structlog.get_logger(__name__)
 
@@ -167,6 +167,3 @@ def arrivals_of(
     )
     arrival = arrive(event, ledger.datasets, lane, lane, clock.now())
     return [arrival] if arrival.partition is not None else []
-
-
-__all__ = ["Sweep", "SweepResult", "Wake"]

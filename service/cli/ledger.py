@@ -2,14 +2,12 @@
 
 import getpass
 import time
-from datetime import datetime
 from typing import Annotated, Any
 
 import typer
 from rich.live import Live
 from rich.table import Table
 
-from service import clock
 from service.api import shown
 from service.bronze import Bronze
 from service.cli.proof import proof_tables, read_proof
@@ -260,11 +258,3 @@ def resume(dataset: DatasetName) -> None:
         return await ledger.resume(dataset)
 
     console.print(f"{dataset}: " + ("resumed" if with_ledger(work) else "was not paused"))
-
-
-def ago(moment: datetime | None) -> str:
-    """A moment as an age, for tables."""
-    if moment is None:
-        return ""
-    seconds = int((clock.now() - moment).total_seconds())
-    return f"{seconds} s" if seconds < 120 else f"{seconds // 60} min"
