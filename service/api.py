@@ -7,6 +7,7 @@ from fastapi import APIRouter, Depends, HTTPException, Path, Query, Request
 
 from service.database import Row
 from service.errors import DatasetsError
+from service.gates import GateView, look_at_gates
 from service.ledger import Ledger
 from service.ledger.views import timeline
 from service.operators import require_operator
@@ -43,6 +44,24 @@ def shown(row: Row) -> dict[str, Any]:
         "rows_silver": row["rows_silver"],
         "rows_rejected": row["rows_rejected"],
         "timeline": timeline(row),
+    }
+
+
+def shown_gate(view: GateView) -> dict[str, Any]:
+    """A gate's set as the API gives it; `generation` is None while anything is missing."""
+    found, fired = view.found, view.fired
+    return {
+        "gate": found.gate.name,
+        "set": found.key,
+        "deployment": found.gate.deployment,
+        "state": view.state,
+        "missing": [
+            {"dataset": m.dataset, "dt": m.dt.isoformat(), "state": m.state} for m in found.missing
+        ],
+        "generation": found.generation if found.is_complete else None,
+        "fired_generation": fired["generation"] if fired else None,
+        "fired_at": fired["fired_at"].isoformat() if fired else None,
+        "flow_run_id": str(fired["flow_run_id"]) if fired and fired["flow_run_id"] else None,
     }
 
 
@@ -91,6 +110,12 @@ async def rebuild(request: Request, dataset: Name, dt: date, actor: Actor) -> di
         raise HTTPException(404, f"nothing of {dataset}/{dt} ever landed")
     await ledger.log_action(actor, "rebuild", f"{dataset}/{dt}")
     return {"dataset": dataset, "dt": dt.isoformat(), "generation": raised[0]}
+
+
+@router.get("/gates")
+async def gates(request: Request) -> dict[str, Any]:
+    """Every set of every gate, those that wait first: what is missing, and what was fired."""
+    return {"gates": [shown_gate(view) for view in await look_at_gates(_ledger(request))]}
 
 
 @router.get("/quarantine")

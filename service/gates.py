@@ -12,6 +12,7 @@ from typing import Any
 
 import structlog
 
+from service.alerts import clear_alert, raise_alert
 from service.database import Row
 from service.datasets import Gate
 from service.deployments import Deployments
@@ -28,6 +29,21 @@ _log = structlog.get_logger(__name__)
 # Woken by every build that ends; the tick only catches a wake that was missed.
 _TICK = 30.0
 
+# The alert of a gate whose deployment Prefect does not know.
+_ALERT = "gate"
+
+
+@dataclass(frozen=True, slots=True)
+class Missing:
+    """A member that is not built at its newest generation; `nothing landed` is a state here."""
+
+    dataset: str
+    dt: date
+    state: str
+
+    def __str__(self) -> str:
+        return f"{self.dataset}/{self.dt.isoformat()}"
+
 
 @dataclass(frozen=True, slots=True)
 class GateSet:
@@ -35,7 +51,7 @@ class GateSet:
 
     gate: Gate
     key: str
-    missing: tuple[str, ...]
+    missing: tuple[Missing, ...]
     generation: int
 
     @property
@@ -68,15 +84,59 @@ def _set(gate: Gate, key: str, rows: Mapping[tuple[str, date], Row]) -> GateSet:
     else:
         dts = [date.fromisoformat(key)]
     expected = {(dataset, dt) for dataset in gate.datasets for dt in dts} | set(rows)
-    missing: list[str] = []
+    missing: list[Missing] = []
     generation = 0
     for dataset, dt in sorted(expected):
         row = rows.get((dataset, dt))
-        if row is None or row["state"] != "built" or row["built_generation"] < row["generation"]:
-            missing.append(f"{dataset}/{dt.isoformat()}")
+        if row is None:
+            missing.append(Missing(dataset, dt, "nothing landed"))
+        elif row["state"] != "built" or row["built_generation"] < row["generation"]:
+            missing.append(Missing(dataset, dt, row["state"]))
         else:
             generation += row["built_generation"]
     return GateSet(gate, key, tuple(missing), generation)
+
+
+@dataclass(frozen=True, slots=True)
+class GateView:
+    """A set as operators see it: `waiting`, `pending` (complete, about to fire) or `fired`.
+
+    `fired` is the newest firing, if any: a row with generation, fired_at and flow_run_id.
+    """
+
+    found: GateSet
+    fired: Row | None
+
+    @property
+    def state(self) -> str:
+        """Where the set is; one that fired and is dirty again waits."""
+        if not self.found.is_complete:
+            return "waiting"
+        is_fired = self.fired is not None and self.fired["generation"] >= self.found.generation
+        return "fired" if is_fired else "pending"
+
+
+async def look_at_gates(ledger: Ledger) -> list[GateView]:
+    """Every set of every declared gate: those that wait first, then the newest.
+
+    Raises:
+        LedgerUnavailableError: nothing is known.
+    """
+    gates = ledger.datasets.gates
+    if not gates:
+        return []
+    members = await ledger.gate_members(_members(gates))
+    fired = {(row["gate"], row["set_key"]): row for row in await ledger.gate_runs()}
+    views = [
+        GateView(found, fired.get((gate.name, found.key)))
+        for gate in gates
+        for found in reversed(sets_of(gate, members))
+    ]
+    return sorted(views, key=lambda view: ("waiting", "pending", "fired").index(view.state))
+
+
+def _members(gates: Sequence[Gate]) -> list[str]:
+    return sorted({name for gate in gates for name in gate.datasets})
 
 
 class Gatekeeper:
@@ -93,22 +153,19 @@ class Gatekeeper:
                 await self.run_once()
             except (LedgerUnavailableError, PrefectUnavailableError) as error:
                 _log.warning("gates wait", error=str(error))
-            except DeploymentNotFoundError as error:
-                _log.error("a gate cannot fire", error=str(error))
             await wait_for(changed, _TICK)
 
     async def run_once(self) -> int:
         """Open what is complete, fire what is open; how many runs were fired.
 
+        A gate whose deployment is not there raises an alert, and holds no other gate up.
+
         Raises:
-            LedgerUnavailableError, PrefectUnavailableError, DeploymentNotFoundError: what is
-            open stays open, and is fired by the next pass.
+            LedgerUnavailableError, PrefectUnavailableError: what is open stays open, and is fired
+                by the next pass.
         """
         gates = self._ledger.datasets.gates
-        if not gates:
-            return 0
-        names = sorted({name for gate in gates for name in gate.datasets})
-        members = await self._ledger.gate_members(names)
+        members = await self._ledger.gate_members(_members(gates)) if gates else []
         for gate in gates:
             for found in sets_of(gate, members):
                 if found.is_complete and await self._ledger.open_gate(
@@ -116,18 +173,37 @@ class Gatekeeper:
                 ):
                     _log.info("a gate opened", gate=gate.name, set=found.key)
         fired = 0
+        stuck: dict[str, str] = {}
         by_name = {gate.name: gate for gate in gates}
         for row in await self._ledger.unfired_gates():
             gate = by_name.get(row["gate"])
             if gate is None:
                 continue
             found = GateSet(gate, row["set_key"], (), row["generation"])
-            run = await self._deployments.create_run(
-                gate.deployment,
-                parameters=found.parameters,
-                key=f"gate/{gate.name}/{found.key}:{found.generation}",
-                run_name=f"{gate.name} {found.key} g{found.generation}",
-                tags=[f"gate:{gate.name}"],
-            )
-            fired += await self._ledger.mark_gate_fired(gate.name, found.key, found.generation, run)
+            try:
+                fired += await self._fire(found)
+            except DeploymentNotFoundError as error:
+                stuck[gate.name] = (
+                    f"gate {gate.name} cannot fire for {found.key}: {error}, or correct the gate's"
+                    " deployment in datasets.yaml"
+                )
+        await self._tell(stuck)
         return fired
+
+    async def _fire(self, found: GateSet) -> bool:
+        gate = found.gate
+        run = await self._deployments.create_run(
+            gate.deployment,
+            parameters=found.parameters,
+            key=f"gate/{gate.name}/{found.key}:{found.generation}",
+            run_name=f"{gate.name} {found.key} g{found.generation}",
+            tags=[f"gate:{gate.name}"],
+        )
+        return await self._ledger.mark_gate_fired(gate.name, found.key, found.generation, run)
+
+    async def _tell(self, stuck: Mapping[str, str]) -> None:
+        for name, text in stuck.items():
+            await raise_alert(self._ledger, _ALERT, name, text)
+        for row in await self._ledger.alerts(is_open=True, limit=1000):
+            if row["kind"] == _ALERT and row["subject"] not in stuck:
+                await clear_alert(self._ledger, _ALERT, row["subject"])

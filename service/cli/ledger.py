@@ -5,11 +5,13 @@ import time
 from typing import Annotated, Any
 
 import typer
+from rich.console import Group, RenderableType
 from rich.live import Live
 from rich.table import Table
 
-from service.api import shown
+from service.api import shown, shown_gate
 from service.bronze import Bronze
+from service.cli.gates import gates_table
 from service.cli.proof import proof_tables, read_proof
 from service.cli.shared import (
     AsJson,
@@ -21,6 +23,7 @@ from service.cli.shared import (
     with_ledger,
 )
 from service.errors import QuicksilverError
+from service.gates import look_at_gates
 from service.ledger import Ledger
 from service.partition import Partition
 from service.settings import Settings
@@ -72,9 +75,14 @@ def status(
                 for c in counts
                 if dataset in (None, c["dataset"])
             ],
+            "gates": [
+                shown_gate(view)
+                for view in await look_at_gates(ledger)
+                if dataset is None or dataset in view.found.gate.datasets
+            ],
         }
 
-    show = proof_tables if proof else _status_table
+    show = proof_tables if proof else _status
     if as_json:
         print_json(with_ledger(work))
     elif watch:
@@ -84,6 +92,11 @@ def status(
                 time.sleep(1)
     else:
         console.print(show(with_ledger(work)))
+
+
+def _status(answer: dict[str, Any]) -> RenderableType:
+    partitions = _status_table(answer)
+    return Group(partitions, gates_table(answer["gates"])) if answer["gates"] else partitions
 
 
 def _status_table(answer: dict[str, Any]) -> Table:

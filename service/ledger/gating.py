@@ -12,7 +12,7 @@ class Gating(Part):
     """The gatekeeper's side of the ledger."""
 
     async def gate_members(self, datasets: Sequence[str]) -> list[Row]:
-        """Every partition of these datasets, with its generations and state."""
+        """Every partition of these datasets, with its generations and shown state."""
         async with self.database.transaction() as tx:
             return await tx.fetch("gate_members", datasets=list(datasets))
 
@@ -51,6 +51,6 @@ class Gating(Part):
             )
 
     async def gate_runs(self) -> list[Row]:
-        """The newest firing of each set."""
+        """The newest firing of each set that ever fired."""
         async with self.database.transaction() as tx:
             return await tx.fetch("gate_runs")

@@ -7,9 +7,11 @@ from fastapi import APIRouter, Query, Request
 from starlette.responses import Response
 
 from service.database import Row
+from service.gates import look_at_gates
 from service.ledger import Ledger
 from service.pages.calendar import Calendar, days_of_months, months_of_years
 from service.pages.page import STATES, PageRoute, Viewer, ledger_of, render
+from service.pages.partition import run_url
 from service.partition import Partition
 
 router = APIRouter(route_class=PageRoute, include_in_schema=False)
@@ -18,6 +20,9 @@ Text = Annotated[str, Query(max_length=300, pattern=r"^[^\x00]*$")]
 
 # Enough to see what is wrong; the whole list is a link away.
 _LISTED = 10
+
+# Sets of gates, those that wait first; and missing members of each.
+_SETS = 24
 
 _ROWS = 100
 
@@ -37,6 +42,7 @@ async def overview(
         totals[row["shown_state"]] = totals.get(row["shown_state"], 0) + row["partitions"]
     proof = await ledger.proof()
     origins = {row["dataset"]: row for row in await ledger.origins()}
+    gates = await look_at_gates(ledger)
     return render(
         request,
         "overview.html",
@@ -51,6 +57,10 @@ async def overview(
         oldest=min((row["oldest"] for row in counts if row["oldest"]), default=None),
         lanes=await ledger.lanes(),
         quarantine=await ledger.quarantine_size(),
+        gates=gates[:_SETS],
+        gate_sets=len(gates),
+        gates_waiting=sum(view.state == "waiting" for view in gates),
+        run_url=run_url(request.app.state.settings),
         proof=proof,
         origins=origins,
         counters=await ledger.counters(),

@@ -1,4 +1,13 @@
-select p.dataset, p.dt, p.generation, p.built_generation, p.state
+select
+    p.dataset,
+    p.dt,
+    p.generation,
+    p.built_generation,
+    case
+        when d.paused_at is not null and p.state in ('waiting', 'pending') then 'paused'
+        else p.state
+    end as state
 from quicksilver.partition as p
+left join quicksilver.dataset as d on p.dataset = d.name
 where p.dataset = any(%(datasets)s) and p.generation > 0 and p.gone_at is null
 order by p.dataset, p.dt

@@ -25,6 +25,7 @@ select
                 from quicksilver.alert as a
                 where a.cleared_at is null
             ),
+            (select max(g.fired_at) from quicksilver.gate_run as g),
             (
                 select string_agg(d.name || coalesce(d.paused_at::text, ''), ',' order by d.name)
                 from quicksilver.dataset as d

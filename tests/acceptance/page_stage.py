@@ -55,6 +55,11 @@ datasets:
     deployment: silver-build/weather
     ready:
       marker: _SUCCESS
+gates:
+  gold-year:
+    datasets: [{MONTHLY}]
+    each: year
+    deployment: gold-year/nyc-tlc
 """
 
 DETAILS: dict[str, Any] = {

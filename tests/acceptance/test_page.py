@@ -9,6 +9,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlsplit
+from uuid import uuid4
 
 import httpx
 import pytest
@@ -219,6 +220,34 @@ async def test_rebuild_pause_resume_ask_first_and_are_logged(looker: Looker, sit
     done = [(row["actor"], row["action"]) for row in await site.ledger.actions()]
     assert done == [("page:anna", "resume"), ("page:anna", "pause"), ("page:anna", "rebuild")]
     await expect(page.locator("#actions")).to_contain_text("page:anna")
+
+
+async def test_a_gate_says_what_is_missing_and_what_it_fired(looker: Looker, site: Site) -> None:
+    months = [f"2019-{month:02d}-01" for month in range(1, 13)]
+    for month in months[:10]:
+        await site.build(await site.land(MONTHLY, month))
+    last = await site.land(MONTHLY, months[10])
+    await looker.log_in()
+    row = looker.page.locator("#gates tbody tr")
+    await expect(row).to_have_count(1)
+    await expect(row).to_contain_text("gold-year 2019")
+    await expect(row).to_contain_text("2019-11-01 (pending), 2019-12-01 (nothing landed)")
+    await expect(row).to_contain_text("never")
+    await site.build(last)
+    await expect(row).not_to_contain_text("2019-11-01")
+    await site.build(await site.land(MONTHLY, months[11]))
+    await expect(row.locator(".badge")).to_have_text("pending")
+    run = uuid4()
+    assert await site.ledger.open_gate("gold-year", "2019", 12)
+    assert await site.ledger.mark_gate_fired("gold-year", "2019", 12, run)
+    await expect(row.locator(".badge")).to_have_text("fired")
+    await expect(row).to_contain_text("generation 12")
+    link = row.get_by_role("link", name="in Prefect")
+    assert (await link.get_attribute("href") or "").endswith(f"/runs/flow-run/{run}")
+    ask = "url => fetch(url).then(answer => answer.json())"
+    (told,) = (await looker.page.evaluate(ask, "/api/gates"))["gates"]
+    assert (told["state"], told["fired_generation"]) == ("fired", 12)
+    assert (told["missing"], told["flow_run_id"]) == ([], str(run))
 
 
 async def test_reconcile_lists_bronze_and_the_proof_says_so(

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from service.datasets import Gate
-from service.gates import sets_of
+from service.gates import GateView, Missing, sets_of
 
 YEAR = Gate(name="gold-year", datasets=("a",), each="year", deployment="gold-year/x")
 SAME_DT = Gate(name="joined", datasets=("a", "b"), each="dt", deployment="joined/x")
@@ -31,7 +31,7 @@ def months(count: int) -> list[dict[str, Any]]:
 def test_a_year_is_complete_with_its_twelfth_month() -> None:
     (eleven,) = sets_of(YEAR, months(11))
     assert not eleven.is_complete
-    assert eleven.missing == ("a/2019-12-01",)
+    assert eleven.missing == (Missing("a", date(2019, 12, 1), "nothing landed"),)
     (twelve,) = sets_of(YEAR, months(12))
     assert twelve.is_complete
     assert twelve.parameters == {"year": 2019}
@@ -40,13 +40,13 @@ def test_a_year_is_complete_with_its_twelfth_month() -> None:
 def test_a_member_that_is_dirty_again_closes_the_set() -> None:
     rows = [*months(11), member("a", date(2019, 12, 1), generation=2, built=1)]
     (found,) = sets_of(YEAR, rows)
-    assert found.missing == ("a/2019-12-01",)
+    assert found.missing == (Missing("a", date(2019, 12, 1), "pending"),)
 
 
 def test_the_same_dt_of_every_dataset() -> None:
     day = date(2024, 5, 1)
     (half,) = sets_of(SAME_DT, [member("a", day)])
-    assert half.missing == ("b/2024-05-01",)
+    assert [str(member) for member in half.missing] == ["b/2024-05-01"]
     (whole,) = sets_of(SAME_DT, [member("a", day), member("b", day)])
     assert whole.is_complete
     assert whole.parameters == {"dt": "2024-05-01"}
@@ -54,6 +54,16 @@ def test_the_same_dt_of_every_dataset() -> None:
 
 def test_other_datasets_are_no_members() -> None:
     assert sets_of(YEAR, [member("b", date(2019, 1, 1))]) == []
+
+
+def test_a_set_waits_then_is_pending_then_fired_and_waits_again() -> None:
+    (eleven,) = sets_of(YEAR, months(11))
+    (twelve,) = sets_of(YEAR, months(12))
+    assert GateView(eleven, None).state == "waiting"
+    assert GateView(twelve, None).state == "pending"
+    assert GateView(twelve, {"generation": 12}).state == "fired"
+    assert GateView(twelve, {"generation": 11}).state == "pending"
+    assert GateView(eleven, {"generation": 12}).state == "waiting"
 
 
 @given(st.lists(st.integers(1, 50), min_size=12, max_size=12), st.integers(0, 11))
