@@ -14,13 +14,27 @@ from service.operators import require_operator
 from service.partition import Partition
 from service.receiver import take
 
-router = APIRouter(prefix="/api", tags=["operators"], dependencies=[Depends(require_operator)])
+router = APIRouter(
+    prefix="/api",
+    tags=["operators"],
+    dependencies=[Depends(require_operator)],
+    responses={
+        401: {"description": "No operator's token, or an unknown one"},
+        403: {"description": "A browser's session without X-CSRF-Token, or another site's page"},
+        503: {"description": "Ledger or bronze is away, nothing was changed: try again"},
+    },
+)
 
 Actor = Annotated[str, Depends(require_operator)]
 State = Literal["waiting", "pending", "running", "built", "failed", "paused"]
 # Postgres holds neither NUL nor ids beyond bigint: refused here, with 422, instead of there.
 Name = Annotated[str, Path(min_length=1, max_length=200, pattern=r"^[^\x00]+$")]
 RowId = Annotated[int, Path(ge=1, le=2**63 - 1)]
+
+Answers = dict[int | str, dict[str, Any]]
+_NO_PARTITION: Answers = {404: {"description": "Nothing of the partition ever landed"}}
+_NO_ROW: Answers = {404: {"description": "Quarantine holds no such row"}}
+_NO_DATASET: Answers = {404: {"description": "The dataset is not declared in datasets.yaml"}}
 
 
 def _ledger(request: Request) -> Ledger:
@@ -91,7 +105,7 @@ async def partitions(
     return {"partitions": [shown(row) for row in rows], "next": last}
 
 
-@router.get("/partitions/{dataset}/{dt}")
+@router.get("/partitions/{dataset}/{dt}", responses=_NO_PARTITION)
 async def partition(request: Request, dataset: Name, dt: date) -> dict[str, Any]:
     """One partition."""
     row = await _ledger(request).partition(Partition(dataset, dt))
@@ -100,7 +114,7 @@ async def partition(request: Request, dataset: Name, dt: date) -> dict[str, Any]
     return shown(row)
 
 
-@router.post("/partitions/{dataset}/{dt}/rebuild", status_code=202)
+@router.post("/partitions/{dataset}/{dt}/rebuild", status_code=202, responses=_NO_PARTITION)
 async def rebuild(request: Request, dataset: Name, dt: date, actor: Actor) -> dict[str, Any]:
     """Build a partition anew though nothing changed: raises its generation."""
     ledger = _ledger(request)
@@ -126,7 +140,7 @@ async def quarantine(
     return {"quarantine": await _ledger(request).quarantined(limit=limit)}
 
 
-@router.post("/quarantine/{row_id}/replay")
+@router.post("/quarantine/{row_id}/replay", responses=_NO_ROW)
 async def replay(request: Request, row_id: RowId, actor: Actor) -> dict[str, Any]:
     """Take a quarantined body again, as if it had just come; understood, it leaves."""
     ledger = _ledger(request)
@@ -140,7 +154,7 @@ async def replay(request: Request, row_id: RowId, actor: Actor) -> dict[str, Any
     return {"id": row_id, "outcome": outcome}
 
 
-@router.delete("/quarantine/{row_id}")
+@router.delete("/quarantine/{row_id}", responses=_NO_ROW)
 async def discard(request: Request, row_id: RowId, actor: Actor) -> dict[str, Any]:
     """Drop a quarantined body for good."""
     ledger = _ledger(request)
@@ -163,7 +177,7 @@ async def reconcile(request: Request, actor: Actor) -> dict[str, Any]:
     }
 
 
-@router.post("/datasets/{dataset}/pause")
+@router.post("/datasets/{dataset}/pause", responses=_NO_DATASET)
 async def pause(request: Request, dataset: Name, actor: Actor) -> dict[str, Any]:
     """Stop building a dataset; its events go on accumulating."""
     ledger = _ledger(request)
@@ -173,7 +187,7 @@ async def pause(request: Request, dataset: Name, actor: Actor) -> dict[str, Any]
     return {"dataset": dataset, "paused": True, "changed": changed}
 
 
-@router.post("/datasets/{dataset}/resume")
+@router.post("/datasets/{dataset}/resume", responses=_NO_DATASET)
 async def resume(request: Request, dataset: Name, actor: Actor) -> dict[str, Any]:
     """Build again, beginning with what accumulated."""
     ledger = _ledger(request)

@@ -59,7 +59,14 @@ def owner_name() -> str:
 
 def create_app(settings: Settings) -> FastAPI:
     """The ASGI application; what it needs is opened by `running`."""
-    app = FastAPI(title="Quicksilver", summary="Bronze lands, silver builds.", version=VERSION)
+    app = FastAPI(
+        title="Quicksilver",
+        summary="Bronze lands, silver builds.",
+        version=VERSION,
+        # `service.pages.reference` is at /docs: the stock pages load from another host.
+        docs_url=None,
+        redoc_url=None,
+    )
     app.state.settings = settings
     app.state.refusals = Refusals()
     app.state.ledger_metrics = LedgerMetrics()

@@ -5,13 +5,24 @@ from pathlib import Path
 from fastapi import FastAPI
 from starlette.staticfiles import StaticFiles
 
-from service.pages import actions, events, live, login, overview, partition, quarantine
+from service.pages import (
+    actions,
+    events,
+    live,
+    login,
+    overview,
+    partition,
+    quarantine,
+    reference,
+    strays,
+)
 from service.pages.headers import SecurityHeaders
 
 
 def install(app: FastAPI) -> None:
     """Add the pages, what they load, and the headers that guard them."""
-    for part in (overview, partition, events, quarantine, actions, login, live):
+    for part in (overview, partition, events, quarantine, actions, login, live, reference):
         app.include_router(part.router)
+    strays.install(app)
     app.mount("/static", StaticFiles(directory=Path(__file__).with_name("static")), "static")
     app.add_middleware(SecurityHeaders)

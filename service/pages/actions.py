@@ -5,7 +5,10 @@ is checked, carried out and logged in the same way.
 """
 
 import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 from datetime import date
+from typing import Any, Literal
 
 from fastapi import APIRouter, HTTPException, Request
 from starlette.responses import Response
@@ -22,6 +25,35 @@ router = APIRouter(route_class=PageRoute, include_in_schema=False)
 _PATIENCE = 5.0
 
 _sweeps: set[asyncio.Task[object]] = set()
+
+Switch = Literal["pause", "resume"]
+
+
+@dataclass(frozen=True, slots=True)
+class _Switching:
+    """What is asked before, what is done, and what is said after it."""
+
+    question: str
+    act: Callable[[Request, str, str], Awaitable[dict[str, Any]]]
+    changed: str
+    unchanged: str
+
+
+_SWITCHES: dict[Switch, _Switching] = {
+    "pause": _Switching(
+        "No new build of it begins until somebody resumes it; those that run are finished. Events"
+        " are recorded as before, and accumulate.",
+        api.pause,
+        "is paused",
+        "was paused already",
+    ),
+    "resume": _Switching(
+        "What accumulated is built, one build a partition, however many events came.",
+        api.resume,
+        "is resumed",
+        "was not paused",
+    ),
+}
 
 
 def _ask(
@@ -78,48 +110,23 @@ async def rebuild(
     )
 
 
-@router.get("/datasets/{dataset}/pause")
-async def ask_pause(request: Request, session: Viewer, dataset: Name) -> Response:
-    """Ask whether to stop building a dataset."""
-    _declared(request, dataset)
-    return _ask(
-        request,
-        session,
-        f"Pause {dataset}?",
-        "No new build of it begins until somebody resumes it; those that run are finished. Events"
-        " are recorded as before, and accumulate.",
-        "Pause",
-        "/",
-    )
+@router.get("/datasets/{dataset}/{action}")
+async def ask_switch(request: Request, session: Viewer, dataset: Name, action: Switch) -> Response:
+    """Ask whether to stop building a dataset, or to build it again."""
+    if dataset not in ledger_of(request).datasets.by_name:
+        raise HTTPException(404, f"dataset {dataset} is not declared in datasets.yaml")
+    verb = action.capitalize()
+    return _ask(request, session, f"{verb} {dataset}?", _SWITCHES[action].question, verb, "/")
 
 
-@router.post("/datasets/{dataset}/pause")
-async def pause(request: Request, session: Viewer, actor: Actor, dataset: Name) -> Response:
-    """Stop building a dataset."""
-    done = await api.pause(request, dataset, actor)
-    was = "is paused" if done["changed"] else "was paused already"
-    return go_to(request, "/", session, f"{dataset} {was}.")
-
-
-@router.get("/datasets/{dataset}/resume")
-async def ask_resume(request: Request, session: Viewer, dataset: Name) -> Response:
-    """Ask whether to build a dataset again."""
-    _declared(request, dataset)
-    return _ask(
-        request,
-        session,
-        f"Resume {dataset}?",
-        "What accumulated is built, one build a partition, however many events came.",
-        "Resume",
-        "/",
-    )
-
-
-@router.post("/datasets/{dataset}/resume")
-async def resume(request: Request, session: Viewer, actor: Actor, dataset: Name) -> Response:
-    """Build a dataset again."""
-    done = await api.resume(request, dataset, actor)
-    was = "is resumed" if done["changed"] else "was not paused"
+@router.post("/datasets/{dataset}/{action}")
+async def switch(
+    request: Request, session: Viewer, actor: Actor, dataset: Name, action: Switch
+) -> Response:
+    """Stop building a dataset, or build it again."""
+    chosen = _SWITCHES[action]
+    done = await chosen.act(request, dataset, actor)
+    was = chosen.changed if done["changed"] else chosen.unchanged
     return go_to(request, "/", session, f"{dataset} {was}.")
 
 
@@ -195,8 +202,3 @@ async def discard(request: Request, session: Viewer, actor: Actor, row_id: RowId
     """Drop a quarantined body."""
     await api.discard(request, row_id, actor)
     return go_to(request, "/quarantine", session, f"Event {row_id} is discarded.")
-
-
-def _declared(request: Request, dataset: str) -> None:
-    if dataset not in ledger_of(request).datasets.by_name:
-        raise HTTPException(404, f"dataset {dataset} is not declared in datasets.yaml")

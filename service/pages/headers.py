@@ -27,9 +27,6 @@ _ALWAYS = {
     "permissions-policy": "camera=(), geolocation=(), microphone=()",
 }
 
-# FastAPI's own API browser loads its parts from elsewhere.
-_FOREIGN = ("/docs", "/redoc")
-
 
 class SecurityHeaders:
     """Adds the headers that an answer does not set itself."""
@@ -49,8 +46,7 @@ class SecurityHeaders:
                 headers = MutableHeaders(scope=message)
                 for name, value in _ALWAYS.items():
                     headers.setdefault(name, value)
-                if not scope["path"].startswith(_FOREIGN):
-                    headers.setdefault("content-security-policy", _POLICY)
+                headers.setdefault("content-security-policy", _POLICY)
                 # What is static is asked for again each time, and answered 304: no stale script.
                 is_static = scope["path"].startswith("/static/")
                 headers.setdefault("cache-control", "no-cache" if is_static else "no-store")

@@ -34,10 +34,22 @@ _FORM_LIMIT = 16 * 1024
 
 _TITLES = {
     400: "That was not understood",
+    401: "Log in first",
     403: "Refused",
     404: "Not here",
+    405: "Not that way",
     422: "That was not understood",
+    429: "Too often",
     503: "Away for the moment",
+}
+
+# What to do next, where the reason itself does not say.
+_NEXT = {
+    404: "Look in the overview, or ask Explain what became of an object.",
+    405: "Go back, and use the page's own buttons.",
+    422: "Correct the address, or go back and correct the form.",
+    429: "Wait a minute, then try again.",
+    503: "Nothing was changed. Reload in a moment; `quicksilver doctor` names the link that broke.",
 }
 
 
@@ -209,4 +221,6 @@ def error_page(request: Request, status: int, text: str) -> Response:
     """What went wrong, to a person."""
     session = session_of(request.app.state.settings, request)
     title = _TITLES.get(status, "That did not work")
-    return render(request, "error.html", session, status, title=title, text=text)
+    return render(
+        request, "error.html", session, status, title=title, text=text, advice=_NEXT.get(status)
+    )

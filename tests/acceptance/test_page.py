@@ -418,7 +418,7 @@ async def test_without_tokens_only_this_machine_is_answered(
 
 async def test_pages_hold_a_strict_policy(looker: Looker, site: Site) -> None:
     await looker.log_in()
-    for path in ("/", "/partitions", "/events", "/quarantine", "/explain", "/login", "/nothing"):
+    for path in ("/", "/partitions", "/events", "/explain", "/login", "/docs", "/nothing"):
         answer = await looker.context.request.get(site.url + path, max_redirects=0)
         headers = answer.headers
         policy = headers["content-security-policy"]
@@ -435,6 +435,43 @@ async def test_pages_hold_a_strict_policy(looker: Looker, site: Site) -> None:
     )
     assert ran is None
     looker.allowed.add("Content Security Policy")
+
+
+async def test_the_api_is_described_without_another_host(looker: Looker, site: Site) -> None:
+    await looker.log_in()
+    page = looker.page
+    await page.get_by_role("link", name="API").click()
+    await expect(page.get_by_role("heading", name="API", exact=False).first).to_be_visible()
+    schema = site.app.openapi()["paths"]
+    described = {(method.upper(), path) for path, methods in schema.items() for method in methods}
+    shown = await page.locator("article.operation").evaluate_all(
+        "all => all.map(one => one.getAttribute('aria-label'))"
+    )
+    assert len(shown) == len(described) >= 15
+    assert {tuple(label.split(" ")) for label in shown} == described
+    rebuild = page.get_by_label("POST /api/partitions/{dataset}/{dt}/rebuild")
+    await expect(rebuild).to_contain_text("raises its generation")
+    await expect(rebuild).to_contain_text("No operator's token")
+
+
+async def test_an_unknown_path_leads_on(looker: Looker, site: Site) -> None:
+    looker.allowed |= {"404 (Not Found)", "405 (Method Not Allowed)", "401 (Unauthorized)"}
+    page = looker.page
+    await page.goto(f"{site.url}/nowhere<b>")
+    await expect(page.locator("main")).to_contain_text("There is no page /nowhere<b>.")
+    await page.locator("main").get_by_role("link", name="Log in").click()
+    await expect(page.get_by_label("Operator's token")).to_be_visible()
+    await page.goto(f"{site.url}/metrics")
+    await expect(page.locator("main")).to_contain_text("an operator's token is needed")
+    await looker.log_in()
+    await page.goto(f"{site.url}/nowhere")
+    await expect(page.locator("main")).to_contain_text("ask Explain what became of an object")
+    await page.goto(f"{site.url}/logout")
+    await expect(page.locator("main")).to_contain_text("not opened that way")
+    async with httpx.AsyncClient(base_url=site.url, trust_env=False) as client:
+        for path, accept in (("/nowhere", "*/*"), ("/api/nowhere", "text/html")):
+            answer = await client.get(path, headers={"Accept": accept})
+            assert (answer.status_code, answer.json()) == (404, {"detail": "Not Found"})
 
 
 async def furnish(site: Site) -> None:
@@ -500,6 +537,8 @@ async def test_every_page_is_accessible(browser: Browser, site: Site, tmp_path: 
         "quarantine": "/quarantine",
         "quarantined": "/quarantine/2",
         "not-there": f"/partitions/{MONTHLY}/1999-01-01",
+        "unknown": "/nowhere",
+        "api": "/docs",
     }
     found: list[str] = []
     for scheme, width, height in (("light", 1280, 900), ("dark", 390, 844)):
