@@ -92,6 +92,8 @@ class Dataset(_Strict):
     ready: ReadinessRule = ReadinessRule()
     skip_unchanged: bool = True
     max_running: int | None = Field(default=None, ge=1, le=10_000)
+    # How many partitions one run may take when a backlog waits; 1: each has a run of its own.
+    max_partitions_per_run: int = Field(25, ge=1, le=200)
     attempts: int = Field(5, ge=1, le=100)
     time_limit: Duration = Field(timedelta(minutes=30), gt=timedelta(0))
     # How long a dirty partition may wait before somebody is told.

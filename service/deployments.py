@@ -88,6 +88,8 @@ class Deployments:
             api_key=key.get_secret_value() if key else None,
         )
         self._ids: dict[str, UUID] = {}
+        # Of each deployment, the parameters that its flow takes.
+        self._parameters: dict[str, frozenset[str]] = {}
         self._is_open = False
 
     async def open(self) -> None:
@@ -128,7 +130,13 @@ class Deployments:
                         " run `quicksilver init` (or `prefect deploy --all`)"
                     ) from error
             self._ids[name] = found.id
+            schema = found.parameter_openapi_schema or {}
+            self._parameters[name] = frozenset(schema.get("properties") or ())
         return self._ids[name]
+
+    def takes(self, name: str, parameter: str) -> bool:
+        """Whether the deployment's flow takes a parameter; asks nobody, so False when not known."""
+        return parameter in self._parameters.get(name, ())
 
     async def create_run(
         self,
@@ -172,8 +180,10 @@ class Deployments:
             PrefectUnavailableError: Prefect does not answer.
         """
         found: dict[UUID, RunState] = {}
-        for start in range(0, len(runs), _PAGE):
-            page = list(runs[start : start + _PAGE])
+        # Builds that share a run ask for it once.
+        asked = list(dict.fromkeys(runs))
+        for start in range(0, len(asked), _PAGE):
+            page = asked[start : start + _PAGE]
             async with _translated("reading flow runs"):
                 rows = await self._client.read_flow_runs(
                     flow_run_filter=FlowRunFilter(id=FlowRunFilterId(any_=page)), limit=_PAGE

@@ -8,10 +8,11 @@ key yields the same run.
 
 import asyncio
 import contextlib
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
 from datetime import timedelta
 from time import monotonic
+from typing import Any
 
 import structlog
 
@@ -123,10 +124,13 @@ class Dispatcher:
         elif self._is_behind:
             builds += await self._ledger.own_claims(self.owner)
         builds += await self._ledger.claim(
-            self.owner, slots=self._settings.max_running, lease=self._lease
+            self.owner,
+            slots=self._settings.max_running,
+            lease=self._lease,
+            batches=self._batches(),
         )
         results = await asyncio.gather(
-            *(self._fire(build) for build in builds), return_exceptions=True
+            *(self._fire(run) for run in _by_run(builds)), return_exceptions=True
         )
         broken = [result for result in results if isinstance(result, BaseException)]
         self._is_behind = bool(broken) or None in results
@@ -137,36 +141,63 @@ class Dispatcher:
         if broken:
             # One build's trouble was not its neighbours'; all of them have ended by now.
             raise broken[0]
-        return sum(result is True for result in results)
+        return sum(result for result in results if isinstance(result, int))
 
-    async def _fire(self, build: ClaimedBuild) -> bool | None:
-        """True: a run was made; False: none is needed now; None: Prefect is away."""
-        async with self._at_once, self._traced(build):
-            log = _log.bind(
-                dataset=build.partition.dataset, dt=build.partition.dt.isoformat(), build=build.id
-            )
+    def _batches(self) -> dict[str, int]:
+        """How many builds a run of each dataset may take, where its flow says that it takes any."""
+        return {
+            dataset.name: dataset.max_partitions_per_run
+            for dataset in self._ledger.datasets.datasets
+            if dataset.max_partitions_per_run > 1
+            and self._deployments.takes(dataset.deployment, "batch")
+        }
+
+    async def _fire(self, builds: Sequence[ClaimedBuild]) -> int | None:
+        """How many builds got a run, 0: none needs one now; None: Prefect is away.
+
+        `builds` share a run. Each is sealed by itself, and one that needs no run, or cannot be
+        sealed now, holds none of the others up.
+        """
+        async with self._at_once, self._traced(builds[0]):
             try:
                 # Asked first: a claim that cannot be brought to Prefect needs no key.
-                dataset = self._ledger.datasets.get(build.partition.dataset)
+                dataset = self._ledger.datasets.get(builds[0].partition.dataset)
                 await self._deployments.deployment_id(dataset.deployment)
-                sealed = await seal_listed(self._ledger, self._bronze, self.owner, build)
-                if isinstance(sealed, NoBuild):
-                    log.info("no run needed", why=sealed.why)
-                    return False
+                sealed = [one for build in builds if (one := await self._seal(build))]
+                if not sealed:
+                    return 0
                 failpoint.reach("after-seal-before-create")
                 await self._create(sealed)
             except PrefectUnavailableError as error:
                 DISPATCH_ERRORS.labels("prefect-unavailable").inc()
-                log.warning("the build waits for Prefect", error=str(error))
+                _log.warning("builds wait for Prefect", error=str(error), **_named(builds[0]))
                 return None
-            except (BronzeUnavailableError, DeploymentNotFoundError, DatasetsError) as error:
+            except (DeploymentNotFoundError, DatasetsError) as error:
                 # DatasetsError: a claim taken over from a replica that declares more datasets.
-                DISPATCH_ERRORS.labels(_REASONS.get(type(error), "other")).inc()
-                log.warning("the build waits", error=str(error))
-                due = clock.now() + timedelta(seconds=_RETRY)
-                await self._ledger.release(build, self.owner, error=str(error), due_at=due)
-                return False
-            return True
+                for build in builds:
+                    await self._put_off(build, error)
+                return 0
+            return len(sealed)
+
+    async def _seal(self, build: ClaimedBuild) -> SealedBuild | None:
+        # One that shares a run belongs to the trace of its own event; one alone is in it already.
+        span = self._traced(build) if build.run_key else contextlib.nullcontext()
+        try:
+            async with span:
+                sealed = await seal_listed(self._ledger, self._bronze, self.owner, build)
+        except BronzeUnavailableError as error:
+            await self._put_off(build, error)
+            return None
+        if isinstance(sealed, NoBuild):
+            _log.info("no run needed", why=sealed.why, **_named(build))
+            return None
+        return sealed
+
+    async def _put_off(self, build: ClaimedBuild, error: QuicksilverError) -> None:
+        DISPATCH_ERRORS.labels(_REASONS.get(type(error), "other")).inc()
+        _log.warning("the build waits", error=str(error), **_named(build))
+        due = clock.now() + timedelta(seconds=_RETRY)
+        await self._ledger.release(build, self.owner, error=str(error), due_at=due)
 
     @asynccontextmanager
     async def _traced(self, build: ClaimedBuild) -> AsyncGenerator[None]:
@@ -180,24 +211,31 @@ class Dispatcher:
         ):
             yield
 
-    async def _create(self, build: SealedBuild) -> None:
-        dataset = self._ledger.datasets.get(build.partition.dataset)
-        dt = build.partition.dt.isoformat()
+    async def _create(self, builds: Sequence[SealedBuild]) -> None:
+        """One run for builds that share their run key, or for the one that has none."""
+        first = builds[0]
+        dataset = self._ledger.datasets.get(first.partition.dataset)
+        dt = first.partition.dt.isoformat()
+        parameters: dict[str, Any] = {
+            "dataset": dataset.name,
+            "dt": dt,
+            "generation": first.generation,
+        }
+        name = f"{dataset.name} {dt} g{first.generation}.{first.attempt}"
+        if first.run_key is not None:
+            parameters["batch"] = first.run_key
+            name = f"{dataset.name} {dt} and {len(builds) - 1} more"
         run = await self._deployments.create_run(
             dataset.deployment,
-            parameters={
-                "dataset": dataset.name,
-                "dt": dt,
-                "generation": build.generation,
-            },
-            key=build.idempotency_key,
-            run_name=f"{dataset.name} {dt} g{build.generation}.{build.attempt}",
-            tags=[f"dataset:{dataset.name}", f"dt:{dt}"],
+            parameters=parameters,
+            key=first.run_key or first.idempotency_key,
+            run_name=name,
+            tags=[f"dataset:{dataset.name}", *(f"dt:{b.partition.dt}" for b in builds)],
             **trace_label(tracing.traceparent()),
         )
         failpoint.reach("after-create-before-mark")
-        marked = await self._ledger.mark_dispatched(
-            build,
+        marked = await self._ledger.mark_all_dispatched(
+            builds,
             self.owner,
             run,
             start_within=timedelta(seconds=self._settings.start_deadline),
@@ -206,10 +244,27 @@ class Dispatcher:
             "fired" if marked else "fired, but the build has moved on",
             dataset=dataset.name,
             dt=dt,
-            generation=build.generation,
-            attempt=build.attempt,
+            generation=first.generation,
+            attempt=first.attempt,
+            builds=len(builds),
             flow_run_id=str(run),
         )
+
+
+def _by_run(builds: Sequence[ClaimedBuild]) -> list[list[ClaimedBuild]]:
+    """Those that share a run together, in the order of their claims."""
+    runs: dict[str | int, list[ClaimedBuild]] = {}
+    for build in builds:
+        runs.setdefault(build.run_key or build.id, []).append(build)
+    return list(runs.values())
+
+
+def _named(build: ClaimedBuild) -> dict[str, object]:
+    return {
+        "dataset": build.partition.dataset,
+        "dt": build.partition.dt.isoformat(),
+        "build": build.id,
+    }
 
 
 async def seal_listed(

@@ -107,12 +107,17 @@ class Settler:
         states: dict[Any, RunState] = {}
         if asked:
             states = await self._deployments.states(asked)
+        working = {b.flow_run_id for b in builds if b.state == "running"}
         ended = 0
         problem: QuicksilverError | None = None
         for build in builds:
             try:
                 if build.flow_run_id in asked and build.flow_run_id is not None:
-                    ended += await self._settle(build, states.get(build.flow_run_id))
+                    ended += await self._settle(
+                        build,
+                        states.get(build.flow_run_id),
+                        is_working=build.flow_run_id in working,
+                    )
                 elif build.abandoned_at is not None and build.is_held:
                     await self._ledger.note_abandoned(build.id, None)
             except (PrefectUnavailableError, WarehouseUnavailableError) as error:
@@ -122,12 +127,12 @@ class Settler:
             raise problem
         return len(builds) - ended
 
-    async def _settle(self, build: ActiveBuild, run: RunState | None) -> bool:
-        """Whether the build ended."""
+    async def _settle(self, build: ActiveBuild, run: RunState | None, *, is_working: bool) -> bool:
+        """Whether the build ended. `is_working`: its run has a build that is not published yet."""
         if run is None or run.is_terminal:
             return await self._end(build, run)
         if build.state in ("running", "published", "yielded") and not build.is_held:
-            return await self._settle_unheld(build)
+            return await self._settle_unheld(build, is_working=is_working)
         is_asked_to_stop = build.cancel_requested_at is not None
         if build.state == "dispatched":
             if not (_is_late(build) or is_asked_to_stop):
@@ -145,7 +150,7 @@ class Settler:
             return await self._end(build, None)
         return await self._replace(build, "the run did not stop when asked to", counted=True)
 
-    async def _settle_unheld(self, build: ActiveBuild) -> bool:
+    async def _settle_unheld(self, build: ActiveBuild, *, is_working: bool) -> bool:
         """A build whose flow lets go of it: its process is ending, or has died."""
         if build.abandoned_at is None:
             await self._ledger.note_abandoned(build.id, clock.now())
@@ -154,8 +159,9 @@ class Settler:
             return False
         if build.state == "running":
             return await self._replace(build, "the flow's process is gone", counted=True)
-        # It had said how it ended before it died: only Prefect does not know yet.
-        if build.flow_run_id is not None:
+        # It had said how it ended before it died: only Prefect does not know yet. Of a run that
+        # died over another build, that build's end says it.
+        if build.flow_run_id is not None and not is_working:
             await self._deployments.conclude_run(
                 build.flow_run_id, f"{build.state}; the process ended before it could say so"
             )

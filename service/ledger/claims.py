@@ -1,8 +1,8 @@
 """From dirty to a Prefect run: claims, and what became of them."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
-from uuid import UUID
+from uuid import UUID, uuid4
 
 from service import clock
 from service.database import Transaction
@@ -16,6 +16,10 @@ from service.ledger.rows import (
     where_of,
 )
 from service.partition import Partition
+
+# More due partitions of a dataset than this are a backlog: two years of months. Fewer are built
+# soonest by runs of their own, and a year that is ingested shows twelve runs.
+BACKLOG = 24
 
 # One advisory lock of the database: whoever holds it claims.
 _CLAIM_LOCK = 0x51_53_43_4C
@@ -43,8 +47,13 @@ class Claims(Part):
         slots: int,
         lease: timedelta,
         only: Sequence[Partition] | None = None,
+        batches: Mapping[str, int] | None = None,
     ) -> list[ClaimedBuild]:
-        """Take the partitions that are due, up to the free slots, each with a build of its own."""
+        """Take the partitions that are due, up to the free slots, each with a build of its own.
+
+        `batches` says for which datasets, and how many at most, builds may share a run: they do
+        when a backlog waits.
+        """
         now = clock.now()
         async with self.database.transaction() as tx:
             await tx.run("lock_claims", lock=_CLAIM_LOCK)
@@ -55,9 +64,14 @@ class Claims(Part):
                 deadline=now + lease,
                 slots=slots,
                 only=as_json([where_of(p) for p in only]) if only is not None else None,
+                batches=as_json(
+                    [{"dataset": name, "at_most": most} for name, most in (batches or {}).items()]
+                ),
+                backlog=BACKLOG,
+                batch=uuid4().hex[:16],
             )
         return [
-            ClaimedBuild(row["id"], partition_of(row), row["generation"], None, now)
+            ClaimedBuild(row["id"], partition_of(row), row["generation"], None, now, row["run_key"])
             for row in sorted(rows, key=lambda row: row["id"])
         ]
 
@@ -72,6 +86,7 @@ class Claims(Part):
                 row["generation"],
                 row["idempotency_key"],
                 row["claimed_at"],
+                row["run_key"],
             )
             for row in rows
         ]
@@ -109,29 +124,46 @@ class Claims(Part):
         self, build: SealedBuild, owner: str, flow_run_id: UUID, *, start_within: timedelta
     ) -> bool:
         """Keep the run that Prefect made for a build; False when the build moved on without us."""
+        return bool(
+            await self.mark_all_dispatched([build], owner, flow_run_id, start_within=start_within)
+        )
+
+    async def mark_all_dispatched(
+        self,
+        builds: Sequence[SealedBuild],
+        owner: str,
+        flow_run_id: UUID,
+        *,
+        start_within: timedelta,
+    ) -> int:
+        """Keep the run that Prefect made for builds; how many of them had not moved on."""
         now = clock.now()
-        where = where_of(build.partition)
+        marked = 0
         async with self.database.transaction() as tx:
-            await tx.one("lock_partition", **where)
-            row = await tx.one(
-                "mark_dispatched",
-                build=build.id,
-                owner=owner,
-                flow_run_id=flow_run_id,
-                now=now,
-                deadline=now + start_within,
-            )
-            if row is None:
-                return False
-            await tx.run(
-                "show_dispatched",
-                flow_run_id=flow_run_id,
-                now=now,
-                claimed_at=build.claimed_at,
-                **where,
-            )
-            await tx.run("decide_events", generation=row["generation"], **where)
-            if build.attempt == 1:
-                payload = {"generation": build.generation, "flow_run_id": str(flow_run_id)}
-                await announce_partition(tx, LANDED, build.partition, payload, now)
-        return True
+            # In the order of partitions, as a run that begins locks them too.
+            for build in sorted(builds, key=lambda build: build.partition):
+                where = where_of(build.partition)
+                await tx.one("lock_partition", **where)
+                row = await tx.one(
+                    "mark_dispatched",
+                    build=build.id,
+                    owner=owner,
+                    flow_run_id=flow_run_id,
+                    now=now,
+                    deadline=now + start_within,
+                )
+                if row is None:
+                    continue
+                marked += 1
+                await tx.run(
+                    "show_dispatched",
+                    flow_run_id=flow_run_id,
+                    now=now,
+                    claimed_at=build.claimed_at,
+                    **where,
+                )
+                await tx.run("decide_events", generation=row["generation"], **where)
+                if build.attempt == 1:
+                    payload = {"generation": build.generation, "flow_run_id": str(flow_run_id)}
+                    await announce_partition(tx, LANDED, build.partition, payload, now)
+        return marked

@@ -34,6 +34,8 @@ class ClaimedBuild:
     generation: int
     idempotency_key: str | None
     claimed_at: datetime
+    # The run that it shares with other builds; None: a run of its own.
+    run_key: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +48,7 @@ class SealedBuild:
     attempt: int
     idempotency_key: str
     claimed_at: datetime
+    run_key: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ from uuid import UUID
 
 from service import clock
 from service.ledger.announcements import BUILT, announce_partition
-from service.ledger.rows import BegunBuild, Part, as_json, partition_of
+from service.ledger.rows import BegunBuild, Part, as_json, partition_of, where_of
 from service.manifest import ManifestFile
 
 
@@ -18,25 +18,36 @@ class Runs(Part):
         self, key: str, flow_run_id: UUID, *, time_limit: timedelta
     ) -> BegunBuild | None:
         """A flow run takes up its build; None when the build was given up or is another's."""
+        begun = await self.begin_all(key, flow_run_id, time_limit=time_limit)
+        return begun[0] if begun else None
+
+    async def begin_all(
+        self, key: str, flow_run_id: UUID, *, time_limit: timedelta
+    ) -> list[BegunBuild]:
+        """A flow run takes up its builds, in the order of their claims; those that it shares its
+        run with, each has the time of all of them."""
         now = clock.now()
         async with self.database.transaction() as tx:
-            await tx.one("lock_partition_of", build=None, key=key)
-            row = await tx.one(
-                "begin_build", key=key, flow_run_id=flow_run_id, now=now, deadline=now + time_limit
+            locked = await tx.fetch("lock_partition_of", build=None, key=key)
+            deadline = now + time_limit * max(1, len(locked))
+            rows = await tx.fetch(
+                "begin_build", key=key, flow_run_id=flow_run_id, now=now, deadline=deadline
             )
-            if row is None:
-                return None
-            where = {"dataset": row["dataset"], "dt": row["dt"]}
-            await tx.run("show_started", flow_run_id=flow_run_id, now=now, **where)
-            await tx.run("decide_events", generation=row["generation"], **where)
-        return BegunBuild(
-            row["id"],
-            partition_of(row),
-            row["generation"],
-            row["attempt"],
-            tuple(ManifestFile.from_json(f) for f in row["manifest"]),
-            row["traceparent"],
-        )
+            for row in rows:
+                where = where_of(partition_of(row))
+                await tx.run("show_started", flow_run_id=flow_run_id, now=now, **where)
+                await tx.run("decide_events", generation=row["generation"], **where)
+        return [
+            BegunBuild(
+                row["id"],
+                partition_of(row),
+                row["generation"],
+                row["attempt"],
+                tuple(ManifestFile.from_json(f) for f in row["manifest"]),
+                row["traceparent"],
+            )
+            for row in sorted(rows, key=lambda row: row["id"])
+        ]
 
     async def publish(
         self,

@@ -83,6 +83,7 @@ class Sealing(Part):
             sealed["attempt"],
             sealed["idempotency_key"],
             build.claimed_at,
+            build.run_key,
         )
 
     async def _reconcile(

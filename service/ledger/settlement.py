@@ -103,16 +103,11 @@ class Settlement(Part):
             await tx.run("note_abandoned", build=build_id, at=at)
 
     async def request_cancel(self, build: ActiveBuild, why: str, *, within: timedelta) -> bool:
-        """Note that a run was asked to stop, and by when it must have."""
+        """Note that a run was asked to stop, and by when it must have; on all of its builds."""
         now = clock.now()
+        noted = {"build": build.id, "now": now, "deadline": now + within, "error": why}
         async with self.database.transaction() as tx:
-            return bool(
-                await tx.run(
-                    "request_cancel",
-                    build=build.id,
-                    expected=build.state,
-                    now=now,
-                    deadline=now + within,
-                    error=why,
-                )
-            )
+            if not await tx.run("request_cancel", expected=build.state, **noted):
+                return False
+            await tx.run("request_cancel_run", **noted)
+        return True

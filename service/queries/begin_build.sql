@@ -1,4 +1,4 @@
--- Finish only what you still hold: a build that was given up cannot begin.
+-- Finish only what you still hold: a build that was given up cannot begin. All builds of the run.
 update quicksilver.build set
     state = 'running',
     flow_run_id = %(flow_run_id)s,
@@ -6,7 +6,8 @@ update quicksilver.build set
     deadline_at = %(deadline)s,
     abandoned_at = null
 where
-    idempotency_key = %(key)s
+    (run_key = %(key)s or (idempotency_key = %(key)s and run_key is null))
+    and idempotency_key is not null
     and (
         state in ('claimed', 'dispatched')
         or (state = 'running' and flow_run_id = %(flow_run_id)s)

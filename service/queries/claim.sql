@@ -1,13 +1,17 @@
--- The oldest due partitions, as many as there are free slots, each with a build of its own.
--- The caller holds the claim lock, so the counts below are the counts.
+-- The oldest due partitions, as many as there are free slots, each with a build of its own. A slot
+-- is a run: where a dataset's backlog is long, neighbours in its order share one. What failed before
+-- runs alone. The caller holds the claim lock, so the counts below are the counts.
 with active as (
-    select b.dataset, count(*) as running
+    select
+        b.dataset,
+        count(distinct coalesce(b.run_key, b.id::text)) as running,
+        bool_or(b.run_key is not null) as has_batches
     from quicksilver.build as b
     where b.state in ('claimed', 'dispatched', 'running', 'published', 'yielded')
     group by b.dataset
 ),
 
-ranked as (
+due as (
     select
         p.dataset,
         p.dt,
@@ -16,27 +20,23 @@ ranked as (
             when d.newest_first then -extract(epoch from p.dirty_since)
             else extract(epoch from p.dirty_since)
         end as turn,
-        coalesce(d.max_running, %(slots)s) - coalesce(a.running, 0) as dataset_slots,
-        row_number() over (
-            partition by p.dataset
-            order by
-                p.priority desc,
-                case
-                    when d.newest_first then -extract(epoch from p.dirty_since)
-                    else extract(epoch from p.dirty_since)
-                end,
-                p.dt
-        ) as place
+        coalesce(d.max_running, %(slots)s) as dataset_slots,
+        coalesce(a.running, 0) as running,
+        coalesce(a.has_batches, false) as has_batches,
+        i.at_most,
+        i.at_most is not null and p.attempts = 0 as may_share
     from quicksilver.partition as p
     inner join quicksilver.dataset as d
         on p.dataset = d.name and d.is_declared and d.paused_at is null
     left join active as a on p.dataset = a.dataset
+    left join jsonb_to_recordset(%(batches)s::jsonb) as i (dataset text, at_most integer)
+        on p.dataset = i.dataset
     where
         p.state in ('waiting', 'pending')
         and p.due_at <= %(now)s
         and (%(only)s::jsonb is null or exists (
-            select from jsonb_to_recordset(%(only)s::jsonb) as i (dataset text, dt date)
-            where i.dataset = p.dataset and i.dt = p.dt
+            select from jsonb_to_recordset(%(only)s::jsonb) as o (dataset text, dt date)
+            where o.dataset = p.dataset and o.dt = p.dt
         ))
         and not exists (
             select from quicksilver.build as b
@@ -46,13 +46,53 @@ ranked as (
         )
 ),
 
-chosen as (
-    select p.dataset, p.dt
-    from quicksilver.partition as p
-    inner join ranked as r on p.dataset = r.dataset and p.dt = r.dt
-    where r.place <= r.dataset_slots and p.state in ('waiting', 'pending')
-    order by r.priority desc, r.turn, p.dataset, p.dt
+-- A backlog that is being worked off in batches is so to its end; its slots share it evenly.
+placed as (
+    select
+        d.*,
+        row_number() over (
+            partition by d.dataset, d.may_share order by d.priority desc, d.turn, d.dt
+        ) as place,
+        case
+            when
+                d.may_share
+                and (d.has_batches or count(*) over (partition by d.dataset, d.may_share) > %(backlog)s)
+                then least(
+                    d.at_most,
+                    ceil(
+                        count(*) over (partition by d.dataset, d.may_share)::numeric / greatest(d.dataset_slots, 1)
+                    )
+                )::integer
+            else 1
+        end as members
+    from due as d
+),
+
+leaders as (
+    select
+        p.*,
+        row_number() over (partition by p.dataset order by p.priority desc, p.turn, p.dt) as run
+    from placed as p
+    where (p.place - 1) %% p.members = 0
+),
+
+runs as (
+    select l.dataset, l.dt, l.may_share, l.place, l.members
+    from leaders as l
+    where l.run <= l.dataset_slots - l.running
+    order by l.priority desc, l.turn, l.dataset, l.dt
     limit greatest(0, %(slots)s - (select coalesce(sum(a.running), 0) from active as a))
+),
+
+chosen as (
+    select p.dataset, p.dt, r.dt as leader, m.priority, m.turn
+    from quicksilver.partition as p
+    inner join placed as m on p.dataset = m.dataset and p.dt = m.dt
+    inner join runs as r
+        on
+            m.dataset = r.dataset and m.may_share = r.may_share
+            and m.place >= r.place and m.place < r.place + r.members
+    where p.state in ('waiting', 'pending')
     for update of p skip locked
 ),
 
@@ -63,10 +103,21 @@ taken as (
         updated_at = %(now)s
     from chosen as c
     where p.dataset = c.dataset and p.dt = c.dt
-    returning p.dataset, p.dt, p.generation
+    returning p.dataset, p.dt, p.generation, c.leader, c.priority, c.turn
 )
 
-insert into quicksilver.build (dataset, dt, generation, owner, claimed_at, deadline_at)
-select t.dataset, t.dt, t.generation, %(owner)s, %(now)s, %(deadline)s
+insert into quicksilver.build (dataset, dt, generation, owner, claimed_at, deadline_at, run_key)
+select
+    t.dataset,
+    t.dt,
+    t.generation,
+    %(owner)s,
+    %(now)s,
+    %(deadline)s,
+    case
+        when count(*) over (partition by t.dataset, t.leader) > 1
+            then t.dataset || '/' || t.leader::text || '+:' || %(batch)s
+    end
 from taken as t
-returning id, dataset, dt, generation
+order by t.priority desc, t.turn, t.dataset, t.dt
+returning id, dataset, dt, generation, run_key

@@ -93,6 +93,8 @@ class FakePrefect(Deployments):
     def __init__(self) -> None:
         self.is_away = False
         self.knows_deployment = True
+        # Whether the deployment's flow takes several builds a run.
+        self.takes_batches = False
         # How many of the next creations commit and then lose their answer.
         self.cuts = 0
         self.keys: dict[str, UUID] = {}
@@ -116,6 +118,9 @@ class FakePrefect(Deployments):
         if not self.knows_deployment:
             raise DeploymentNotFoundError(f"Prefect knows no deployment {name!r}")
         return UUID(int=1)
+
+    def takes(self, name: str, parameter: str) -> bool:
+        return self.takes_batches and parameter == "batch"
 
     async def create_run(
         self,
@@ -202,13 +207,19 @@ class FakeWarehouse:
 
 @dataclass
 class FlowRun:
-    """One flow run as a worker runs it, step by step; `hold` is its process."""
+    """One flow run as a worker runs it, step by step; `hold` is its process.
+
+    It may have several builds: `members` are those that it has not yielded, `begun` the first.
+    """
 
     kit: Kit
     id: UUID
     key: str
     begun: BegunBuild | None = None
-    content: tuple[tuple[str, str], ...] | None = None
+    members: list[BegunBuild] = field(default_factory=list[BegunBuild])
+    content: dict[int, tuple[tuple[str, str], ...]] = field(
+        default_factory=dict[int, tuple[tuple[str, str], ...]]
+    )
     hold: psycopg.AsyncConnection[Any] | None = None
     # How far it is, for those that drive it step by step.
     stage: str = "taken"
@@ -216,42 +227,49 @@ class FlowRun:
     async def begin(self) -> bool:
         """Take the build up: ledger, sign of life, fence. False when there is nothing to do."""
         self.kit.prefect.set_state(self.id, "RUNNING")
-        self.begun = await self.kit.ledger.begin(self.key, self.id, time_limit=self.kit.time_limit)
-        if self.begun is None:
+        self.members = await self.kit.ledger.begin_all(
+            self.key, self.id, time_limit=self.kit.time_limit
+        )
+        if not self.members:
             self.kit.prefect.set_state(self.id, "COMPLETED", "NotNeeded")
             return False
+        self.begun = self.members[0]
         self.hold = await psycopg.AsyncConnection.connect(self.kit.url, autocommit=True)
-        await self.hold.execute(
-            "select pg_try_advisory_lock(%s, %s)", (BUILD_SPACE, self.begun.id % 2**31)
-        )
-        if not self.kit.warehouse.take(self.begun.partition, self.begun.id):
+        for member in self.members:
+            await self.hold.execute(
+                "select pg_try_advisory_lock(%s, %s)", (BUILD_SPACE, member.id % 2**31)
+            )
+        self.members = [m for m in self.members if self.kit.warehouse.take(m.partition, m.id)]
+        if not self.members:
             await self.end("COMPLETED", "Fenced")
             return False
         return True
 
     async def read(self) -> bool:
-        """Read the manifest; False when an object is no longer the listed one."""
-        assert self.begun is not None
+        """Read the manifests; False when of each an object is no longer the listed one."""
         now = {key: o.etag for key, o in self.kit.bronze.objects.items()}
-        if any(now.get(file.key) != file.etag for file in self.begun.manifest):
-            await self.kit.ledger.yield_build(self.begun.id, "bronze changed")
+        for member in list(self.members):
+            if any(now.get(file.key) != file.etag for file in member.manifest):
+                await self.kit.ledger.yield_build(member.id, "bronze changed")
+                self.members.remove(member)
+            self.content[member.id] = tuple((file.key, file.etag) for file in member.manifest)
+        if not self.members:
             await self.end("COMPLETED", "Superseded")
-            return False
-        self.content = tuple((file.key, file.etag) for file in self.begun.manifest)
-        return True
+        return bool(self.members)
 
     def commit(self) -> bool:
         """Publish in the warehouse; False when fenced."""
-        assert self.begun is not None
-        assert self.content is not None
-        return self.kit.warehouse.publish(self.begun, self.content)
+        done = [m for m in self.members if self.kit.warehouse.publish(m, self.content[m.id])]
+        self.members = done or self.members
+        return bool(done)
 
     async def mark(self) -> bool:
         """Tell the ledger."""
-        assert self.begun is not None
-        return await self.kit.ledger.publish(
-            self.begun.id, **self.kit.warehouse.published[self.begun.id]
-        )
+        marked = [
+            await self.kit.ledger.publish(m.id, **self.kit.warehouse.published[m.id])
+            for m in self.members
+        ]
+        return any(marked)
 
     async def end(self, kind: str, name: str = "", message: str = "") -> None:
         """End the process and tell Prefect."""
@@ -268,8 +286,8 @@ class FlowRun:
 
     async def fail(self, why: str) -> None:
         """Fail as a flow does: the ledger has the sentence, Prefect the state."""
-        assert self.begun is not None
-        await self.kit.ledger.note_error(self.begun.id, why)
+        for member in self.members:
+            await self.kit.ledger.note_error(member.id, why)
         await self.end("FAILED", message=why)
 
     async def run(self) -> bool:

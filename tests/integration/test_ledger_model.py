@@ -30,7 +30,7 @@ from hypothesis.stateful import (
 from service import clock
 from service.errors import PrefectUnavailableError, QuicksilverError
 from service.intake import Arrival
-from service.ledger import SealedBuild
+from service.ledger import ClaimedBuild, SealedBuild
 from service.partition import Partition
 from tests.integration.ledger_kit import BUCKET, NAME, FlowRun, Kit, dataset, days
 
@@ -74,13 +74,16 @@ class LedgerMachine(RuleBasedStateMachine):
         """Run to its end."""
         return self.runner.run(work)
 
-    @initialize()
-    def start(self) -> None:
-        self.do(self._start())
+    @initialize(has_batches=st.booleans())
+    def start(self, has_batches: bool) -> None:
+        self.do(self._start(has_batches))
 
-    async def _start(self) -> None:
+    async def _start(self, has_batches: bool) -> None:
         clock.reset()
-        self.kit = await Kit.open(self.url, dataset(attempts=100), max_running=2)
+        self.kit = await Kit.open(
+            self.url, dataset(attempts=100, max_partitions_per_run=2), max_running=2
+        )
+        self.kit.prefect.takes_batches = has_batches
         await self.kit.fetch(
             "truncate quicksilver.partition, quicksilver.object, quicksilver.event,"
             " quicksilver.build, quicksilver.dispatcher, quicksilver.sweep restart identity cascade"
@@ -149,7 +152,7 @@ class LedgerMachine(RuleBasedStateMachine):
 
     @rule(owner=owners)
     def dispatcher_dies_after_claim(self, owner: str) -> None:
-        self.do(self.kit.ledger.claim(owner, slots=2, lease=LEASE))
+        self.do(self._claim(owner))
         self._restart(owner)
 
     @rule(owner=owners, is_created=st.booleans())
@@ -157,16 +160,21 @@ class LedgerMachine(RuleBasedStateMachine):
         self.do(self._claim_and_seal(owner, is_created=is_created))
         self._restart(owner)
 
+    async def _claim(self, owner: str) -> list[ClaimedBuild]:
+        batches = {NAME: 2} if self.kit.prefect.takes_batches else {}
+        return await self.kit.ledger.claim(owner, slots=2, lease=LEASE, batches=batches)
+
     async def _claim_and_seal(self, owner: str, *, is_created: bool) -> None:
-        for claim in await self.kit.ledger.claim(owner, slots=2, lease=LEASE):
+        keys: list[str] = []
+        for claim in await self._claim(owner):
             folder = f"{NAME}/dt={claim.partition.dt}/"
             listing = await self.kit.bronze.list_folder(BUCKET, folder)
             sealed = await self.kit.ledger.seal(claim, owner, listing, claim.generation)
-            if is_created and isinstance(sealed, SealedBuild):
-                with contextlib.suppress(PrefectUnavailableError):
-                    await self.kit.prefect.create_run(
-                        "", parameters={}, key=sealed.idempotency_key, run_name=""
-                    )
+            if isinstance(sealed, SealedBuild):
+                keys.append(sealed.run_key or sealed.idempotency_key)
+        for key in keys if is_created else []:
+            with contextlib.suppress(PrefectUnavailableError):
+                await self.kit.prefect.create_run("", parameters={}, key=key, run_name="")
 
     def _restart(self, owner: str) -> None:
         # A process that starts again has another name, as the real ones have.
@@ -250,7 +258,11 @@ class LedgerMachine(RuleBasedStateMachine):
         self.put(dt, "data.parquet", True)
         self.dispatch(owner)
         self.worker_takes_runs()
-        taken = [f for f in self.kit.flows if f.stage == "taken" and f"/{dt}:" in f.key]
+        taken = [
+            flow
+            for flow in self.kit.flows
+            if flow.stage == "taken" and dt in [dt for dt, _ in self._builds_of(flow)]
+        ]
         for flow in taken[-1:]:
             self.do(self._carry_on(flow, upto))
             self._excuse(flow)
@@ -285,8 +297,18 @@ class LedgerMachine(RuleBasedStateMachine):
             self.kit.prefect.runs.pop(flow.id, None)
 
     def _excuse(self, flow: FlowRun) -> None:
-        generation = int(flow.key.rpartition("/")[2].split(":")[1])
-        self.excused.add((date.fromisoformat(flow.key.split("/")[1].split(":")[0]), generation))
+        self.excused.update(self._builds_of(flow))
+
+    def _builds_of(self, flow: FlowRun) -> list[tuple[Any, ...]]:
+        """Partition and generation of each build that a run is for."""
+        return self.do(
+            self.kit.fetch(
+                "select dt, generation from quicksilver.build"
+                " where run_key = %s or (run_key is null and idempotency_key = %s)",
+                flow.key,
+                flow.key,
+            )
+        )
 
     # What else happens.
 
@@ -409,7 +431,9 @@ class LedgerMachine(RuleBasedStateMachine):
 
 
 @pytest.fixture
-def machine(ledger_url: str) -> Iterator[type[LedgerMachine]]:
+def machine(ledger_url: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[type[LedgerMachine]]:
+    # Three partitions are a backlog here.
+    monkeypatch.setattr("service.ledger.claims.BACKLOG", 1)
     name = ledger_url.rpartition("/")[2]
     with asyncio.Runner() as runner:
         LedgerMachine.url, LedgerMachine.runner = ledger_url, runner
