@@ -136,7 +136,7 @@ def _write_csv(path: Path, csv: Path) -> list[str]:
 
 def _bronze(dt: date) -> str:
     """The DDL of the baseline's bronze table, as a build makes it for a new partition."""
-    table = f"build.yellow_tripdata__{_BUILD}"
+    table = f"build.landed_yellow_tripdata__{_BUILD}"
     return (
         f"drop table if exists {table}; create table {table} (like bronze.yellow_tripdata);"
         f" alter table {table} alter dt set default '{dt}';"
@@ -168,12 +168,12 @@ def _scripts(stage: Stage, dt: date) -> list[Path]:
 
 def _alone(stage: Stage, csv: Path, columns: list[str], scripts: list[Path]) -> tuple[float, float]:
     """Seconds of COPY and of the SQL; a clean table is there at the beginning and at the end."""
-    _psql(stage, "-c", f"truncate build.yellow_tripdata__{_BUILD}")
+    _psql(stage, "-c", f"truncate build.landed_yellow_tripdata__{_BUILD}")
     listed = ", ".join(f'"{name}"' for name in columns)
     began = time.perf_counter()
     _psql(
         stage, "-c",
-        f"\\copy build.yellow_tripdata__{_BUILD} ({listed}) from '{csv}' with (format csv)",
+        f"\\copy build.landed_yellow_tripdata__{_BUILD} ({listed}) from '{csv}' with (format csv)",
     )  # fmt: skip
     copied = time.perf_counter()
     _psql(stage, *(part for script in scripts for part in ("-f", str(script))))

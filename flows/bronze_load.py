@@ -87,6 +87,11 @@ def bronze_columns(
     return columns
 
 
+def landed(dataset: Dataset) -> str:
+    """What a scratch table of bronze is called before the build's suffix; no model is called so."""
+    return f"landed_{dataset.bronze_table.partition('.')[2]}"
+
+
 async def create_scratch(
     connection: Connection, table: str, columns: Mapping[str, str], dt: date, *, unlogged: bool
 ) -> None:

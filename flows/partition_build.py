@@ -15,7 +15,7 @@ from typing import Any
 from psycopg import sql
 
 from flows import dbt_runner
-from flows.bronze_load import bronze_columns, create_scratch, load, open_files
+from flows.bronze_load import bronze_columns, create_scratch, landed, load, open_files
 from flows.prepare_warehouse import ensure_ready
 from flows.publish import (
     Counts,
@@ -117,7 +117,7 @@ async def build_partition(
         await ensure_ready(settings, connection)
         # Publishing turns it on again: before that, nothing is worth a wait for the disk.
         await connection.execute("set synchronous_commit = off")
-        names = [dataset.bronze_table.partition(".")[2], *dbt_runner.scratch_names()]
+        names = [landed(dataset), *dbt_runner.scratch_names()]
         taken = await take(connection, partition, build_id)
         if taken.previous is not None:
             await end_sessions(connection, taken.previous)
@@ -143,7 +143,7 @@ async def _build(
     watch: _Watch,
 ) -> BuildResult:
     schema, _, name = dataset.bronze_table.partition(".")
-    bronze = Table(schema, name, f"{name}__{build_id}")
+    bronze = Table(schema, name, f"{landed(dataset)}__{build_id}")
     present = (await columns_of(connection, [dataset.bronze_table])).get(dataset.bronze_table, {})
     # Only what is not there yet can be attached, and only what is attached must survive a crash.
     unlogged = await exists(connection, "partitions", bronze.child(partition.dt))

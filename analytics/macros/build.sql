@@ -9,12 +9,12 @@
 {% endmacro %}
 
 
-{% macro scratch_relation(relation) %}
+{% macro scratch_relation(relation, prefix='') %}
   {# Postgres cuts names at 63 bytes; a name cut in silence could be another build's. #}
-  {% set identifier = relation.identifier ~ '__' ~ build_id() %}
+  {% set identifier = prefix ~ relation.identifier ~ '__' ~ build_id() %}
   {% if identifier | length > 63 %}
     {% do exceptions.raise_compiler_error(
-      'the name ' ~ relation.identifier ~ ' is too long: shorten it to ' ~ (61 - build_id() | length) ~ ' characters'
+      'the name ' ~ relation.identifier ~ ' is too long: shorten it to ' ~ (61 - (prefix ~ build_id()) | length) ~ ' characters'
     ) %}
   {% endif %}
   {{ return(api.Relation.create(
@@ -42,7 +42,8 @@
   {% set relation = builtins.source(source_name, table_name) %}
   {% if execute and build_id() and not relation.is_cte
       and relation.schema ~ '.' ~ relation.identifier == env_var('QUICKSILVER_BUILD_SOURCE', '') %}
-    {{ return(scratch_relation(relation)) }}
+    {# A model may have the bronze table's name. #}
+    {{ return(scratch_relation(relation, 'landed_')) }}
   {% endif %}
   {{ return(relation) }}
 {% endmacro %}

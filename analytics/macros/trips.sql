@@ -13,9 +13,9 @@
 {%- endmacro %}
 
 
-{% macro trip_types() %}
+{% macro trip_types(taxi) %}
   {# The columns that staging and silver share, beside the key, and their types. #}
-  {% do return({
+  {% set types = {
     'dt': 'date',
     'vendor_id': 'smallint',
     'pickup_at': 'timestamptz',
@@ -36,18 +36,73 @@
     'tolls_amount': 'numeric(12, 2)',
     'improvement_surcharge': 'numeric(12, 2)',
     'congestion_surcharge': 'numeric(12, 2)',
-    'airport_fee': 'numeric(12, 2)',
     'cbd_congestion_fee': 'numeric(12, 2)',
     'total_amount': 'numeric(12, 2)',
-  }) %}
+  } %}
+  {% do types.update(
+    {'trip_type': 'smallint', 'ehail_fee': 'numeric(12, 2)'} if taxi == 'green' else {'airport_fee': 'numeric(12, 2)'}
+  ) %}
+  {% do return(types) %}
 {% endmacro %}
 
 
-{% macro trip_columns(relation='') -%}
+{% macro trip_columns(relation='', taxi='yellow') -%}
   {%- set prefix = relation ~ '.' if relation else '' -%}
-  {%- for column in trip_types() -%}
+  {%- for column in trip_types(taxi) -%}
     {{ prefix }}{{ column }}{{ ',\n    ' if not loop.last }}
   {%- endfor -%}
+{%- endmacro %}
+
+
+{% macro judged_trips(staged, taxi) -%}
+with trips as (
+
+    select
+        *,
+        -- Any number will do: it only tells copies of one row apart.
+        row_number() over () as copy,
+        {{ trip_id() }} as trip_id
+    from {{ staged }}
+
+),
+
+repeated as (
+
+    -- Partition by partition: one run may build several.
+    select
+        dt,
+        trip_id,
+        min(copy) as first_copy
+    from trips
+    group by dt, trip_id
+    having count(*) > 1
+
+)
+
+select
+    trips.trip_id,
+    {{ trip_columns('trips', taxi) }},
+    case
+        when
+            trips.pickup_at is null
+            or trips.dropoff_at is null
+            or trips.total_amount is null
+            or trips.fare_amount is null
+            or trips.distance_miles is null
+            or trips.pickup_zone_id is null
+            or trips.dropoff_zone_id is null
+            then 'missing_value'
+        when trips.copy > repeated.first_copy then 'duplicate'
+        when
+            trips.pickup_date < trips.dt - 1
+            or trips.pickup_date > (trips.dt + interval '1 month')::date
+            then 'pickup_outside_month'
+        when trips.dropoff_at <= trips.pickup_at then 'dropoff_not_after_pickup'
+        when trips.total_amount < 0 then 'negative_total'
+        when trips.distance_miles <= 0 then 'no_distance'
+    end as reason
+from trips
+left join repeated on trips.dt = repeated.dt and trips.trip_id = repeated.trip_id
 {%- endmacro %}
 
 

@@ -1,19 +1,20 @@
 {#
-  dbt asks the database for the types of a unit test's input. Two models never stand in it: the
-  staging model is a part of others, the judged trips exist only while a partition is built.
+  dbt asks the database for the types of a unit test's input. Some models never stand in it: a staging
+  model is a part of others, judged trips exist only while a partition is built.
   As dbt's own macro in all else: a column that a row leaves out is null.
 #}
 {% macro get_fixture_sql(rows, column_name_to_data_types) %}
   {% set types = {} %}
-  {% if model.name in ('stg_yellow_tripdata', 'yellow_trips_judged') %}
-    {% do types.update(trip_types()) %}
-    {% if model.name == 'yellow_trips_judged' %}{% do types.update({'trip_id': 'uuid', 'reason': 'text'}) %}{% endif %}
+  {% if model.name in ('stg_yellow_tripdata', 'yellow_trips_judged', 'stg_green_tripdata', 'green_trips_judged') %}
+    {% do types.update(trip_types('green' if 'green' in model.name else 'yellow')) %}
+    {% if model.name.endswith('_judged') %}{% do types.update({'trip_id': 'uuid', 'reason': 'text'}) %}{% endif %}
   {% else %}
     {% for column in adapter.get_columns_in_relation(this) %}{% do types.update({column.name: column.data_type}) %}{% endfor %}
   {% endif %}
   {% if not types %}
     {% do exceptions.raise_compiler_error(
-      'unit tests need ' ~ this ~ ' for the types of its columns: `quicksilver init` creates it, empty'
+      'unit tests need ' ~ this ~ ' for the types of its columns: `quicksilver init` creates it, empty.'
+      ~ ' A model that is never a table (staging) needs `format: sql`, with its types cast'
     ) %}
   {% endif %}
   {% for row in rows or [{}] %}

@@ -10,8 +10,11 @@ import pytest
 from pydantic import SecretStr
 
 from flows.tlc_generated import Flaws, generate_month
+from flows.yearly import build_year
+from service.datasets import load_datasets
 from service.errors import BronzeFileError, BronzeUnavailableError
 from service.manifest import ManifestFile
+from service.settings import PROJECT
 from tests.conftest import MinioServer
 from tests.integration.partition_stage import Stage, make_stage, renamed, retyped, tlc_months
 
@@ -28,8 +31,9 @@ def month(dt: date = JANUARY, rows: int = 200) -> pa.Table:
 
 
 def newer(table: pa.Table) -> pa.Table:
-    """The same trips as TLC would write them in 2025."""
+    """The same trips as TLC would write them in 2025, outside the congestion relief zone."""
     table = renamed(table, airport_fee="Airport_fee")
+    table = table.append_column("cbd_congestion_fee", pa.nulls(table.num_rows))
     return retyped(
         table,
         VendorID=pa.int32(),
@@ -43,20 +47,38 @@ def newer(table: pa.Table) -> pa.Table:
     )
 
 
-async def test_the_newer_layout_builds_identical_silver(stage: Stage) -> None:
+async def test_every_month_is_whole_and_the_newer_layout_builds_identical_silver(
+    stage: Stage,
+) -> None:
     real = {path.stem[-2:]: path for path in tlc_months(os.environ.get("TLC_SOURCE"))}
-    for number in (1, 7, 12):
+    for number in range(1, 13):
         dt = date(2019, number, 1)
         path = real.get(f"{number:02d}")
-        table = pq.read_table(path) if path else month(dt)
-        await stage.build(dt, stage.put(table, dt))
-        query = "select * from silver.{} where dt = %s order by trip_id, reason"
-        kept = query.format("yellow_trips").replace(", reason", "")
-        before = stage.rows(kept, dt), stage.rows(query.format("yellow_trips_rejected"), dt)
+        table = pq.read_table(path) if path else month(dt, rows=1000)
+        older = await stage.build(dt, stage.put(path.read_bytes() if path else table, dt))
+        bronze, silver, rejected = stage.counts(dt)
+        assert bronze == table.num_rows == silver + rejected
+        assert rejected == sum(older.rejected_by_reason.values()) > 0
+        before = fingerprints(stage, dt)
         result = await stage.build(dt, stage.put(newer(table), dt))
-        after = stage.rows(kept, dt), stage.rows(query.format("yellow_trips_rejected"), dt)
-        assert before == after
+        assert fingerprints(stage, dt) == before, dt
+        assert result.rejected_by_reason == older.rejected_by_reason
         assert result.new_columns == []
+    assert (await build_year(stage.settings, 2019))["months"] == 12
+
+
+def fingerprints(stage: Stage, dt: date) -> list[tuple[object, ...]]:
+    """Of every value of every row of a partition, table by table; the order of rows is nothing."""
+    tables = ["silver.yellow_trips", "silver.yellow_trips_rejected"]
+    tables += ["gold.daily_revenue", "gold.zone_hours", "gold.daily_payments"]
+    return [
+        stage.rows(
+            "select count(*), md5(string_agg(line, '' order by line))"
+            f" from (select t::text as line from {table} as t where dt = %s) as lines",
+            dt,
+        )[0]
+        for table in tables
+    ]
 
 
 async def test_an_unknown_column_is_kept_in_bronze_and_reported_once(stage: Stage) -> None:
@@ -91,28 +113,73 @@ async def test_a_column_of_a_later_year_and_a_missing_optional_one(stage: Stage)
 
 async def test_three_broken_files_each_with_the_sentence_that_a_person_needs(stage: Stage) -> None:
     await stage.build(JANUARY, stage.put(month(), JANUARY))
+    before = fingerprints(stage, JANUARY)
     table = month()
-    broken = {
-        r"data\.parquet is no readable parquet file \(.*\); correct it": b"PAR1 and no more",
-        r"required column total_amount is missing .*; correct the file": table.drop_columns(
-            ["total_amount"]
+    has = ", ".join(name for name in table.column_names if name != "total_amount")
+    broken: list[tuple[str, object]] = [
+        (
+            "is no readable parquet file (Parquet magic bytes not found in footer. Either the file"
+            " is corrupted or this is not a parquet file.); correct it and upload it again",
+            b"PAR1 and no more",
         ),
-        r"required column fare_amount is of type string, not a number": retyped(
-            table, fare_amount=pa.string()
+        (
+            f"required column total_amount is missing (the file has: {has});"
+            " correct the file and upload it again",
+            table.drop_columns(["total_amount"]),
         ),
-        r"column PULocationID does not fit bigint .*; correct the file": table.set_column(
-            table.column_names.index("PULocationID"),
-            "PULocationID",
-            pa.array([1.5] * table.num_rows),
+        (
+            "required column fare_amount is of type string, not a number;"
+            " correct the file and upload it again",
+            retyped(table, fare_amount=pa.string()),
         ),
-    }
-    for sentence, content in broken.items():
-        with pytest.raises(BronzeFileError, match=sentence):
-            await stage.build(JANUARY, stage.put(content, JANUARY))
-        assert stage.counts(JANUARY)[0] == 200
+        (
+            "column PULocationID does not fit bigint (Float value 1.500000 was truncated converting"
+            " to int64); correct the file and upload it again",
+            table.set_column(
+                table.column_names.index("PULocationID"),
+                "PULocationID",
+                pa.array([1.5] * table.num_rows),
+            ),
+        ),
+    ]
+    for sentence, content in broken:
+        listed = stage.put(content, JANUARY)
+        with pytest.raises(BronzeFileError) as caught:
+            await stage.build(JANUARY, listed)
+        said = str(caught.value).removeprefix(f"s3://{stage.dataset.bucket}/{listed.key}")
+        assert said.lstrip(": ") == sentence
+        assert fingerprints(stage, JANUARY) == before
         assert stage.scratch() == []
     with pytest.raises(BronzeFileError, match="is empty"):
         await stage.build(JANUARY, ManifestFile("x", "e", None, 0))
+
+
+async def test_green_taxi_is_declared_and_nothing_more(stage: Stage) -> None:
+    green = load_datasets(PROJECT / "datasets.yaml").get("nyc_tlc.green_tripdata")
+    stage.dataset = green.model_copy(update={"bucket": stage.dataset.bucket})
+    table = generate_month(2019, 1, 200, flaws=Flaws(negative_total=3, duplicate=2))
+    table = renamed(
+        table.drop_columns(["airport_fee"]),
+        tpep_pickup_datetime="lpep_pickup_datetime",
+        tpep_dropoff_datetime="lpep_dropoff_datetime",
+    )
+    # As TLC writes them: codes with gaps are doubles, and nobody pays for hailing by telephone.
+    table = table.append_column("ehail_fee", pa.nulls(200))
+    table = table.append_column("trip_type", pa.array([1.0, 2.0, None, 1.0] * 50))
+    table = retyped(table, payment_type=pa.float64())
+    result = await stage.build(JANUARY, stage.put(table, JANUARY))
+    assert (result.rows_bronze, result.rows_silver, result.rows_rejected) == (200, 195, 5)
+    assert result.rejected_by_reason == {"duplicate": 2, "negative_total": 3}
+    assert result.new_columns == []
+    models = {node.name for node in result.dbt if node.kind == "model"}
+    assert models == {"green_trips", "green_trips_judged", "green_trips_rejected"}
+    assert stage.rows(
+        "select distinct trip_type from silver.green_trips order by trip_type nulls last"
+    ) == [(1,), (2,), (None,)]
+    # Yellow is not touched by it.
+    assert stage.rows("select count(*) from pg_tables where tablename like %s", "%yellow%") == [
+        (0,)
+    ]
 
 
 async def test_a_damaged_page_ends_the_build(stage: Stage) -> None:

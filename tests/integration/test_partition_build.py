@@ -1,13 +1,11 @@
 """Write, audit, publish: what a build leaves in the warehouse, whatever happens to it."""
 
 import asyncio
-import os
 from datetime import date
 
 import psycopg
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 import pytest
 
 from flows.tlc_generated import Flaws, generate_month
@@ -15,7 +13,7 @@ from flows.yearly import build_year
 from service.errors import DataTestError, FencedError, ManifestChangedError, ModelError
 from tests.conftest import MinioServer
 from tests.integration.partition_child import STEPS, start
-from tests.integration.partition_stage import Stage, make_stage, tlc_months
+from tests.integration.partition_stage import Stage, make_stage
 from tests.waiting import until
 
 JANUARY, FEBRUARY, MARCH = date(2019, 1, 1), date(2019, 2, 1), date(2019, 3, 1)
@@ -325,16 +323,3 @@ async def test_a_partition_waits_for_the_year_that_is_built_now(stage: Stage) ->
     await building
     await stage.build(other, stage.put(month(other), other))
     assert stage.counts(JANUARY)[0] == 300
-
-
-async def test_every_month_of_a_year_is_whole(stage: Stage) -> None:
-    real = {path.stem[-2:]: path for path in tlc_months(os.environ.get("TLC_SOURCE"))}
-    for number in range(1, 13):
-        dt = date(2019, number, 1)
-        path = real.get(f"{number:02d}")
-        table = pq.read_table(path) if path else generate_month(2019, number, 1000)
-        result = await stage.build(dt, stage.put(path.read_bytes() if path else table, dt))
-        bronze, silver, rejected = stage.counts(dt)
-        assert bronze == table.num_rows == silver + rejected
-        assert rejected == sum(result.rejected_by_reason.values()) > 0
-    assert (await build_year(stage.settings, 2019))["months"] == 12

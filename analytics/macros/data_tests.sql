@@ -1,0 +1,23 @@
+{% test nothing_is_lost(model, bronze, rejected) %}
+  {# Every landed row is in silver or among the rejected ones, and none in both. #}
+  select
+    dt,
+    sum(bronze) as bronze,
+    sum(silver) as silver,
+    sum(rejected) as rejected
+  from (
+    select dt, count(*) as bronze, 0 as silver, 0 as rejected from {{ bronze }} group by dt
+    union all
+    select dt, 0, count(*), 0 from {{ model }} group by dt
+    union all
+    select dt, 0, 0, count(*) from {{ rejected }} group by dt
+  ) as counted
+  group by dt
+  having sum(bronze) <> sum(silver) + sum(rejected)
+{% endtest %}
+
+
+{% test unique_in_partition(model, key) %}
+  {# One run may build several partitions: a key is unique within each. #}
+  select dt, {{ key }}, count(*) as rows from {{ model }} group by dt, {{ key }} having count(*) > 1
+{% endtest %}

@@ -1,0 +1,2 @@
+-- Every landed row once, with the reason why it is turned away, or null for a good trip.
+{{ judged_trips(ref('stg_green_tripdata'), taxi='green') }}

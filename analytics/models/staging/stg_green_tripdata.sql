@@ -1,0 +1,38 @@
+with source as (
+
+    select * from {{ source('bronze', 'green_tripdata') }}
+
+),
+
+renamed as (
+
+    select
+        dt,
+        {{ code('"VendorID"') }} as vendor_id,
+        {{ pickup_to_utc('lpep_pickup_datetime', 'lpep_dropoff_datetime') }} as pickup_at,
+        {{ new_york_to_utc('lpep_dropoff_datetime') }} as dropoff_at,
+        lpep_pickup_datetime::date as pickup_date,
+        date_part('hour', lpep_pickup_datetime)::smallint as pickup_hour,
+        {{ code('passenger_count') }} as passenger_count,
+        trip_distance as distance_miles,
+        {{ code('"RatecodeID"') }} as rate_code,
+        store_and_fwd_flag = 'Y' as is_stored_and_forwarded,
+        {{ code('"PULocationID"') }} as pickup_zone_id,
+        {{ code('"DOLocationID"') }} as dropoff_zone_id,
+        {{ code('payment_type') }} as payment_type,
+        {{ money('fare_amount') }} as fare_amount,
+        {{ money('extra') }} as extra_amount,
+        {{ money('mta_tax') }} as mta_tax,
+        {{ money('tip_amount') }} as tip_amount,
+        {{ money('tolls_amount') }} as tolls_amount,
+        {{ money('improvement_surcharge') }} as improvement_surcharge,
+        {{ money('congestion_surcharge') }} as congestion_surcharge,
+        {{ money('cbd_congestion_fee') }} as cbd_congestion_fee,
+        {{ money('total_amount') }} as total_amount,
+        {{ code('trip_type') }} as trip_type,
+        {{ money('ehail_fee') }} as ehail_fee
+    from source
+
+)
+
+select * from renamed

@@ -1,0 +1,121 @@
+"""README's "Your own dataset", word for word: its blocks are the newcomer's files."""
+
+import re
+import shutil
+from datetime import date
+from pathlib import Path
+
+import pytest
+import typer
+
+from flows import dbt_runner
+from flows.prepare_warehouse import ensure_warehouse
+from service.bronze import minio_client
+from service.cli.main import app
+from service.datasets import load_datasets
+from service.manifest import ManifestFile
+from service.partition import folder
+from service.settings import PROJECT
+from tests.conftest import MinioServer
+from tests.integration.partition_stage import Stage, make_stage
+
+MAY = date(2024, 5, 1)
+_BLOCK = re.compile(r"^( *)```(\w+)\n(.*?)^ *```$", re.MULTILINE | re.DOTALL)
+# The first line of a block that is a file names it.
+_FILE = re.compile(r"(?:#|--) ([\w./]+\.(?:yaml|yml|sql|py))(, at its end)?$")
+
+
+def blocks() -> list[tuple[str, str]]:
+    """Language and text of each block of the section, without its indentation."""
+    readme = (PROJECT / "README.md").read_text(encoding="utf-8")
+    section = readme.split("\n## Your own dataset\n")[1].split("\n## ")[0]
+    return [
+        (kind, re.sub(rf"^{indent}", "", text, flags=re.MULTILINE))
+        for indent, kind, text in _BLOCK.findall(section)
+    ]
+
+
+def files(of: list[tuple[str, str]]) -> dict[str, str]:
+    named = [(_FILE.match(text.split("\n", 1)[0]), text) for _, text in of]
+    return {match[1]: text for match, text in named if match}
+
+
+@pytest.fixture
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A copy of the project with the newcomer's files in it."""
+    shutil.copytree(
+        PROJECT / "analytics",
+        tmp_path / "analytics",
+        ignore=shutil.ignore_patterns("target", "logs"),
+    )
+    shutil.copy(PROJECT / "datasets.yaml", tmp_path)
+    for name, text in files(blocks()).items():
+        with (tmp_path / name).open("a", encoding="utf-8") as file:
+            file.write(text)
+    monkeypatch.setattr(dbt_runner, "ANALYTICS", tmp_path / "analytics")
+    monkeypatch.setenv("QUICKSILVER_HOME", str(tmp_path / "home"))
+    _forget()
+    yield tmp_path
+    monkeypatch.undo()
+    _forget()
+
+
+def _forget() -> None:
+    for cached in (dbt_runner.seeds_version, dbt_runner._version, dbt_runner._parsed):  # pyright: ignore[reportPrivateUsage]
+        cached.cache_clear()
+
+
+@pytest.fixture
+def stage(warehouse_url: str, minio_server: MinioServer) -> Stage:
+    return make_stage(warehouse_url, minio_server)
+
+
+async def test_a_newcomer_adds_a_dataset(
+    project: Path, stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    written = files(blocks())
+    assert sorted(written) == [
+        "analytics/models/silver/orders.sql",
+        "analytics/models/silver/orders.yml",
+        "analytics/models/silver/orders_rejected.sql",
+        "analytics/models/staging/orders.yml",
+        "analytics/models/staging/stg_orders.sql",
+        "datasets.yaml",
+        "land_orders.py",
+    ]
+    datasets = load_datasets(project / "datasets.yaml")
+    await ensure_warehouse(stage.settings, datasets)
+    assert stage.rows("select count(*) from silver.orders") == [(0,)]
+
+    # The lake of `make up` has a bucket of that name; this one is shared with other tests.
+    lake = minio_client(stage.settings)
+    monkeypatch.setenv("MINIO_ENDPOINT_URL", stage.settings.minio_endpoint_url)
+    monkeypatch.setenv("MINIO_ACCESS_KEY", stage.settings.minio_access_key)
+    monkeypatch.setenv("MINIO_SECRET_KEY", stage.settings.minio_secret_key.get_secret_value())
+    script = written["land_orders.py"]
+    assert '"datasets/bronze/' in script
+    exec(script.replace('"datasets/bronze/', f'"{stage.dataset.bucket}/bronze/'), {})
+    declared = datasets.get("shop.orders")
+    stage.dataset = declared.model_copy(update={"bucket": stage.dataset.bucket})
+    listed = list(lake.list_objects(stage.dataset.bucket, folder(stage.dataset, MAY)))
+    manifest = [ManifestFile(o.object_name, o.etag, None, o.size) for o in listed]
+    result = await stage.build(MAY, *manifest)
+
+    assert (result.rows_bronze, result.rows_silver, result.rows_rejected) == (3, 2, 1)
+    assert result.rejected_by_reason == {"negative_amount": 1}
+    assert result.new_columns == ["channel"]
+    tests = {node.name.split("_orders_")[0] for node in result.dbt if node.kind == "test"}
+    assert tests == {"unique_in_partition", "nothing_is_lost"}
+    query = next(text for kind, text in blocks() if kind == "sql" and "--" not in text)
+    shown = next(text for kind, text in blocks() if kind == "text")
+    assert [[str(value) for value in row] for row in stage.rows(query)] == [
+        [value.strip() for value in line.split("|")] for line in shown.strip().splitlines()
+    ]
+
+
+def test_the_commands_of_the_section_exist() -> None:
+    known = set(typer.main.get_command(app).commands)  # pyright: ignore[reportAttributeAccessIssue]
+    readme = (PROJECT / "README.md").read_text(encoding="utf-8")
+    section = readme.split("\n## Your own dataset\n")[1].split("\n## ")[0]
+    named = set(re.findall(r"quicksilver (\w+)", section))
+    assert {"env", "status", "init", "backfill"} <= named <= known
