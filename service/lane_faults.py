@@ -85,7 +85,7 @@ async def find_fault(
     target = LANES[lane]
     checks: tuple[Callable[[], Fault | None], ...] = (
         lambda: _rule_fault(client, bucket, target),
-        lambda: _target_fault(settings, target),
+        lambda: target_fault(settings, target),
     )
     for check in checks:
         fault = await asyncio.to_thread(check)
@@ -119,7 +119,11 @@ def _rule_fault(client: Minio, bucket: str, target: str) -> Fault | None:
     return Fault(f"bucket {bucket} has no notification rule for {target}: {_INIT}")
 
 
-def _target_fault(settings: Settings, target: str) -> Fault | None:
+def target_fault(settings: Settings, target: str) -> Fault | None:
+    """A webhook target that is not there, or offline; None too where these credentials may not ask.
+
+    MinIO tries to reach the target while it answers.
+    """
     try:
         info: dict[str, Any] = json.loads(minio_admin(settings).info())
     except (MinioAdminException, ValueError, urllib3.exceptions.HTTPError, OSError):

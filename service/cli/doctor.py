@@ -15,7 +15,7 @@ _MARKS = {"ok": "[green]ok[/]", "broken": "[red]broken[/]", "skipped": "[dim]ski
 @reported
 def doctor(as_json: AsJson = False) -> None:
     """Check each link from the settings to silver; exit 1 when one is broken."""
-    from service.doctor import Finding, examine
+    from service.doctor import Finding, Patient, examine
 
     def show(finding: Finding) -> None:
         if as_json:
@@ -25,7 +25,7 @@ def doctor(as_json: AsJson = False) -> None:
         if finding.mend:
             console.print(f"         mend: {finding.mend}", markup=False, highlight=False)
 
-    findings = asyncio.run(examine(load_settings(), show))
+    findings = asyncio.run(examine(Patient(load_settings()), show))
     if as_json:
         print_json([asdict(finding) for finding in findings])
     if any(finding.status == "broken" for finding in findings):
