@@ -91,6 +91,8 @@ class Dataset(_Strict):
     select: str = ""
     ready: ReadinessRule = ReadinessRule()
     skip_unchanged: bool = True
+    # What becomes of silver when bronze holds no object of a partition any more.
+    when_gone: Literal["keep", "remove"] = "keep"
     max_running: int | None = Field(default=None, ge=1, le=10_000)
     # How many partitions one run may take when a backlog waits; 1: each has a run of its own.
     max_partitions_per_run: int = Field(25, ge=1, le=200)

@@ -108,7 +108,7 @@ def _status_table(answer: dict[str, Any]) -> Table:
         table.add_row(
             row["dataset"],
             row["dt"],
-            f"[{_COLOURS[row['state']]}]{row['state']}[/]",
+            f"[{_COLOURS[row['state']]}]{row['state']}[/]{', gone' if row['gone_at'] else ''}",
             str(row["generation"]),
             str(row["built_generation"]),
             _number(row["rows_silver"]),

@@ -176,8 +176,8 @@ class Recording(Part):
         return {row["key"]: partition_of(row) for row in rows}
 
     async def note_gone(self, bucket: str, partition: Partition, keys: Sequence[str]) -> None:
-        """Objects that bronze no longer holds. What remains of the partition is built anew;
-        a partition of which nothing remains is marked gone."""
+        """Objects that bronze no longer holds. What remains of the partition is built anew; a
+        partition of which nothing remains is marked gone, and emptied where its dataset says so."""
         if not keys:
             return
         now = clock.now()
@@ -190,8 +190,14 @@ class Recording(Part):
                 await self._raise(tx, {partition: change}, locked, 0)
             else:
                 where = where_of(partition)
-                row = locked[partition]
+                row = await tx.one("lock_partition", **where) or {}
                 dirty = ["waiting", "pending", "failed"]
+                removes = self.datasets.get(partition.dataset).when_gone == "remove"
+                # A build that runs now may publish what is gone meanwhile.
+                if removes and (row["built_manifest"] or row["state"] == "running"):
+                    change = Change(1, put_at=now, received_at=now)
+                    await self._raise(tx, {partition: change}, locked, 0, is_forced=True)
+                    dirty = []
                 await tx.run("mark_gone", dirty=dirty, now=now, **where)
                 if row["state"] in dirty:
                     await tx.run("events_overtaken", generation=row["generation"], **where)

@@ -141,6 +141,10 @@ class Sealing(Part):
         marker = dataset.ready.marker
         names = [o.key.rsplit("/", 1)[1] for o in files]
         if not any(name != marker for name in names):
+            if dataset.when_gone == "remove" and row["built_manifest"]:
+                # Silver holds what bronze does not: a build of no file empties the partition.
+                await tx.run("mark_gone", dirty=[], now=now, **where)
+                return None
             await give_back(tx, build, owner, "no file in the folder")
             await tx.run("mark_gone", dirty=["running"], now=now, **where)
             await tx.run("events_overtaken", generation=generation, **where)

@@ -18,6 +18,9 @@ router = APIRouter(route_class=PageRoute, include_in_schema=False)
 
 ACTIVE = ("claimed", "dispatched", "running", "published", "yielded")
 
+# A partition that is gone and in another state is about to be emptied, or could not be.
+SETTLED = ("built", "waiting")
+
 _BUILDS = 20
 _EVENTS = 50
 
@@ -40,7 +43,8 @@ async def partition(request: Request, session: Viewer, dataset: Name, dt: date) 
         "partition.html",
         session,
         partition=row,
-        state="gone" if row["gone_at"] and row["state"] != "running" else row["shown_state"],
+        state="gone" if row["gone_at"] and row["state"] in SETTLED else row["shown_state"],
+        is_emptied=row["built_manifest"] == [],
         # A change that no build took up yet is on its way, too.
         way=way(newest, now, is_active=newest["state"] in ACTIVE)
         if newest is not None and (covers_newest or not is_dirty)

@@ -2,7 +2,7 @@
 select
     p.dt,
     case
-        when p.gone_at is not null and p.state <> 'running' then 'gone'
+        when p.gone_at is not null and p.state in ('built', 'waiting') then 'gone'
         when d.paused_at is not null and p.state in ('waiting', 'pending') then 'paused'
         else p.state
     end as shown_state,

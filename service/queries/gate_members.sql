@@ -9,5 +9,7 @@ select
     end as state
 from quicksilver.partition as p
 left join quicksilver.dataset as d on p.dataset = d.name
-where p.dataset = any(%(datasets)s) and p.generation > 0 and p.gone_at is null
+where p.dataset = any(%(datasets)s) and p.generation > 0
+    -- What is gone stands in silver as it was, or as nothing: either is complete.
+    and (p.gone_at is null or p.state = 'built')
 order by p.dataset, p.dt

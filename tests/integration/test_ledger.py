@@ -391,6 +391,66 @@ class TestGone:
         await kit.sweep().run_once()
         assert await kit.cycle() == []
 
+    async def test_silver_is_emptied_where_the_dataset_says_so(self, ledger_url: str) -> None:
+        kit = await Kit.open(ledger_url, dataset(when_gone="remove", ready={"min_files": 1}))
+        other = days(2)[1]
+        await kit.put("a")
+        await kit.put("b", other)
+        await kit.cycle()
+        del kit.bronze.objects[kit.key()]
+        await kit.sweep().run_once()
+        assert await kit.cycle() == [True]
+        row = await kit.row()
+        assert kit.warehouse.silver[HERE] == ()
+        assert (row["state"], row["gone_at"] is not None, row["built_manifest"]) == (
+            "built",
+            True,
+            [],
+        )
+        assert (row["generation"], row["built_generation"]) == (2, 2)
+        # Once: no sweep and no rebuild finds anything more to remove, the neighbour stays.
+        await kit.sweep().run_once()
+        await kit.ledger.rebuild([HERE])
+        assert await kit.cycle() == []
+        assert kit.warehouse.silver[Partition(NAME, other)] == ((kit.key(other), "b"),)
+        # And back, as it was: built anew, for silver holds nothing of it.
+        kit.bronze.put(kit.key(), "a")
+        await kit.sweep().run_once()
+        assert await kit.cycle() == [True]
+        assert kit.warehouse.silver[HERE] == ((kit.key(), "a"),)
+        assert (await kit.row())["gone_at"] is None
+        await kit.close()
+
+    async def test_what_a_build_publishes_while_it_goes_is_emptied_behind_it(
+        self, ledger_url: str
+    ) -> None:
+        kit = await Kit.open(ledger_url, dataset(when_gone="remove"))
+        await kit.put("a")
+        await kit.dispatcher().run_once()
+        (flow,) = kit.take_runs()
+        assert await flow.begin()
+        assert await flow.read()
+        kit.bronze.objects.clear()
+        await kit.sweep().run_once()
+        assert flow.commit()
+        await flow.mark()
+        await flow.end("COMPLETED")
+        await kit.settler().run_once()
+        assert kit.warehouse.silver[HERE] != ()
+        assert await kit.cycle() == [True]
+        assert kit.warehouse.silver[HERE] == ()
+        await kit.close()
+
+    async def test_silver_stays_by_default(self, kit: Kit) -> None:
+        await kit.put("a")
+        await kit.cycle()
+        kit.bronze.objects.clear()
+        await kit.sweep().run_once()
+        assert await kit.cycle() == []
+        assert kit.warehouse.silver[HERE] == ((kit.key(), "a"),)
+        (member,) = await kit.ledger.gate_members([NAME])
+        assert member["state"] == "built", "what is kept does not hold a gate up"
+
     async def test_an_undone_delete_is_found_each_time(self, kit: Kit) -> None:
         listed = kit.bronze.put(kit.key(), "a")
         for number in range(3):
