@@ -15,9 +15,3 @@
   group by dt
   having sum(bronze) <> sum(silver) + sum(rejected)
 {% endtest %}
-
-
-{% test unique_in_partition(model, key) %}
-  {# One run may build several partitions: a key is unique within each. #}
-  select dt, {{ key }}, count(*) as rows from {{ model }} group by dt, {{ key }} having count(*) > 1
-{% endtest %}
