@@ -22,7 +22,7 @@ from flows.run_report import leave_report
 from flows.run_trace import trace_steps, traced
 from flows.through_ledger import Lake, opened
 from service import clock, failpoint
-from service.database import query
+from service.database import SERVER_KEEPALIVES, query
 from service.datasets import Dataset
 from service.dispatcher import seal_listed
 from service.errors import (
@@ -46,9 +46,6 @@ _through_restarts = retry(
     stop=stop_after_delay(60),
     reraise=True,
 )
-
-# A host that vanishes says no goodbye: its session, and so its hold, ends within half a minute.
-_KEEPALIVES = "-c tcp_keepalives_idle=10 -c tcp_keepalives_interval=5 -c tcp_keepalives_count=4"
 
 
 @flow(name="silver-build")
@@ -171,7 +168,8 @@ async def _hold(lake: Lake, build_id: int) -> psycopg.AsyncConnection[TupleRow]:
             autocommit=True,
             application_name=f"quicksilver-build-{build_id}",
             connect_timeout=5,
-            options=_KEEPALIVES,
+            # A host that vanishes lets go of its build.
+            options=SERVER_KEEPALIVES,
         )
         await connection.execute(
             query("hold_build"), {"space": BUILD_SPACE, "build": build_id % 2**31}

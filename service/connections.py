@@ -5,11 +5,13 @@ ever and a silent connection stays for ever. This adds both bounds to the fast p
 """
 
 import asyncio
+import ssl
 from typing import TYPE_CHECKING, Any
 
 import uvicorn
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
+from service.errors import SettingsError
 from service.settings import Settings
 
 if TYPE_CHECKING:
@@ -118,8 +120,43 @@ class BoundedProtocol(HttpToolsProtocol):
         self.transport.close()
 
 
+def certificates(settings: Settings) -> dict[str, Any]:
+    """uvicorn's options for TLS; none when no certificate is configured.
+
+    Raises:
+        SettingsError: a file is missing or is not what it should be; one line that names it.
+    """
+    cert, key, authority = settings.tls_cert, settings.tls_key, settings.tls_client_ca
+    if cert is None and key is None and authority is None:
+        return {}
+    settings.require("tls_cert", "tls_key")
+    # Looked at here: uvicorn would end in a traceback, and ask a terminal for a key's passphrase.
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    try:
+        context.load_cert_chain(str(cert), str(key), password="")
+    except (OSError, ValueError) as error:
+        raise SettingsError(
+            f"QUICKSILVER_TLS_CERT, QUICKSILVER_TLS_KEY: {cert} and {key} are no certificate and"
+            f" its key without a passphrase, both in PEM: {error}"
+        ) from error
+    options: dict[str, Any] = {"ssl_certfile": cert, "ssl_keyfile": key}
+    if authority is None:
+        return options
+    try:
+        context.load_verify_locations(str(authority))
+    except (OSError, ValueError) as error:
+        raise SettingsError(
+            f"QUICKSILVER_TLS_CLIENT_CA: {authority} holds no certificates in PEM: {error}"
+        ) from error
+    return options | {"ssl_ca_certs": authority, "ssl_cert_reqs": ssl.CERT_REQUIRED}
+
+
 def server_config(application: "FastAPI", settings: Settings) -> uvicorn.Config:
-    """How the service listens."""
+    """How the service listens.
+
+    Raises:
+        SettingsError: the certificates cannot be used.
+    """
     return uvicorn.Config(
         application,
         host=settings.host,
@@ -131,8 +168,11 @@ def server_config(application: "FastAPI", settings: Settings) -> uvicorn.Config:
         timeout_keep_alive=_KEEP_ALIVE_SECONDS,
         # A sender that keeps its connection must not keep the service from stopping.
         timeout_graceful_shutdown=5,
-        # The peer's own address is what counts; what a header says of it, anybody can write.
-        proxy_headers=False,
+        # The peer's own address is what counts: what a header says of it, anybody can write,
+        # unless the peer is a proxy that we were told of.
+        proxy_headers=bool(settings.trusted_proxies),
+        forwarded_allow_ips=list(settings.trusted_proxies),
+        **certificates(settings),
         log_config=None,
         access_log=False,
         server_header=False,

@@ -16,6 +16,15 @@ _QUERIES = Path(__file__).with_name("queries")
 
 Row = DictRow
 
+# A host that vanishes says no goodbye: either side notices within half a minute instead of hours,
+# and what waits for an answer or a notification, or holds a lock, lets go.
+KEEPALIVES: dict[str, Any] = {
+    "keepalives_idle": 10,
+    "keepalives_interval": 5,
+    "keepalives_count": 4,
+}
+SERVER_KEEPALIVES = " ".join(f"-c tcp_{name}={value}" for name, value in KEEPALIVES.items())
+
 
 @cache
 def query(name: str) -> LiteralString:
@@ -81,8 +90,10 @@ class Database:
                 "application_name": application,
                 "connect_timeout": 5,
                 # Bounds every wait on a Postgres that hangs instead of failing.
-                "options": "-c statement_timeout=15s -c idle_in_transaction_session_timeout=60s",
+                "options": "-c statement_timeout=15s -c idle_in_transaction_session_timeout=60s"
+                f" {SERVER_KEEPALIVES}",
                 "tcp_user_timeout": 15000,
+                **KEEPALIVES,
             },
         )
 

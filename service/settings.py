@@ -2,6 +2,7 @@
 
 import os
 import re
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Annotated, Any
 from urllib.parse import urlsplit
@@ -55,6 +56,10 @@ class Settings(BaseSettings):
     webhook_tokens: Tokens = Field((), alias="QUICKSILVER_WEBHOOK_TOKENS")
     operator_tokens: Tokens = Field((), alias="QUICKSILVER_OPERATOR_TOKENS")
     sns_topics: Names = Field((), alias="QUICKSILVER_SNS_TOPICS")
+    tls_cert: Path | None = Field(None, alias="QUICKSILVER_TLS_CERT")
+    tls_key: Path | None = Field(None, alias="QUICKSILVER_TLS_KEY")
+    tls_client_ca: Path | None = Field(None, alias="QUICKSILVER_TLS_CLIENT_CA")
+    trusted_proxies: Names = Field((), alias="QUICKSILVER_TRUSTED_PROXIES")
     roles: Names = Field(ROLES, alias="QUICKSILVER_ROLES")
     home: Path = Field(Path(".quicksilver"), alias="QUICKSILVER_HOME")
     datasets_file: Path = Field(PROJECT / "datasets.yaml", alias="QUICKSILVER_DATASETS")
@@ -84,7 +89,9 @@ class Settings(BaseSettings):
     quarantine_limit: int = Field(1000, alias="QUICKSILVER_QUARANTINE_LIMIT", ge=1)
     quarantine_bytes: int = Field(64 * 1024 * 1024, alias="QUICKSILVER_QUARANTINE_BYTES", ge=1024)
 
-    @field_validator("webhook_tokens", "operator_tokens", "sns_topics", "roles", mode="before")
+    @field_validator(
+        "webhook_tokens", "operator_tokens", "sns_topics", "roles", "trusted_proxies", mode="before"
+    )
     @classmethod
     def _split(cls, value: object) -> object:
         if isinstance(value, str):
@@ -103,6 +110,19 @@ class Settings(BaseSettings):
     def _topics(cls, value: tuple[str, ...]) -> tuple[str, ...]:
         if not all(TOPIC.fullmatch(topic) for topic in value):
             raise ValueError("must be ARNs of SNS topics, separated by commas")
+        return value
+
+    @field_validator("trusted_proxies")
+    @classmethod
+    def _proxies(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        try:
+            for proxy in value:
+                ip_network(proxy)
+        except ValueError:
+            # Its own words would repeat the value.
+            raise ValueError(
+                "must be IP addresses or networks (10.0.0.0/24), separated by commas"
+            ) from None
         return value
 
     @field_validator("minio_endpoint_url", "prefect_api_url", "url")

@@ -7,6 +7,7 @@ import psycopg
 import structlog
 
 from service.backoff import delay
+from service.database import KEEPALIVES, SERVER_KEEPALIVES
 
 _log = structlog.get_logger(__name__)
 
@@ -45,6 +46,8 @@ class Wake:
                     autocommit=True,
                     connect_timeout=5,
                     application_name="quicksilver-wake",
+                    options=SERVER_KEEPALIVES,
+                    **KEEPALIVES,
                 )
                 async with connection:
                     await connection.execute(f"listen {CHANNEL}")

@@ -14,7 +14,7 @@ import psycopg
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from psycopg.rows import DictRow, dict_row
 
-from service.database import query
+from service.database import KEEPALIVES, query
 from service.errors import FencedError, WarehouseUnavailableError
 from service.partition import Partition
 from service.settings import Settings
@@ -76,6 +76,7 @@ class Warehouse:
                     autocommit=True,
                     row_factory=cast("Any", dict_row),
                     connect_timeout=10,
+                    **KEEPALIVES,
                 ),
             )
             async with connection:

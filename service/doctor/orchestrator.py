@@ -15,15 +15,17 @@ _WORKER_BEAT = timedelta(seconds=90)
 async def check_prefect(patient: Patient) -> str:
     import prefect
 
-    try:
-        async with httpx.AsyncClient(timeout=10) as client:
-            answer = await client.get(f"{patient.settings.prefect_api_url}/admin/version")
-            answer.raise_for_status()
-    except httpx.HTTPError as error:
+    answer = await _api(patient, "GET", "/admin/version")
+    if answer.status_code in (401, 403):
         raise BrokenError(
-            f"{patient.settings.prefect_api_url} does not answer: {first_line(error)}",
-            "start Prefect's server, or correct PREFECT_API_URL",
-        ) from error
+            f"{patient.settings.prefect_api_url} answers {answer.status_code}: it wants a password",
+            "set PREFECT_API_AUTH_STRING (a server of your own) or PREFECT_API_KEY (Prefect Cloud)",
+        )
+    if answer.is_error:
+        raise BrokenError(
+            f"{patient.settings.prefect_api_url}/admin/version answers {answer.status_code}",
+            "correct PREFECT_API_URL: it ends in /api",
+        )
     server, client_version = str(answer.json()), prefect.__version__
     if _numbers(client_version) > _numbers(server):
         raise BrokenError(
@@ -38,11 +40,25 @@ def _numbers(version: str) -> tuple[int, ...]:
 
 
 async def _api(patient: Patient, method: str, path: str, body: Any = None) -> httpx.Response:
+    """Ask Prefect's API, with the credentials that its own client would take."""
+    from prefect.settings import get_current_settings
+
+    url, known = patient.settings.prefect_api_url, get_current_settings().api
+    headers: dict[str, str] = {}
+    auth = None
+    if known.key:
+        headers["Authorization"] = f"Bearer {known.key.get_secret_value()}"
+    elif known.auth_string:
+        user, _, password = known.auth_string.get_secret_value().partition(":")
+        auth = httpx.BasicAuth(user, password)
     try:
-        async with httpx.AsyncClient(base_url=patient.settings.prefect_api_url, timeout=10) as api:
+        async with httpx.AsyncClient(base_url=url, timeout=10, headers=headers, auth=auth) as api:
             return await api.request(method, path, json=body)
     except httpx.HTTPError as error:
-        raise BrokenError(f"Prefect does not answer: {first_line(error)}", "see above") from error
+        raise BrokenError(
+            f"{url} does not answer: {first_line(error)}",
+            "start Prefect's server, or correct PREFECT_API_URL",
+        ) from error
 
 
 async def check_pool(patient: Patient) -> str:

@@ -1,7 +1,7 @@
 """`make chaos`: pull every plug while real objects land; a table at the end, non-zero when bad.
 
 CHAOS_SEED replays the dice of a run, CHAOS_KILLS changes how many faults there are (200), and
-CHAOS_ONLY=kills,flood,overflow,disk,model runs some of its parts.
+CHAOS_ONLY=model,kills,flood,overflow,disk,hosts runs some of its parts.
 """
 
 from __future__ import annotations
@@ -20,12 +20,13 @@ from rich.table import Table
 from service.settings import PROJECT
 from tests.chaos.diskfull import run_disk_full
 from tests.chaos.flood import Check, run_flood, run_overflow
+from tests.chaos.outages import run_hosts
 from tests.chaos.rounds import Outcome, run_rounds
 from tests.chaos.stage import MONTHS, Stage, stage
 
 # Where the partitions only bear witness, two are enough.
 FEW = MONTHS[:2]
-PARTS = ("model", "kills", "flood", "overflow", "disk")
+PARTS = ("model", "kills", "flood", "overflow", "disk", "hosts")
 
 
 def main() -> int:
@@ -64,6 +65,12 @@ def main() -> int:
                 console.print_exception()
                 checks.append((name, False, f"{type(error).__name__}: {error}"))
             say(f"{checks[-1][0]}: {'good' if checks[-1][1] else 'BAD'}: {checks[-1][2]}")
+    if "hosts" in chosen:
+        try:
+            checks += run_hosts(say, seed=seed)
+        except Exception as error:
+            console.print_exception()
+            checks.append(("several hosts", False, f"{type(error).__name__}: {error}"))
     report(console, outcome, checks)
     return 0 if (outcome is None or outcome.is_good) and all(good for _, good, _ in checks) else 1
 

@@ -67,21 +67,12 @@ class Faults:
 
     def _kill_a_run(self) -> str | None:
         """Kill the process of a flow run, at whatever it is doing."""
-        if not _wait(lambda: bool(self._runs()), 10):
+        below = self.stage.stack.supervisor.pid
+        if not _wait(lambda: bool(runs_below(below)), 10):
             return None
         time.sleep(self.dice.uniform(0, 1.2))
-        runs = self._runs()
+        runs = runs_below(below)
         return "flow" if runs and _kill(self.dice.choice(runs)) else None
-
-    def _runs(self) -> list[int]:
-        found: list[int] = []
-        with contextlib.suppress(psutil.Error):
-            tree = psutil.Process(self.stage.stack.supervisor.pid).children(recursive=True)
-            for process in tree:
-                with contextlib.suppress(psutil.Error):
-                    if process.name() == RUN or RUN in process.cmdline():
-                        found.append(process.pid)
-        return sorted(found)
 
     def _at_a_point(self) -> str | None:
         """Arm a named point and put something: whoever gets there dies there."""
@@ -99,6 +90,22 @@ class Faults:
         except FileNotFoundError:
             return name
         return None
+
+
+def is_run(pid: int) -> bool:
+    """Whether a process is a flow run, started the stock way or by the warm engine."""
+    with contextlib.suppress(psutil.Error):
+        process = psutil.Process(pid)
+        return process.name() == RUN or RUN in process.cmdline()
+    return False
+
+
+def runs_below(pid: int) -> list[int]:
+    """The flow runs among a process's descendants."""
+    with contextlib.suppress(psutil.Error):
+        tree = psutil.Process(pid).children(recursive=True)
+        return sorted(process.pid for process in tree if is_run(process.pid))
+    return []
 
 
 def _kill(pid: int) -> bool:

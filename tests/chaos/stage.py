@@ -178,7 +178,7 @@ class StuckError(Exception):
     """Something was not built in time."""
 
 
-def rows(url: str, statement: str, parameters: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
+def rows(url: str, statement: str, parameters: Any = ()) -> list[tuple[Any, ...]]:
     """Rows of a query on a connection of its own."""
     with psycopg.connect(url, connect_timeout=3) as connection:
         return connection.execute(cast("Any", statement), parameters).fetchall()
@@ -201,8 +201,7 @@ def stage(
     points.mkdir(mode=0o700)
     datasets = folder / "datasets.yaml"
     declared = (PROJECT / "datasets.yaml").read_text(encoding="utf-8")
-    # As many attempts as it takes: here it is the world that is broken, not the data.
-    datasets.write_text(_patient(declared), encoding="utf-8")
+    datasets.write_text(patient(declared), encoding="utf-8")
     extra = {
         **QUICK,
         failpoint.VARIABLE: str(points),
@@ -233,7 +232,8 @@ def stage(
             shutil.rmtree(folder, ignore_errors=True)
 
 
-def _patient(declared: str) -> str:
+def patient(declared: str) -> str:
+    """`datasets.yaml` with as many attempts as it takes: here the world is broken, not the data."""
     return declared.rstrip() + "\n    attempts: 100\n    time_limit: 3m\n"
 
 

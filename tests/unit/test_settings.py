@@ -46,6 +46,8 @@ def test_the_defaults_are_read() -> None:
         ("QUICKSILVER_MAX_RUNNING", "2.5"),
         ("QUICKSILVER_RETENTION_DAYS", "a month"),
         ("QUICKSILVER_QUARANTINE_LIMIT", "-1"),
+        ("QUICKSILVER_TRUSTED_PROXIES", "127.0.0.1,s3cr3t"),
+        ("QUICKSILVER_TRUSTED_PROXIES", "*"),
     ],
 )
 def test_a_wrong_setting_is_one_line(
