@@ -3,6 +3,8 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.stamp
+# Tests wait for servers more than they compute: more processes than cores.
+TEST_PROCESSES ?= 4
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test up bench check chaos fuzz lock clean
@@ -27,7 +29,7 @@ up: $(STAMP)  ## the embedded stack in the foreground, until Ctrl-C
 
 test: $(STAMP)  ## every test, on real Postgres, MinIO, Prefect and Chromium
 	$(BIN)/python -m tests.prepare
-	$(BIN)/python -m pytest -q
+	$(BIN)/python -m pytest -q -p tests.sharing --numprocesses $(TEST_PROCESSES) --no-loadscope-reorder
 
 check: $(STAMP)  ## format, lint, types, SQL style, security rules, known advisories
 	$(BIN)/ruff format --check .

@@ -19,6 +19,7 @@ import psycopg
 
 from bench.report import Figure, Outcome, median
 from bench.stage import Stage, until
+from service.plain_http import plain_client
 from service.settings import PROJECT
 from service.stack.ports import choose_port
 
@@ -115,7 +116,7 @@ def _answers(port: int, process: subprocess.Popen[bytes]) -> bool:
     if process.poll() is not None:
         raise RuntimeError(f"a receiver ended with {process.returncode}")
     try:
-        httpx.get(f"http://127.0.0.1:{port}/healthz", timeout=2, trust_env=False)
+        plain_client().get(f"http://127.0.0.1:{port}/healthz", timeout=2)
     except httpx.HTTPError:
         return False
     return True

@@ -1,6 +1,6 @@
 """Postgres as the ledger uses it: named queries, transactions, and one kind of error."""
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
 from functools import cache
 from pathlib import Path
@@ -24,6 +24,8 @@ KEEPALIVES: dict[str, Any] = {
     "keepalives_count": 4,
 }
 SERVER_KEEPALIVES = " ".join(f"-c tcp_{name}={value}" for name, value in KEEPALIVES.items())
+# The name of a query, and its parameters.
+Statement = tuple[str, dict[str, Any]]
 
 
 @cache
@@ -48,6 +50,21 @@ class Transaction:
     async def fetch(self, name: str, /, **parameters: Any) -> list[Row]:
         """Run a statement; all of its rows."""
         return await (await self._connection.execute(query(name), parameters)).fetchall()
+
+    async def fetch_together(self, statements: Sequence[Statement], /) -> list[list[Row]]:
+        """Run statements in their order and in one round trip; the rows of each."""
+        async with self._connection.pipeline():
+            cursors = [
+                await self._connection.execute(query(name), parameters)
+                for name, parameters in statements
+            ]
+            return [await cursor.fetchall() for cursor in cursors]
+
+    async def run_together(self, statements: Sequence[Statement], /) -> None:
+        """Run statements in their order and in one round trip."""
+        async with self._connection.pipeline():
+            for name, parameters in statements:
+                await self._connection.execute(query(name), parameters)
 
     async def one(self, name: str, /, **parameters: Any) -> Row | None:
         """Run a statement; its first row or None."""

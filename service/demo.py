@@ -30,6 +30,7 @@ from service.cli.stack import initialise_child
 from service.datasets import load_datasets
 from service.errors import QuicksilverError
 from service.partition import folder
+from service.plain_http import plain_client
 from service.settings import Settings, load_settings
 from service.stack import EmbeddedStack
 from service.stack.commands import worker_limit
@@ -83,9 +84,7 @@ class Stack:
 
     def prefect(self, method: str, path: str, body: Any = None) -> Any:
         """Prefect's own API, as any client may call it."""
-        answer = httpx.request(
-            method, f"{self.env['PREFECT_API_URL']}{path}", json=body, timeout=60
-        )
+        answer = plain_client().request(method, f"{self.env['PREFECT_API_URL']}{path}", json=body)
         answer.raise_for_status()
         return answer.json()
 

@@ -130,10 +130,20 @@ class MinioServer:
     stack: EmbeddedStack
 
 
+def spare_the_disk(home: Home) -> None:
+    """Have a Postgres not wait for its disk: what these tests make needs to outlive a killed
+    process, which it does, but not the machine. Making a database is ten times as fast."""
+    with psycopg.connect(home.database_url("postgres", admin=True), autocommit=True) as admin:
+        for name in ("fsync", "full_page_writes"):
+            admin.execute(sql.SQL("alter system set {} = off").format(sql.Identifier(name)))
+        admin.execute("select pg_reload_conf()")
+
+
 @pytest.fixture(scope="session")
 def stack_postgres() -> Iterator[Postgres]:
     """An embedded Postgres for the whole session."""
     with EmbeddedStack(HOMES / "postgres", parts={"postgres"}, ports=None) as stack:
+        spare_the_disk(stack.home)
         yield Postgres(stack.home, stack)
 
 
@@ -202,6 +212,7 @@ def prefect_api() -> Iterator[str]:
     with EmbeddedStack(HOMES / "prefect", parts={"prefect"}, ports=ports) as stack:
         url = stack.home.prefect_url
         assert url == os.environ["PREFECT_API_URL"], "somebody took Prefect's port meanwhile"
+        spare_the_disk(stack.home)
         _create_pool(url)
         yield url
 

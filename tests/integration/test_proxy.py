@@ -13,6 +13,7 @@ from threading import Thread
 import httpx
 import pytest
 
+from service.plain_http import plain_client
 from service.settings import PROJECT
 from service.stack.ports import LOOPBACK, choose_port
 from tests.certificates import Authority
@@ -102,7 +103,7 @@ def caddy(folder: Path, receivers: list[Receiver], tls: Path) -> Iterator[Proxy]
         def ready() -> bool:
             assert process.poll() is None, (folder / "caddy.log").read_text()
             try:
-                return httpx.get(f"{proxy.events}/proxy-health", trust_env=False).is_success
+                return plain_client().get(f"{proxy.events}/proxy-health").is_success
             except httpx.HTTPError:
                 return False
 
