@@ -9,8 +9,8 @@ import httpx
 def plain_client() -> httpx.Client:
     """The one client of this process for it.
 
-    `httpx.get` makes a client for each call, which loads the system's certificates: 30 ms of CPU, for
-    connections that use none. Connections are not kept: the servers asked may be restarted.
+    `httpx.get` makes a client for each call, and that loads the system's certificates: 30 ms of
+    CPU, for connections that use none. None is kept: the servers asked may be restarted.
     """
     return httpx.Client(
         timeout=60, trust_env=False, limits=httpx.Limits(max_keepalive_connections=0)
