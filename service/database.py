@@ -24,6 +24,7 @@ KEEPALIVES: dict[str, Any] = {
     "keepalives_count": 4,
 }
 SERVER_KEEPALIVES = " ".join(f"-c tcp_{name}={value}" for name, value in KEEPALIVES.items())
+
 # The name of a query, and its parameters.
 Statement = tuple[str, dict[str, Any]]
 

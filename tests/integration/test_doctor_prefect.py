@@ -22,7 +22,11 @@ def server(authorization: str) -> Iterator[str]:
     class Answer(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             known = self.headers.get("authorization") == authorization
-            body = json.dumps(prefect.__version__).encode() if self.path.endswith("/admin/version") else b"{}"
+            body = (
+                json.dumps(prefect.__version__).encode()
+                if self.path.endswith("/admin/version")
+                else b"{}"
+            )
             self.send_response(200 if known else 401)
             self.send_header("content-length", str(len(body)))
             self.end_headers()
