@@ -7,7 +7,7 @@ STAMP := $(VENV)/.stamp
 TEST_PROCESSES ?= 4
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test up bench check chaos fuzz lock clean
+.PHONY: help setup demo test up bench check chaos screens fuzz lock clean
 
 help:  ## this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | sort
@@ -44,6 +44,10 @@ bench: $(STAMP)  ## figures beside their baselines, in one run; writes bench/res
 
 chaos: $(STAMP)  ## kill -9, cuts and overflows while real objects land; prints a table
 	$(BIN)/python -m tests.chaos
+
+screens: $(STAMP)  ## the README's pictures of the operators' pages, taken from real runs
+	$(BIN)/python -m tests.prepare
+	$(BIN)/python -m tests.acceptance.screens
 
 fuzz: $(STAMP)  ## payload and key decoding under Hypothesis, many examples
 	HYPOTHESIS_PROFILE=fuzz $(BIN)/python -m pytest -q tests/unit -k "fuzz or roundtrip"

@@ -29,6 +29,9 @@ _log = structlog.get_logger(__name__)
 # Woken by every build that ends; the tick only catches a wake that was missed.
 _TICK = 30.0
 
+# What needs somebody first.
+_STATES = ("failed", "paused", "running", "pending", "waiting", "nothing landed")
+
 # The alert of a gate whose deployment Prefect does not know.
 _ALERT = "gate"
 
@@ -58,6 +61,12 @@ class GateSet:
     def is_complete(self) -> bool:
         """Whether every member is built at its newest generation."""
         return not self.missing
+
+    @property
+    def missing_by_state(self) -> list[tuple[str, list[Missing]]]:
+        """What is missing, by state: what needs somebody comes first."""
+        groups = [(state, [m for m in self.missing if m.state == state]) for state in _STATES]
+        return [(state, members) for state, members in groups if members]
 
     @property
     def parameters(self) -> dict[str, Any]:

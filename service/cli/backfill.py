@@ -9,7 +9,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from service import backfill as work
 from service.bronze import Bronze
-from service.cli.shared import app, console, opened_ledger, parse_date, reported
+from service.cli.shared import DatasetName, app, console, opened_ledger, parse_date, reported
 from service.database import Row
 from service.errors import QuicksilverError
 from service.settings import load_settings
@@ -18,7 +18,7 @@ from service.settings import load_settings
 @app.command()
 @reported
 def backfill(
-    dataset: Annotated[str, typer.Argument(help="A dataset of datasets.yaml.")],
+    dataset: DatasetName,
     first: Annotated[str, typer.Option("--from", help="YYYY-MM-DD or YYYY-MM.")],
     last: Annotated[str, typer.Option("--to", help="YYYY-MM-DD or YYYY-MM, included.")],
     newest_first: Annotated[bool, typer.Option("--newest-first", help="Newest first.")] = False,

@@ -8,13 +8,16 @@ import typer
 from rich.console import Group, RenderableType
 from rich.live import Live
 from rich.table import Table
+from rich.text import Text
 
-from service.api import shown, shown_gate
+from service.api import State, shown, shown_gate
 from service.bronze import Bronze
 from service.cli.gates import gates_table
 from service.cli.proof import proof_tables, read_proof
 from service.cli.shared import (
     AsJson,
+    DatasetName,
+    OnlyDataset,
     app,
     console,
     parse_date,
@@ -22,22 +25,22 @@ from service.cli.shared import (
     reported,
     with_ledger,
 )
-from service.errors import QuicksilverError
+from service.errors import LedgerUnavailableError, QuicksilverError
+from service.foreign_text import visible
 from service.gates import look_at_gates
 from service.ledger import Ledger
 from service.partition import Partition
 from service.settings import Settings
 from service.sweep import Sweep, SweepResult
 
-DatasetName = Annotated[str, typer.Argument(help="A dataset of datasets.yaml.")]
-
+# In the order of the page's tiles.
 _COLOURS = {
-    "built": "green",
+    "failed": "red",
     "running": "blue",
     "pending": "yellow",
     "waiting": "cyan",
-    "failed": "red",
     "paused": "magenta",
+    "built": "green",
 }
 
 
@@ -49,8 +52,8 @@ def actor() -> str:
 @app.command()
 @reported
 def status(
-    dataset: Annotated[str | None, typer.Option(help="Only this dataset.")] = None,
-    state: Annotated[str | None, typer.Option(help="Only partitions in this state.")] = None,
+    dataset: OnlyDataset = None,
+    state: Annotated[State | None, typer.Option(help="Only partitions in this state.")] = None,
     limit: Annotated[int, typer.Option(min=1, max=1000)] = 50,
     watch: Annotated[bool, typer.Option("--watch", help="Refresh until Ctrl-C.")] = False,
     proof: Annotated[
@@ -76,7 +79,7 @@ def status(
                 if dataset in (None, c["dataset"])
             ],
             "gates": [
-                shown_gate(view)
+                view
                 for view in await look_at_gates(ledger)
                 if dataset is None or dataset in view.found.gate.datasets
             ],
@@ -84,24 +87,31 @@ def status(
 
     show = proof_tables if proof else _status
     if as_json:
-        print_json(with_ledger(work))
+        answer = with_ledger(work)
+        if not proof:
+            answer["gates"] = [shown_gate(view) for view in answer["gates"]]
+        print_json(answer)
     elif watch:
         with Live(console=console, screen=False) as live:
             while True:
-                live.update(show(with_ledger(work)))
+                try:
+                    live.update(show(with_ledger(work)))
+                except LedgerUnavailableError as error:
+                    live.update(Text(f"{error}; asked again every second", "red"))
                 time.sleep(1)
     else:
         console.print(show(with_ledger(work)))
 
 
 def _status(answer: dict[str, Any]) -> RenderableType:
-    partitions = _status_table(answer)
+    partitions = status_table(answer)
     return Group(partitions, gates_table(answer["gates"])) if answer["gates"] else partitions
 
 
-def _status_table(answer: dict[str, Any]) -> Table:
-    counts = ", ".join(f"{c['partitions']} {c['state']}" for c in answer["counts"])
-    table = Table(caption=counts or "nothing landed yet")
+def status_table(answer: dict[str, Any]) -> Table:
+    """Partitions and how many are in which state, for people."""
+    counts = ", ".join(f"{n} {state}" for state, n in _totals(answer["counts"]).items() if n)
+    table = Table(title=counts or "nothing landed yet", title_justify="left")
     for name in ("dataset", "dt", "state", "generation", "built", "silver", "rejected", "why"):
         table.add_column(name, overflow="fold")
     for row in answer["partitions"]:
@@ -113,9 +123,18 @@ def _status_table(answer: dict[str, Any]) -> Table:
             str(row["built_generation"]),
             _number(row["rows_silver"]),
             _number(row["rows_rejected"]),
-            (row["error"] or row["wait_reason"] or "").replace("[", r"\["),
+            Text(visible(row["error"] or row["wait_reason"] or "", keep="\n")),
         )
+    if len(table.rows) < sum(count["partitions"] for count in answer["counts"]):
+        table.caption = f"{len(table.rows)} of them are shown: see --limit, --state and --dataset"
     return table
+
+
+def _totals(counts: list[dict[str, Any]]) -> dict[str, int]:
+    """Partitions by state, over all datasets."""
+    return {
+        state: sum(c["partitions"] for c in counts if c["state"] == state) for state in _COLOURS
+    }
 
 
 def _number(value: int | None) -> str:
@@ -125,7 +144,7 @@ def _number(value: int | None) -> str:
 @app.command()
 @reported
 def events(
-    dataset: Annotated[str | None, typer.Option(help="Only this dataset.")] = None,
+    dataset: OnlyDataset = None,
     reason: Annotated[str | None, typer.Option(help="Only this reason code, e.g. ignored.")] = None,
     limit: Annotated[int, typer.Option(min=1, max=10_000)] = 50,
     as_json: AsJson = False,
@@ -139,10 +158,11 @@ def events(
     if as_json:
         print_json(rows)
     else:
-        console.print(_events_table(rows))
+        console.print(events_table(rows))
 
 
-def _events_table(rows: list[dict[str, Any]]) -> Table:
+def events_table(rows: list[dict[str, Any]]) -> Table:
+    """Events, for people; keys are foreign text."""
     table = Table(caption="no events" if not rows else None)
     for name in ("received", "event", "key", "generation", "reason", "copies", "lanes"):
         table.add_column(name, overflow="fold")
@@ -150,8 +170,8 @@ def _events_table(rows: list[dict[str, Any]]) -> Table:
         lanes = [lane for lane in ("fast", "durable") if row[f"{lane}_at"]]
         table.add_row(
             f"{row['received_at']:%Y-%m-%d %H:%M:%S}",
-            row["event_name"],
-            row["key"].replace("[", r"\["),
+            Text(visible(row["event_name"])),
+            Text(visible(row["key"])),
             str(row["generation"] or ""),
             row["reason"],
             str(row["deliveries"]),
@@ -175,16 +195,29 @@ def explain(
     if as_json:
         print_json(answer)
         return
-    console.print(answer["summary"], markup=False, highlight=False)
+    console.print(visible(answer["summary"]), markup=False, highlight=False)
     if answer["events"]:
-        console.print(_events_table(answer["events"]))
-    for build in answer["builds"]:
-        console.print(
-            f"build {build['id']}: generation {build['generation']}, attempt {build['attempt']},"
-            f" {build['state']}, run {build['flow_run_id']} {build['error'] or ''}",
-            markup=False,
-            highlight=False,
+        console.print(events_table(answer["events"]))
+    if answer["builds"]:
+        console.print(builds_table(answer["builds"]))
+
+
+def builds_table(rows: list[dict[str, Any]]) -> Table:
+    """Builds of a partition, for people."""
+    table = Table(title="Builds of its partition", title_justify="left")
+    for name in ("build", "generation", "attempt", "state", "finished", "run", "error"):
+        table.add_column(name, overflow="fold")
+    for row in rows:
+        table.add_row(
+            str(row["id"]),
+            str(row["generation"]),
+            str(row["attempt"] or ""),
+            row["state"],
+            f"{row['finished_at']:%Y-%m-%d %H:%M:%S}" if row["finished_at"] else "",
+            str(row["flow_run_id"] or "none"),
+            Text(visible(row["error"] or "", keep="\n")),
         )
+    return table
 
 
 @app.command()
@@ -218,7 +251,7 @@ def rebuild(
 @app.command()
 @reported
 def reconcile(
-    dataset: Annotated[str | None, typer.Option(help="Only this dataset.")] = None,
+    dataset: OnlyDataset = None,
     as_json: AsJson = False,
 ) -> None:
     """List bronze and compare it with the ledger; what differs is built."""

@@ -5,10 +5,13 @@ from typing import Annotated, Any
 import httpx
 import typer
 from rich.table import Table
+from rich.text import Text
 
 from service.cli.shared import AsJson, console, print_json, reported, with_ledger
 from service.errors import QuicksilverError
+from service.foreign_text import visible
 from service.ledger import Ledger
+from service.quarantine_reasons import meaning_of
 from service.settings import Settings, load_settings
 
 app = typer.Typer(help="List, show, replay or discard quarantined events.", no_args_is_help=True)
@@ -31,7 +34,10 @@ def list_rows(limit: int = 100, as_json: AsJson = False) -> None:
     table = Table("id", "reason", "count", "size", "lane", "source", "first seen", "last seen")
     for row in rows:
         table.add_row(
-            *(str(row[name]) for name in ("id", "reason", "count", "size", "lane", "source")),
+            *(
+                Text(visible(row[name]))
+                for name in ("id", "reason", "count", "size", "lane", "source")
+            ),
             f"{row['first_seen']:%Y-%m-%d %H:%M:%S}",
             f"{row['last_seen']:%Y-%m-%d %H:%M:%S}",
         )
@@ -55,7 +61,9 @@ def show(row_id: RowId, as_json: AsJson = False) -> None:
         print_json(row)
         return
     for name in ("reason", "count", "lane", "source", "first_seen", "last_seen", "size"):
-        console.print(f"{name}: {row[name]}", markup=False, highlight=False)
+        console.print(f"{name}: {visible(row[name])}", markup=False, highlight=False)
+    if meaning := meaning_of(row["reason"]):
+        console.print(meaning, markup=False, highlight=False)
     # Escaped: a body may hold control sequences that would run in the terminal.
     console.print(repr(bytes(row["body"]))[2:-1], markup=False, highlight=False)
 

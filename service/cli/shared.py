@@ -36,6 +36,21 @@ def complain(sentence: str) -> None:
     complaints.print(sentence, style="red", highlight=False, markup=False)
 
 
+def declared_names(incomplete: str) -> list[str]:
+    """Datasets that begin like this, for the shell's completion; a wrong file completes nothing."""
+    try:
+        names = load_datasets(load_settings().datasets_file).by_name
+    except QuicksilverError:
+        return []
+    return [name for name in names if name.startswith(incomplete)]
+
+
+DatasetName = Annotated[
+    str, typer.Argument(help="A dataset of datasets.yaml.", autocompletion=declared_names)
+]
+OnlyDataset = Annotated[
+    str | None, typer.Option("--dataset", help="Only this dataset.", autocompletion=declared_names)
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Machine-readable output.")]
 
 

@@ -1,7 +1,6 @@
-"""How the pages say things: spans, moments, numbers, and text that somebody else wrote."""
+"""How the pages say things: spans, moments, numbers, bytes."""
 
 from datetime import datetime, timedelta
-from typing import Any
 
 from service import clock
 
@@ -73,21 +72,6 @@ def size(value: int | None) -> str:
             return f"{amount:.0f} {unit}" if unit == "B" else f"{amount:.1f} {unit}"
         amount /= 1024
     return f"{amount:.1f} TiB"
-
-
-def visible(text: Any, keep: str = "") -> str:
-    """Foreign text with everything invisible spelled out: controls, and what turns writing round.
-
-    What it says as HTML is the template's to escape; `keep` lists characters left as they are.
-    """
-    return "".join(c if c.isprintable() or c in keep else _spelled(c) for c in str(text))
-
-
-def _spelled(character: str) -> str:
-    code = ord(character)
-    if code < 0x100:
-        return f"\\x{code:02x}"
-    return f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
 
 
 def hex_dump(body: bytes) -> str:

@@ -18,6 +18,7 @@ from service.errors import (
     LedgerUnavailableError,
     PrefectUnavailableError,
 )
+from service.foreign_text import visible
 from service.ledger import Ledger
 from service.operators import refuse_foreign_pages
 from service.pages import formats
@@ -65,8 +66,9 @@ def _environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    for name in ("span", "age", "moment", "number", "size", "visible"):
+    for name in ("span", "age", "moment", "number", "size"):
         environment.filters[name] = getattr(formats, name)
+    environment.filters["visible"] = visible
     own = cast("dict[str, Any]", environment.globals)
     own.update(share=formats.share, partition_url=partition_url, now=clock.now)
     return environment

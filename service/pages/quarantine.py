@@ -8,8 +8,10 @@ from starlette.responses import Response
 
 from service.api import RowId
 from service.database import Row
-from service.pages.formats import hex_dump, visible
+from service.foreign_text import visible
+from service.pages.formats import hex_dump
 from service.pages.page import PageRoute, Viewer, ledger_of, render, viewer
+from service.quarantine_reasons import meaning_of
 
 router = APIRouter(route_class=PageRoute, include_in_schema=False)
 
@@ -44,6 +46,7 @@ async def quarantined(request: Request, session: Viewer, row_id: RowId) -> Respo
         "quarantined.html",
         session,
         row=row,
+        meaning=meaning_of(row["reason"]),
         text=readable(body),
         dump=hex_dump(body[:_DUMPED]),
         shown=_SHOWN,

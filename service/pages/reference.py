@@ -25,6 +25,9 @@ _INTRODUCTIONS = {
     "health": "For load balancers and supervisors, without a token.",
 }
 
+# FastAPI's own words for what nobody described.
+_PLAIN = {"Successful Response": "Done", "Validation Error": "A parameter is not as it must be"}
+
 
 @dataclass(frozen=True, slots=True)
 class Parameter:
@@ -77,17 +80,24 @@ def operations(schema: Mapping[str, Any]) -> dict[str, list[Operation]]:
 
 
 def _operation(path: str, method: str, operation: Mapping[str, Any]) -> Operation:
+    summary, text = operation.get("summary", ""), operation.get("description", "")
+    if " " not in summary:
+        # FastAPI's own, made from the function's name.
+        summary, text = text, ""
     return Operation(
         id=operation["operationId"],
         method=method.upper(),
         path=path,
-        summary=operation.get("summary", ""),
-        text=operation.get("description", ""),
+        summary=summary,
+        text=text,
         parameters=[
             Parameter(p["name"], p["in"], _takes(p), p.get("required", False))
             for p in operation.get("parameters", ())
         ],
-        answers=[(code, answer["description"]) for code, answer in operation["responses"].items()],
+        answers=sorted(
+            (code, _PLAIN.get(said := str(answer["description"]), said))
+            for code, answer in operation["responses"].items()
+        ),
     )
 
 

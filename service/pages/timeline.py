@@ -5,14 +5,14 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-# What ends at each moment, in order; the first is where the clock starts.
+# What ends at each moment, in order, and what goes on until then; at the first the clock starts.
 STEPS = (
-    ("put_at", "PUT", "the object was put"),
-    ("received_at", "received", "its event was recorded"),
-    ("dispatched_at", "dispatched", "Prefect was asked for a run"),
-    ("started_at", "started", "the flow began"),
-    ("loaded_at", "loaded", "bronze was read and loaded"),
-    ("published_at", "committed", "silver changed"),
+    ("put_at", "PUT", "the object was put", ""),
+    ("received_at", "received", "its event was recorded", "its event is recorded"),
+    ("dispatched_at", "dispatched", "Prefect was asked for a run", "it waits for its turn"),
+    ("started_at", "started", "the flow began", "a worker takes the run up"),
+    ("loaded_at", "loaded", "bronze was read and loaded", "bronze is read and loaded"),
+    ("published_at", "committed", "silver changed", "dbt builds silver"),
 )
 
 # Two milliseconds beside ten seconds must still be seen.
@@ -46,7 +46,7 @@ def way(row: Mapping[str, Any], now: datetime, *, is_active: bool) -> Way:
 
     While it goes on, the step that is under way is open and lasts until `now`.
     """
-    times = [row.get(field) for field, _, _ in STEPS]
+    times = [row.get(field) for field, *_ in STEPS]
     if times[5] is None and "published_at" not in row:
         times[5] = row.get("built_at")
     reached = [index for index, at in enumerate(times) if at is not None]
@@ -64,12 +64,20 @@ def way(row: Mapping[str, Any], now: datetime, *, is_active: bool) -> Way:
     scale = 100 / sum(shown.values()) if shown else 1
     moments: list[Moment] = []
     left = 0.0
-    for index, (_, name, meaning) in enumerate(STEPS):
+    for index, (_, name, done, doing) in enumerate(STEPS):
         width = shown.get(index, 0.0) * scale
         is_open = index == current
         at = times[index]
         moments.append(
-            Moment(name, meaning, at, lengths.get(index), round(left, 3), round(width, 3), is_open)
+            Moment(
+                name,
+                doing if at is None and doing else done,
+                at,
+                lengths.get(index),
+                round(left, 3),
+                round(width, 3),
+                is_open,
+            )
         )
         left += width
     return Way(moments, total if lengths else None, current < len(STEPS))

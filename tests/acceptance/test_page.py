@@ -34,6 +34,7 @@ from tests.acceptance.page_stage import (
     notification,
     serve,
 )
+from tests.acceptance.picture import faults, picture
 from tests.conftest import MinioServer
 from tests.prepare import chromium, is_browser_wanted
 
@@ -231,7 +232,8 @@ async def test_a_gate_says_what_is_missing_and_what_it_fired(looker: Looker, sit
     row = looker.page.locator("#gates tbody tr")
     await expect(row).to_have_count(1)
     await expect(row).to_contain_text("gold-year 2019")
-    await expect(row).to_contain_text("2019-11-01 (pending), 2019-12-01 (nothing landed)")
+    await expect(row).to_contain_text("pending: 2019-11-01")
+    await expect(row).to_contain_text("nothing landed: 2019-12-01")
     await expect(row).to_contain_text("never")
     await site.build(last)
     await expect(row).not_to_contain_text("2019-11-01")
@@ -474,6 +476,33 @@ async def test_an_unknown_path_leads_on(looker: Looker, site: Site) -> None:
             assert (answer.status_code, answer.json()) == (404, {"detail": "Not Found"})
 
 
+async def test_a_picture_shows_the_page_by_itself(looker: Looker, site: Site) -> None:
+    await site.build(await site.land(MONTHLY, "2019-03-01"))
+    await looker.log_in()
+    page = looker.page
+    await expect(looker.cell("2019-03-01: built")).to_be_visible()
+    text = await picture(page)
+    assert faults(text) == []
+    assert MONTHLY in text
+    assert "csrf" not in text
+    assert TOKEN not in text
+    assert "http://127" not in text
+    # As an image, which runs and loads nothing, it has the page's own size.
+    await page.route(
+        "**/picture.svg", lambda route: route.fulfill(body=text, content_type="image/svg+xml")
+    )
+    size = await page.evaluate(
+        "() => new Promise((done, failed) => { const i = new Image(); i.onerror = failed;"
+        " i.onload = () => done([i.naturalWidth, i.naturalHeight]); i.src = '/picture.svg' })"
+    )
+    assert size == await page.evaluate(
+        "[document.documentElement.clientWidth, document.documentElement.scrollHeight]"
+    )
+    assert faults("<svg>")
+    assert faults(text.replace('href="#"', 'href="https://x"', 1))
+    assert faults(text.replace("<title>", "<script/><title>"))
+
+
 async def furnish(site: Site) -> None:
     """A ledger in which everything happens at once."""
     for month in range(1, 13):
@@ -519,10 +548,13 @@ async def furnish(site: Site) -> None:
     await site.tell(notification(f"bronze/elsewhere/{_HOSTILE}", "a" * 32, clock.now()))
 
 
-async def test_every_page_is_accessible(browser: Browser, site: Site, tmp_path: Path) -> None:
-    """axe-core finds nothing serious, in light and dark, on a desk and on a phone."""
+async def test_every_page_is_accessible(browser: Browser, site: Site) -> None:
+    """axe-core finds nothing serious, in light and dark, on a desk and on a phone.
+
+    And each can be taken as a picture for the README, as `tests.acceptance.screens` does.
+    """
     await furnish(site)
-    pictures = Path(os.environ.get("QUICKSILVER_SCREENSHOTS") or tmp_path)
+    pictures = os.environ.get("QUICKSILVER_SCREENSHOTS")
     key = "bronze/nyc_tlc/yellow_tripdata/dt=2019-08-01/data.parquet"
     pages = {
         "login": "/login",
@@ -565,7 +597,9 @@ async def test_every_page_is_accessible(browser: Browser, site: Site, tmp_path: 
             )
             if overflow > 0:
                 found.append(f"{name}, {scheme}: {overflow} px wider than the screen")
-            await page.screenshot(path=pictures / f"{name}-{scheme}.png", full_page=True)
+            found += [f"{name}, {scheme}: {fault}" for fault in faults(await picture(page))]
+            if pictures:
+                await page.screenshot(path=f"{pictures}/{name}-{scheme}.png", full_page=True)
         await context.close()
     assert found == []
 

@@ -2,9 +2,15 @@
 
 import os
 import signal
+import subprocess
+import sys
+import time
 from io import BytesIO
 from typing import Any
 
+import httpx
+
+from service.settings import PROJECT
 from tests.acceptance.conftest import BUCKET, DATASET, FullStack
 from tests.waiting import until
 
@@ -163,3 +169,56 @@ def test_a_killed_service_comes_back_and_goes_on(full_stack: FullStack) -> None:
     os.kill(pid, signal.SIGKILL)
     full_stack.put_month(2021, 1)
     built(full_stack, "2021-01-01", 1)
+
+
+def test_the_example_automation_fires_its_deployment_for_a_built_partition(
+    full_stack: FullStack,
+) -> None:
+    name = "quicksilver example: report each built partition"
+    done = subprocess.run(
+        [sys.executable, "-m", "service.cli.main", "init", "--no-lanes", "--example"],
+        env={**os.environ, **full_stack.env},
+        cwd=PROJECT,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert f"automation '{name}': made" in done.stdout.replace("\n", "")
+    try:
+        run = reported(full_stack)
+        dt = run["parameters"]["dt"]
+        assert run["parameters"] == {"dataset": DATASET, "dt": dt}
+        until(
+            lambda: full_stack.run_state(run["id"])["type"] == "COMPLETED", "the report", within=120
+        )
+        made = full_stack.prefect(
+            "POST", "/artifacts/filter", {"artifacts": {"flow_run_id": {"any_": [run["id"]]}}}
+        )
+        assert f"# {DATASET} {dt}" in made[0]["data"]
+        assert "| bronze | 30 |" in made[0]["data"]
+    finally:
+        for automation in full_stack.prefect(
+            "POST", "/automations/filter", {"automations": {"name": {"any_": [name]}}}
+        ):
+            url = f"{full_stack.env['PREFECT_API_URL']}/automations/{automation['id']}"
+            httpx.delete(url, trust_env=False).raise_for_status()
+
+
+def reported(stack: FullStack) -> dict[str, Any]:
+    """The first run of the example's deployment for a partition that was built.
+
+    Prefect's events may be lost, and it takes up a new automation after a while: one more month
+    lands until one is reported.
+    """
+    asked = {"flows": {"name": {"any_": ["partition-report"]}}}
+    for month in range(1, 13):
+        dt = f"2018-{month:02d}-01"
+        stack.put_month(2018, month, rows=30)
+        built(stack, dt, 1)
+        deadline = time.monotonic() + 5
+        while time.monotonic() < deadline:
+            for run in stack.prefect("POST", "/flow_runs/filter", asked):
+                if run["parameters"].get("dt") == dt:
+                    return run
+            time.sleep(0.1)
+    raise AssertionError("no run of partition-report for any of twelve partitions")

@@ -37,6 +37,15 @@ def test_a_year_is_complete_with_its_twelfth_month() -> None:
     assert twelve.parameters == {"year": 2019}
 
 
+def test_what_needs_somebody_is_named_first() -> None:
+    failed = {**member("a", date(2019, 11, 1), 2, 1), "state": "failed"}
+    (found,) = sets_of(YEAR, [*months(10), failed])
+    assert [(state, list(map(str, members))) for state, members in found.missing_by_state] == [
+        ("failed", ["a/2019-11-01"]),
+        ("nothing landed", ["a/2019-12-01"]),
+    ]
+
+
 def test_a_member_that_is_dirty_again_closes_the_set() -> None:
     rows = [*months(11), member("a", date(2019, 12, 1), generation=2, built=1)]
     (found,) = sets_of(YEAR, rows)

@@ -1,5 +1,6 @@
 """What the operators' pages say, and where they lead: pure parts, without a browser."""
 
+import re
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
@@ -9,13 +10,16 @@ from hypothesis import strategies as st
 from starlette.requests import HTTPConnection
 
 from service import clock
+from service.foreign_text import visible
 from service.pages.calendar import days_of_months, months_of_years
-from service.pages.formats import age, hex_dump, share, size, span, visible
+from service.pages.formats import age, hex_dump, share, size, span
 from service.pages.login import local_path
 from service.pages.quarantine import readable
 from service.pages.timeline import way
+from service.quarantine_reasons import meaning_of
+from service.recorder import REFUSED
 from service.sessions import COOKIE, is_local_name, is_own_origin, log_in, session_of
-from service.settings import Settings, load_settings
+from service.settings import PROJECT, Settings, load_settings
 
 _START = datetime(2024, 1, 1, tzinfo=UTC)
 
@@ -213,3 +217,19 @@ def test_origins(headers: dict[str, str], is_ours: bool) -> None:
 )
 def test_names_of_this_machine(host: str, is_local: bool) -> None:
     assert is_local_name(_settings(), _request(host=host)) is is_local
+
+
+def test_every_reason_of_quarantine_has_a_meaning() -> None:
+    sources = [
+        PROJECT / "service" / "notification.py",
+        PROJECT / "service" / "senders" / "shapes.py",
+    ]
+    codes = {
+        code
+        for source in sources
+        for code in re.findall(r'"(bad-[a-z-]+|not-[a-z-]+)"', source.read_text())
+    }
+    assert len(codes) >= 10
+    for code in (*codes, REFUSED.removeprefix("quarantined:"), REFUSED):
+        assert meaning_of(code), code
+    assert "event name" in meaning_of("bad-event-name")

@@ -1,0 +1,18 @@
+"""Text that somebody else wrote, made harmless to look at: in a page, in a terminal."""
+
+from typing import Any
+
+
+def visible(text: Any, keep: str = "") -> str:
+    """Foreign text with everything invisible spelled out: controls, and what turns writing round.
+
+    What it says as HTML is the template's to escape; `keep` lists characters left as they are.
+    """
+    return "".join(c if c.isprintable() or c in keep else _spelled(c) for c in str(text))
+
+
+def _spelled(character: str) -> str:
+    code = ord(character)
+    if code < 0x100:
+        return f"\\x{code:02x}"
+    return f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"

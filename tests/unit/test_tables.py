@@ -1,0 +1,87 @@
+"""What the command line shows of what others wrote, and what it completes."""
+
+import os
+import subprocess
+import sys
+from datetime import UTC, datetime
+from io import StringIO
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console, RenderableType
+
+from service.cli.ledger import events_table, status_table
+from service.settings import PROJECT
+
+_HOSTILE = "dt=2024-01-01/\x1b]0;title\x07\x1b[2J\u202e[red]x.parquet"
+_PARTITION: dict[str, Any] = {
+    "dataset": "shop.orders",
+    "dt": "2024-01-01",
+    "state": "failed",
+    "generation": 2,
+    "built_generation": 1,
+    "rows_silver": 9_931,
+    "rows_rejected": 69,
+    "error": _HOSTILE,
+    "wait_reason": None,
+    "gone_at": None,
+}
+
+
+def printed(shown: RenderableType) -> str:
+    """What a terminal gets."""
+    out = StringIO()
+    Console(file=out, width=250, force_terminal=True, color_system=None).print(shown)
+    return out.getvalue()
+
+
+def test_a_hostile_key_commands_no_terminal() -> None:
+    event = {
+        "received_at": datetime(2024, 1, 1, tzinfo=UTC),
+        "event_name": "ObjectCreated:Put\x1b[31m",
+        "key": _HOSTILE,
+        "generation": 2,
+        "reason": "fired",
+        "deliveries": 2,
+        "fast_at": None,
+        "durable_at": None,
+        "source": "sweep",
+    }
+    for text in (printed(events_table([event])), printed(_status([_PARTITION]))):
+        assert not set("\x1b\x07\u202e") & set(text)
+        assert "\\x1b]0;title\\x07\\x1b[2J\\u202e[red]x.parquet" in text
+
+
+def test_the_counts_stand_first_and_say_what_is_not_shown() -> None:
+    text = printed(_status([_PARTITION]))
+    assert text.splitlines()[0].strip() == "2 failed, 7 built"
+    assert "1 of them are shown: see --limit" in text
+
+
+def _status(partitions: list[dict[str, Any]]) -> RenderableType:
+    counts = [
+        {"dataset": "shop.orders", "state": "built", "partitions": 7},
+        {"dataset": "shop.orders", "state": "failed", "partitions": 1},
+        {"dataset": "shop.returns", "state": "failed", "partitions": 1},
+    ]
+    return status_table({"partitions": partitions, "counts": counts})
+
+
+def test_the_shell_completes_commands_and_datasets() -> None:
+    def completed(words: str) -> list[str]:
+        done = subprocess.run(
+            [Path(sys.executable).with_name("quicksilver")],
+            env={
+                **os.environ,
+                "_QUICKSILVER_COMPLETE": "complete_bash",
+                "COMP_WORDS": words,
+                "COMP_CWORD": str(len(words.split(" ")) - 1),
+            },
+            cwd=PROJECT,
+            capture_output=True,
+            text=True,
+        )
+        return done.stdout.split()
+
+    assert completed("quicksilver re") == ["rebuild", "reconcile", "resume"]
+    assert "nyc_tlc.yellow_tripdata" in completed("quicksilver pause nyc")
