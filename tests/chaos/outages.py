@@ -20,7 +20,7 @@ from tests.waiting import until
 _DELAY = 0.2
 _LOSS = 0.05
 # Longer than any patience with an answer: what waits for one gives up before the link is back.
-_SPOILT_FOR = 25.0
+_SPOILT_FOR = 20.0
 _MONTHS = [date(2024, month, 1) for month in range(1, 7)]
 
 

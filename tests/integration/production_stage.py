@@ -39,6 +39,7 @@ _LISTENS = {
     "valkey": 6379,
     "minio": 9000,
     "prefect-api": 4200,
+    "prefect-api-2": 4200,
     "receiver-1": 8420,
     "receiver-2": 8420,
     "dispatcher": 8420,

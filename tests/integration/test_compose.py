@@ -5,9 +5,11 @@ import ssl
 import subprocess
 import sys
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from io import BytesIO
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import httpx
 import psycopg
@@ -235,7 +237,9 @@ def _with_certificates(file: Path, folder: Path) -> Path:
 def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
     folder = tmp_path_factory.mktemp("production")
     with EmbeddedStack(HOMES / "production", parts={"postgres"}, ports=None) as postgres:
-        stage = Stage(folder, postgres, SERVICES)
+        # As `--scale prefect-api=2` makes it.
+        services = {**SERVICES, "prefect-api-2": SERVICES["prefect-api"]}
+        stage = Stage(folder, postgres, services)
         stage.programs()
         stage.databases()
         try:
@@ -280,6 +284,8 @@ def test_every_command_runs_and_an_object_becomes_silver(stage: Stage) -> None:
     engine_log = stage.log("worker")
     assert "no warm engine" not in engine_log, engine_log
 
+    _two_prefect_servers(stage)
+
     # One receiver gone: MinIO's events go through the other, operators notice nothing.
     gone = stage.running["receiver-1"]
     gone.terminate()
@@ -293,7 +299,7 @@ def test_every_command_runs_and_an_object_becomes_silver(stage: Stage) -> None:
     assert "server" not in _outside(stage, "/healthz").headers
     assert _outside(stage, "/api/partitions").status_code == 401
     until(lambda: _scheduled(stage), "runs of the daily schedule")
-    for name in ("prefect-api", "prefect-services", "dispatcher"):
+    for name in ("prefect-api", "prefect-api-2", "prefect-services", "dispatcher"):
         assert "Traceback" not in stage.log(name), stage.log(name)
     for name in list(stage.running):
         assert stage.running[name].poll() is None, f"{name} has ended:\n{stage.log(name)}"
@@ -306,13 +312,76 @@ def _scheduled(stage: Stage) -> int:
     return _prefect(stage, "POST", "/flow_runs/count", body).json()
 
 
+def _two_prefect_servers(stage: Stage) -> None:
+    """What one of two API servers is told, the other knows: over Postgres and Valkey."""
+    stage.start("prefect-api-2")
+    stage.healthy("prefect-api-2")
+    name = "/deployments/name/silver-build/nyc-tlc"
+    deployment = _prefect(stage, "GET", name, server="prefect-api-2").json()["id"]
+    parameters = {"dataset": DATASET, "dt": "2020-01-01"}
+    create, body = f"/deployments/{deployment}/create_flow_run", {"parameters": parameters}
+    run = _prefect(stage, "POST", create, body, server="prefect-api-2").json()["id"]
+
+    def ended(run: str, server: str) -> bool:
+        state = _prefect(stage, "GET", f"/flow_runs/{run}", server=server).json()["state"]
+        return state["type"] == "COMPLETED"
+
+    # The worker asks the first for work, and gets what the second was told of.
+    until(lambda: ended(run, "prefect-api-2"), "the run that the second server made")
+
+    # An automation made at the second; an event at the first; the background services fire.
+    automation = {
+        "name": "across servers",
+        "trigger": {
+            "type": "event",
+            "posture": "Reactive",
+            "threshold": 1,
+            "within": 0,
+            "expect": ["quicksilver.test.across"],
+        },
+        "actions": [
+            {
+                "type": "run-deployment",
+                "source": "selected",
+                "deployment_id": deployment,
+                "parameters": parameters,
+            }
+        ],
+    }
+    _prefect(stage, "POST", "/automations/", automation, server="prefect-api-2").raise_for_status()
+    fired = {"deployments": {"id": {"any_": [deployment]}}}
+
+    def happened() -> list[dict[str, Any]]:
+        event = {
+            "id": str(uuid4()),
+            "occurred": datetime.now(UTC).isoformat(),
+            "event": "quicksilver.test.across",
+            "resource": {"prefect.resource.id": "quicksilver.test"},
+        }
+        # Told again: the automation may not have reached the services yet.
+        _prefect(stage, "POST", "/events", [event]).raise_for_status()
+        answer = _prefect(stage, "POST", "/flow_runs/filter", fired, server="prefect-api-2")
+        return [
+            run for run in answer.json() if (run["created_by"] or {}).get("type") == "AUTOMATION"
+        ]
+
+    (caused, *_) = until(happened, "the run that the automation makes", every=1)
+    until(lambda: ended(caused["id"], "prefect-api"), "the automation's run")
+
+
 def _prefect(
-    stage: Stage, method: str, path: str, body: Any = None, *, auth: bool = True
+    stage: Stage,
+    method: str,
+    path: str,
+    body: Any = None,
+    *,
+    auth: bool = True,
+    server: str = "prefect-api",
 ) -> httpx.Response:
     who = stage.secret("prefect_auth").partition(":")
     return plain_client().request(
         method,
-        f"http://127.0.0.1:{stage.ports['prefect-api']}/api{path}",
+        f"http://127.0.0.1:{stage.ports[server]}/api{path}",
         auth=(who[0], who[2]) if auth else None,
         json=body,
         timeout=20,
