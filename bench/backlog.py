@@ -2,36 +2,75 @@
 
 from __future__ import annotations
 
+import os
 import time
 from concurrent.futures import ThreadPoolExecutor
 
 from bench.months import small_month
 from bench.report import Figure, Outcome
-from bench.stage import STOCK, WARM, Stage, until
+from bench.stage import SINGLE, WARM, Stage, until
 
-# As many rows as make the work of a partition that of its run, not of its rows.
-_ROWS = 1_000
-_PARTITIONS, _STOCK_PARTITIONS = 200, 8
+_ROWS = 10_000
+_PARTITIONS, _SINGLE_PARTITIONS = 200, 24
 
 
 def measure(stage: Stage) -> Outcome:
-    """Partitions a second with a full backlog; the stock engine does a few, in the same run."""
-    count, stock_count = (12, 3) if stage.quick else (_PARTITIONS, _STOCK_PARTITIONS)
-    stock = _build(stage, STOCK, stock_count)
-    stage.say(f"backlog: {stock:.2f} partitions/s with the stock engine")
-    warm = _build(stage, WARM, count)
+    """Partitions a second with a full backlog; one run each before and after it, as a baseline."""
+    count, single_count = (40, 6) if stage.quick else (_PARTITIONS, _SINGLE_PARTITIONS)
+    before = _build(stage, SINGLE, single_count)
+    stage.say(f"backlog: {before:.2f} partitions/s, one run each")
+    together = _build(stage, WARM, count)
+    stage.say(f"backlog: {together:.2f} partitions/s, {count} at once")
+    after = _build(stage, SINGLE, single_count)
+    stage.say(f"backlog: {after:.2f} partitions/s, one run each")
+    # So many partitions in so many seconds: the mean that both rounds together are.
+    single = 2 / (1 / before + 1 / after)
     figure = Figure(
-        f"{count} partitions at once, all built", warm, "partitions/s",
-        "≥ 4 x one run each", None, "(b) stock engine, one run each", stock, warm / stock, count,
+        f"{count} partitions at once, all built", together, "partitions/s",
+        "≥ 4 x one run each", None, "one run each", single, together / single, count,
     )  # fmt: skip
-    return Outcome([figure], {"warm_per_second": warm, "stock_per_second": stock})
+    return Outcome(
+        [figure],
+        {
+            "rows": _ROWS,
+            "together_per_second": together,
+            "single_per_second": [before, after],
+            "runs": _runs(stage),
+            "step_seconds": _steps(stage),
+        },
+    )
+
+
+def _runs(stage: Stage) -> dict[str, int]:
+    """How many runs the partitions of each dataset took."""
+    rows = stage.ledger(
+        "select dataset, count(distinct flow_run_id) as runs from quicksilver.build"
+        " where dataset = any(%s) group by dataset",
+        [WARM, SINGLE],
+    )
+    return {row["dataset"]: row["runs"] for row in rows}
+
+
+def _steps(stage: Stage) -> dict[str, dict[str, float]]:
+    """Mean seconds of each step that the builds of each dataset have noted, per partition."""
+    rows = stage.ledger(
+        "select b.dataset, t.key as step,"
+        " avg(t.value::float / (b.details ->> 'together')::int)::float as seconds"
+        " from quicksilver.build as b cross join jsonb_each_text(b.details -> 'timings') as t"
+        " where b.dataset = any(%s) group by b.dataset, t.key",
+        [WARM, SINGLE],
+    )
+    found: dict[str, dict[str, float]] = {}
+    for row in rows:
+        found.setdefault(row["dataset"], {})[row["step"]] = round(row["seconds"], 4)
+    return found
 
 
 def _build(stage: Stage, dataset: str, count: int) -> float:
     months = [next(stage.dts) for _ in range(count)]
     bodies = [(dt, small_month(dt, _ROWS)) for dt in months]
     began = time.time()
-    with ThreadPoolExecutor(8) as pool:
+    with ThreadPoolExecutor(min(8, 2 * (os.cpu_count() or 1))) as pool:
         for one in [pool.submit(stage.put, dataset, dt, body) for dt, body in bodies]:
             one.result()
 

@@ -33,15 +33,18 @@ WARM = "nyc_tlc.yellow_tripdata"
 STOCK = "bench.stock"
 NOBODY = "bench.nobody"
 POLLING = "bench.polling"
+SINGLE = "bench.single"
 BUCKET = "datasets"
 _PREFIX = {
     WARM: "bronze/nyc_tlc/yellow_tripdata",
     STOCK: "bronze/bench_stock",
     NOBODY: "bronze/bench_nobody",
     POLLING: "elsewhere/bench_polling",
+    SINGLE: "bronze/bench_single",
 }
-# What each dataset fires. Nobody works in the pool of the third: its runs are only created.
-_DEPLOYMENT = {WARM: "nyc-tlc", STOCK: "stock", NOBODY: "nobody"}
+# What each dataset fires. Nobody works in the pool of the third: its runs are only created. Of the
+# last, each partition has a run of its own however many wait.
+_DEPLOYMENT = {WARM: "nyc-tlc", STOCK: "stock", NOBODY: "nobody", SINGLE: "nyc-tlc"}
 
 
 @dataclass
@@ -181,6 +184,8 @@ def _datasets() -> str:
             "    bronze_table: bronze.yellow_tripdata",
             "    layout: tlc_yellow",
         ]
+        if name == SINGLE:
+            lines.append("    max_partitions_per_run: 1")
     return "\n".join(lines) + "\n"
 
 

@@ -23,6 +23,7 @@ from psycopg.conninfo import make_conninfo
 
 from flows.bronze_object import open_parquet
 from flows.layout import FilePlan, Landing, declared_columns, declared_types, plan
+from flows.publish import share
 from service.datasets import Dataset
 from service.errors import BronzeFileError, QuicksilverError, WarehouseUnavailableError
 from service.manifest import ManifestFile
@@ -119,6 +120,36 @@ async def create_scratch(
     )
 
 
+async def create_scratch_parent(
+    connection: Connection, parent: str, columns: Mapping[str, str], children: Mapping[date, bool]
+) -> None:
+    """Create `build.<parent>` with a scratch table as above for each of several partitions.
+
+    `children`: the partitions, and whether the table of each is unlogged. Their names are those of
+    `flows.publish.share`.
+    """
+    table = sql.Identifier("build", parent)
+    defined = sql.SQL(", ").join(
+        sql.SQL("{} {}").format(sql.Identifier(name), sql.SQL(kind))  # pyright: ignore[reportArgumentType]
+        for name, kind in columns.items()
+    )
+    statements = [sql.SQL("create table {} ({}) partition by list (dt)").format(table, defined)]
+    statements += [
+        sql.SQL(
+            "create {} table {} partition of {} (dt not null default {day},"
+            " constraint dt_is_the_partition check (dt = {day})) for values in ({day})"
+        ).format(
+            sql.SQL("unlogged" if unlogged else ""),
+            sql.Identifier("build", share(parent, dt)),
+            table,
+            day=sql.Literal(dt),
+        )
+        for dt, unlogged in children.items()
+    ]
+    # One journey for all of them.
+    await connection.execute(sql.SQL("; ").join(statements))
+
+
 def load(url: str, table: str, files: Sequence[OpenFile]) -> Loaded:
     """Stream the files into `build.<table>` by COPY; one transaction.
 
@@ -127,33 +158,62 @@ def load(url: str, table: str, files: Sequence[OpenFile]) -> Loaded:
         WarehouseUnavailableError: Postgres did not take it.
         ManifestChangedError, BronzeUnavailableError: the lake did not give it.
     """
+    try:
+        with closing(_connect(url)) as connection:
+            return _load(connection, table, files)
+    except adbc.Error as error:
+        raise _unavailable(error) from error
+
+
+def load_each(
+    url: str, tables: Mapping[str, Sequence[OpenFile]]
+) -> dict[str, Loaded | QuicksilverError]:
+    """Stream the files of several tables of schema `build` into them, a transaction each.
+
+    Returns:
+        By table what was loaded, or why it was not: then the table is as it was.
+
+    Raises:
+        WarehouseUnavailableError: Postgres does not answer.
+    """
+    done: dict[str, Loaded | QuicksilverError] = {}
+    try:
+        with closing(_connect(url)) as connection:
+            for table, files in tables.items():
+                try:
+                    done[table] = _load(connection, table, files)
+                except QuicksilverError as error:
+                    connection.rollback()
+                    done[table] = error
+    except adbc.Error as error:
+        raise _unavailable(error) from error
+    return done
+
+
+def _load(connection: adbc.Connection, table: str, files: Sequence[OpenFile]) -> Loaded:
     rows = 0
     new: list[str] = []
-    try:
-        with (
-            closing(_connect(url)) as connection,
-            connection.cursor() as cursor,
-        ):
-            for file in files:
-                new.extend(name for name in file.plan.unknown if name not in new)
-                if not file.plan.landings or file.parquet.metadata.num_rows == 0:
-                    continue
-                stream = _Stream(file)
-                try:
-                    cursor.adbc_ingest(
-                        table, stream.reader(), mode="append", db_schema_name="build"
-                    )
-                except Exception:
-                    # The driver wraps what the reader raised beyond recognition.
-                    if stream.failure is not None:
-                        raise stream.failure from None
-                    raise
-                rows += stream.rows
-            connection.commit()
-    except adbc.Error as error:
-        first = str(error).strip().split("\n")[0]
-        raise WarehouseUnavailableError(f"bronze could not be loaded: {first}") from error
+    with connection.cursor() as cursor:
+        for file in files:
+            new.extend(name for name in file.plan.unknown if name not in new)
+            if not file.plan.landings or file.parquet.metadata.num_rows == 0:
+                continue
+            stream = _Stream(file)
+            try:
+                cursor.adbc_ingest(table, stream.reader(), mode="append", db_schema_name="build")
+            except Exception:
+                # The driver wraps what the reader raised beyond recognition.
+                if stream.failure is not None:
+                    raise stream.failure from None
+                raise
+            rows += stream.rows
+    connection.commit()
     return Loaded(rows, tuple(new))
+
+
+def _unavailable(error: adbc.Error) -> WarehouseUnavailableError:
+    first = str(error).strip().split("\n")[0]
+    return WarehouseUnavailableError(f"bronze could not be loaded: {first}")
 
 
 def _connect(url: str) -> adbc.Connection:

@@ -26,6 +26,7 @@ from flows.publish import (
     exists,
     make_room,
     publish,
+    share,
 )
 from flows.volume import volume_warnings
 from service import clock, failpoint
@@ -58,12 +59,15 @@ class BuildResult:
     dbt: list[dbt_runner.NodeResult]
     loaded_at: datetime
     warnings: list[str] = field(default_factory=list)
+    # How many partitions the timings and dbt's results are of.
+    together: int = 1
 
     def details(self) -> dict[str, Any]:
         """For the ledger: everything but the counts, as JSON takes it."""
         return {
             "rejected_by_reason": self.rejected_by_reason,
             "timings": self.timings,
+            "together": self.together,
             "new_columns": self.new_columns,
             "warnings": self.warnings,
             "dbt": [
@@ -77,14 +81,15 @@ class BuildResult:
         }
 
 
-class _Watch:
-    """Seconds of each step."""
+class Watch:
+    """Seconds of each step, and of all."""
 
     def __init__(self) -> None:
         self.timings: dict[str, float] = {}
         self._start = self._last = time.perf_counter()
 
     def lap(self, name: str) -> None:
+        """A step is over."""
         now = time.perf_counter()
         self.timings[name] = round(now - self._last, 4)
         self.timings["total"] = round(now - self._start, 4)
@@ -110,7 +115,7 @@ async def build_partition(
         BronzeUnavailableError, WarehouseUnavailableError: what passes by itself.
         ModelError, DataTestError: dbt; silver is as it was.
     """
-    watch = _Watch()
+    watch = Watch()
     partition = Partition(dataset.name, dt)
     warehouse = Warehouse(settings)
     async with warehouse.connect(application_name(build_id)) as connection:
@@ -118,13 +123,10 @@ async def build_partition(
         # Publishing turns it on again: before that, nothing is worth a wait for the disk.
         await connection.execute("set synchronous_commit = off")
         names = [landed(dataset), *dbt_runner.scratch_names()]
-        taken = await take(connection, partition, build_id)
-        if taken.previous is not None:
-            await end_sessions(connection, taken.previous)
-            await drop_scratch(connection, names, taken.previous)
+        await take_over(connection, partition, build_id, names)
         watch.lap("begin")
         try:
-            return await _build(
+            return await build_taken(
                 settings, connection, dataset, partition, build_id, generation, manifest, watch
             )
         finally:
@@ -132,7 +134,31 @@ async def build_partition(
                 await drop_scratch(connection, names, build_id)
 
 
-async def _build(
+async def take_over(
+    connection: Connection,
+    partition: Partition,
+    build_id: int,
+    names: Sequence[str],
+    worker: int | None = None,
+) -> None:
+    """Take the fence, and end and remove what the build that held it before has left.
+
+    `names`: the tables that builds make scratch tables of; `worker` as `take` has it.
+
+    Raises:
+        FencedError: a newer build holds the partition, or this one was given up.
+    """
+    taken = await take(connection, partition, build_id, worker)
+    if taken.previous is None:
+        return
+    before = taken.previous_worker
+    await end_sessions(connection, taken.previous, before)
+    await drop_scratch(connection, names, taken.previous)
+    if before is not None:
+        await drop_scratch(connection, names, before, share(before, partition.dt))
+
+
+async def build_taken(
     settings: Settings,
     connection: Connection,
     dataset: Dataset,
@@ -140,8 +166,9 @@ async def _build(
     build_id: int,
     generation: int,
     manifest: Sequence[ManifestFile],
-    watch: _Watch,
+    watch: Watch,
 ) -> BuildResult:
+    """Build a partition whose fence is taken; as `build_partition` in all else."""
     schema, _, name = dataset.bronze_table.partition(".")
     bronze = Table(schema, name, f"{landed(dataset)}__{build_id}")
     present = (await columns_of(connection, [dataset.bronze_table])).get(dataset.bronze_table, {})

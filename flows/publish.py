@@ -7,7 +7,7 @@ row by row. Neither takes a lock that a reader waits for.
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Any, LiteralString
@@ -41,9 +41,9 @@ _DEAD = """
 select c.relname as name
 from pg_class as c
 inner join pg_namespace as n on c.relnamespace = n.oid
-where n.nspname = 'build' and c.relkind = 'r' and not exists (
+where n.nspname = 'build' and c.relkind in ('r', 'p') and not exists (
     select 1 from pg_stat_activity as s
-    where s.application_name = %s || substring(c.relname from '__([^_]+)$')
+    where s.application_name = %s || substring(c.relname from '__([^_]+?)(?:p[0-9]{8})?$')
 )
 """
 
@@ -73,6 +73,11 @@ class Table:
             digest = hashlib.sha256(name.encode()).hexdigest()[:8]
             name = f"{name[:45]}_{digest}_{dt:%Y%m%d}"
         return name
+
+
+def share(worker: int | str, dt: date) -> str:
+    """The suffix of a partition's own scratch tables where `worker` builds several at once."""
+    return f"{worker}p{dt:%Y%m%d}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -284,12 +289,14 @@ async def _copy(connection: Connection, table: Table, target: sql.Identifier) ->
     )
 
 
-async def drop_scratch(connection: Connection, names: Iterable[str], build_id: int | str) -> None:
-    """Drop what a build left of `names` in schema `build`; gives way at once to who still uses it.
+async def drop_scratch(
+    connection: Connection, names: Collection[str], *suffixes: int | str
+) -> None:
+    """Drop what builds left of `names` in schema `build`; gives way at once to who still uses it.
 
     By name, because a look through the catalog would cost more with every partition of history.
     """
-    await _drop(connection, [f"{name}__{build_id}" for name in names])
+    await _drop(connection, [f"{name}__{suffix}" for suffix in suffixes for name in names])
 
 
 async def drop_dead_scratch(connection: Connection) -> None:

@@ -1,8 +1,12 @@
 """What a build leaves in Prefect for people: a table beside its run."""
 
+from collections.abc import Mapping
+from datetime import date
+
 from prefect import get_run_logger
 from prefect.artifacts import acreate_markdown_artifact
 
+from flows.batch_build import Outcome
 from flows.partition_build import BuildResult
 from service.ledger import BegunBuild
 from service.settings import Settings
@@ -32,16 +36,57 @@ def as_markdown(begun: BegunBuild, result: BuildResult, page: str) -> str:
     return "\n".join(lines)
 
 
+def batch_as_markdown(settings: Settings, outcomes: Mapping[BegunBuild, Outcome]) -> str:
+    """A row a build of a run that several share, as markdown."""
+    lines = [
+        f"# {len(outcomes)} partitions in one run",
+        "",
+        "| partition | generation | in bronze | in silver | rejected | |",
+        "| --- | ---: | ---: | ---: | ---: | --- |",
+    ]
+    for build, outcome in outcomes.items():
+        name = f"[{build.partition.dt}]({_page(settings, build)}) | {build.generation}"
+        if isinstance(outcome, BuildResult):
+            rows = (outcome.rows_bronze, outcome.rows_silver, outcome.rows_rejected)
+            said = " ".join(outcome.warnings)
+            lines.append(f"| {name} | {' | '.join(f'{n:,}' for n in rows)} | {_cell(said)} |")
+        else:
+            lines.append(f"| {name} | | | | {_cell(str(outcome))} |")
+    return "\n".join(lines)
+
+
+def _cell(text: str) -> str:
+    return " ".join(text.split()).replace("|", "\\|")
+
+
+def _page(settings: Settings, begun: BegunBuild) -> str:
+    return f"{settings.url}/partitions/{begun.partition.dataset}/{begun.partition.dt}"
+
+
 async def leave_report(settings: Settings, begun: BegunBuild, result: BuildResult) -> None:
     """Leave the table beside the run; silver stands already, so that no failure here matters."""
-    dt = begun.partition.dt.isoformat()
-    page = f"{settings.url}/partitions/{begun.partition.dataset}/{dt}"
+    await _leave(
+        as_markdown(begun, result, _page(settings, begun)),
+        begun.partition.dt,
+        f"{begun.partition} generation {begun.generation}",
+    )
+
+
+async def leave_batch_report(settings: Settings, outcomes: Mapping[BegunBuild, Outcome]) -> None:
+    """As `leave_report`, for the builds that shared a run."""
+    first = next(iter(outcomes)).partition
+    await _leave(
+        batch_as_markdown(settings, outcomes), first.dt, f"{first} and {len(outcomes) - 1} more"
+    )
+
+
+async def _leave(markdown: str, dt: date, description: str) -> None:
     try:
         await acreate_markdown_artifact(
             # Keys are lower-case letters, digits and dashes.
             key=f"silver-build-{dt}",
-            markdown=as_markdown(begun, result, page),
-            description=f"{begun.partition} generation {begun.generation}",
+            markdown=markdown,
+            description=description,
         )
     # Whatever went wrong: silver and the ledger stand, and a run that fails now would deny both.
     except Exception as error:

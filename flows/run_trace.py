@@ -17,8 +17,11 @@ _log = structlog.get_logger(__name__)
 
 
 @asynccontextmanager
-async def traced(settings: Settings, build: BegunBuild) -> AsyncGenerator[None]:
-    """Around a build: one span in the trace of its event, and its names on every log line."""
+async def traced(
+    settings: Settings, build: BegunBuild, *, together: int = 1
+) -> AsyncGenerator[None]:
+    """Around a build, or the first of several that share a run: one span in the trace of its
+    event, and its names on every log line."""
     configure_run_logging(settings.log_format)
     context = FlowRunContext.get()
     run = str(context.flow_run.id) if context and context.flow_run else None
@@ -35,7 +38,9 @@ async def traced(settings: Settings, build: BegunBuild) -> AsyncGenerator[None]:
             bound_contextvars(**names),
             tracing.span("silver-build", parent=build.traceparent, kind="consumer", **names),
         ):
-            _log.info("build began", attempt=build.attempt, files=len(build.manifest))
+            _log.info(
+                "build began", together=together, attempt=build.attempt, files=len(build.manifest)
+            )
             try:
                 yield
             except Exception as error:

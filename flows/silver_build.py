@@ -4,56 +4,46 @@ Fired by the dispatcher, one run a build; started by hand or as a subflow it cla
 for itself through the same ledger. The run reads exactly the manifest of its build.
 """
 
-from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
 from datetime import date, timedelta
 from typing import Any
 from uuid import UUID
 
-import psycopg
 from prefect import State, flow, get_run_logger
 from prefect.context import FlowRunContext
 from prefect.states import Completed
-from psycopg.rows import TupleRow
-from tenacity import retry, retry_if_exception_type, stop_after_delay, wait_exponential_jitter
 
-from flows.partition_build import BuildResult, build_partition
+from flows.begun_build import holding, mark_published, through_restarts
+from flows.partition_build import build_partition
 from flows.run_report import leave_report
 from flows.run_trace import trace_steps, traced
+from flows.silver_batch import build_together
 from flows.through_ledger import Lake, opened
-from service import clock, failpoint
-from service.database import SERVER_KEEPALIVES, query
+from service import failpoint
 from service.datasets import Dataset
 from service.dispatcher import seal_listed
 from service.errors import (
     BuildRefusedError,
     FencedError,
-    LedgerUnavailableError,
     ManifestChangedError,
     QuicksilverError,
 )
-from service.ledger import BUILD_SPACE, BegunBuild, SealedBuild
+from service.ledger import BegunBuild, SealedBuild
 from service.partition import Partition
 from service.sweep import Sweep
 
 # A run of its own is not one of the service's slots: it only must not be refused for their number.
 _NO_LIMIT = 1_000_000
 
-# What has been built is not thrown away because the ledger restarts: a minute outlasts that.
-_through_restarts = retry(
-    retry=retry_if_exception_type(LedgerUnavailableError),
-    wait=wait_exponential_jitter(initial=0.1, max=5, jitter=0.5),
-    stop=stop_after_delay(60),
-    reraise=True,
-)
-
 
 @flow(name="silver-build")
-async def silver_build(dataset: str, dt: date, generation: int | None = None) -> State[Any]:
+async def silver_build(
+    dataset: str, dt: date, generation: int | None = None, batch: str | None = None
+) -> State[Any]:
     """Build one partition: bronze parquet, dbt, one commit.
 
     `generation` says what the dispatcher asked for; the ledger's build, found by the run's
-    idempotency key, decides.
+    idempotency key, decides. `batch` is that key where several builds share the run: `dt` is the
+    first of them then, and each has a commit of its own.
 
     Raises:
         QuicksilverError: the build failed; the message is the sentence that a person needs.
@@ -63,13 +53,17 @@ async def silver_build(dataset: str, dt: date, generation: int | None = None) ->
     failpoint.reach("before-begin")
     async with opened() as lake:
         declared = lake.ledger.datasets.get(dataset)
-        begun = await _begin(lake, partition, declared)
-        if begun is None:
+        builds = await _begin(lake, partition, declared, batch)
+        if not builds:
             logger.info("%s needs no build by this run", partition)
             return Completed(name="NotNeeded", message=f"{partition} needs no build by this run")
+        if len(builds) > 1:
+            return await build_together(lake, declared, builds)
+        (begun,) = builds
+        partition, dt = begun.partition, begun.partition.dt
         if generation is not None and generation != begun.generation:
             logger.info("generation %s was asked for, %s is built", generation, begun.generation)
-        async with _holding(lake, begun.id), traced(lake.settings, begun):
+        async with holding(lake, builds), traced(lake.settings, begun):
             try:
                 result = await build_partition(
                     lake.settings,
@@ -91,7 +85,7 @@ async def silver_build(dataset: str, dt: date, generation: int | None = None) ->
                 raise
             trace_steps(result.timings)
             failpoint.reach("after-warehouse-commit-before-mark")
-            await _publish(lake, begun, result)
+            await mark_published(lake, begun, result)
             failpoint.reach("after-mark-before-end")
         await leave_report(lake.settings, begun, result)
     logger.info(
@@ -105,19 +99,24 @@ async def silver_build(dataset: str, dt: date, generation: int | None = None) ->
     return Completed(message=f"{partition} generation {begun.generation} is built")
 
 
-async def _begin(lake: Lake, partition: Partition, declared: Dataset) -> BegunBuild | None:
-    """The build that this run is for; None when there is nothing (more) to do for it."""
+async def _begin(
+    lake: Lake, partition: Partition, declared: Dataset, batch: str | None
+) -> list[BegunBuild]:
+    """The builds that this run is for; none when there is nothing (more) to do for it."""
     context = FlowRunContext.get()
     run = context.flow_run if context else None
     if run is None:
         raise BuildRefusedError("silver-build runs as a Prefect flow run only")
     key = run.idempotency_key
-    if key is None or not key.startswith(f"{partition}:"):
+    # A copy of a run that somebody starts by hand has its parameters, not its key.
+    if key is None or not (key == batch or key.startswith(f"{partition}:")):
         sealed = await _claim(lake, partition, run.id)
         if sealed is None:
-            return None
+            return []
         key = sealed.idempotency_key
-    return await _through_restarts(lake.ledger.begin)(key, run.id, time_limit=declared.time_limit)
+    return await through_restarts(lake.ledger.begin_all)(
+        key, run.id, time_limit=declared.time_limit
+    )
 
 
 async def _claim(lake: Lake, partition: Partition, run: UUID) -> SealedBuild | None:
@@ -144,49 +143,4 @@ async def _claim(lake: Lake, partition: Partition, run: UUID) -> SealedBuild | N
     raise BuildRefusedError(
         f"{partition} is {row['shown_state']}"
         f" ({row['wait_reason'] or row['error'] or 'another run builds it'})"
-    )
-
-
-@asynccontextmanager
-async def _holding(lake: Lake, build_id: int) -> AsyncGenerator[None]:
-    """Hold the build by a session lock: it ends with this process, however that ends.
-
-    The settler reads it as the sign of life of the build.
-    """
-    connection = await _hold(lake, build_id)
-    try:
-        yield
-    finally:
-        await connection.close()
-
-
-@_through_restarts
-async def _hold(lake: Lake, build_id: int) -> psycopg.AsyncConnection[TupleRow]:
-    try:
-        connection = await psycopg.AsyncConnection.connect(
-            lake.settings.database_url.get_secret_value(),
-            autocommit=True,
-            application_name=f"quicksilver-build-{build_id}",
-            connect_timeout=5,
-            # A host that vanishes lets go of its build.
-            options=SERVER_KEEPALIVES,
-        )
-        await connection.execute(
-            query("hold_build"), {"space": BUILD_SPACE, "build": build_id % 2**31}
-        )
-    except psycopg.OperationalError as error:
-        raise LedgerUnavailableError(f"the ledger does not answer: {error}") from error
-    return connection
-
-
-@_through_restarts
-async def _publish(lake: Lake, begun: BegunBuild, result: BuildResult) -> None:
-    """Silver stands; if the ledger is away now, the settler learns it from the warehouse."""
-    await lake.ledger.publish(
-        begun.id,
-        rows_bronze=result.rows_bronze,
-        rows_silver=result.rows_silver,
-        rows_rejected=result.rows_rejected,
-        loaded_at=result.loaded_at or clock.now(),
-        details=result.details(),
     )

@@ -43,10 +43,14 @@ def scratch_url(url: str, build_id: int | str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Taken:
-    """The fence was taken; `previous` is the build that held it before, if any."""
+    """The fence was taken; `previous` is the build that held it before, if any.
+
+    `previous_worker` is the build under whose name that one's sessions worked, if not its own.
+    """
 
     build_id: int
     previous: int | None
+    previous_worker: int | None
 
 
 class Warehouse:
@@ -123,10 +127,10 @@ class Warehouse:
         async with self.connect() as connection:
             async with connection.transaction():
                 # Revoked first, asked then: what was not published by now never will be.
-                await connection.execute(query("fence_revoke"), key)
+                revoked = await (await connection.execute(query("fence_revoke"), key)).fetchone()
                 found = await connection.execute(query("publication_of"), key)
                 published = await found.fetchone()
-            await end_sessions(connection, build_id)
+            await end_sessions(connection, build_id, revoked["worker"] if revoked else None)
         return dict(published) if published is not None else None
 
     async def newest_build(self) -> int:
@@ -142,20 +146,24 @@ class Warehouse:
         return int(row["newest"]) if row else 0
 
 
-async def take(connection: Connection, partition: Partition, build_id: int) -> Taken:
+async def take(
+    connection: Connection, partition: Partition, build_id: int, worker: int | None = None
+) -> Taken:
     """Make the build the holder of its partition's fence.
+
+    `worker`: the build under whose name its sessions work, if not its own.
 
     Raises:
         FencedError: a newer build holds it, or this one was given up.
     """
-    key = {"dataset": partition.dataset, "dt": partition.dt, "build": build_id}
+    key = {"dataset": partition.dataset, "dt": partition.dt, "build": build_id, "worker": worker}
     row = await (await connection.execute(query("fence_take"), key)).fetchone()
     if row is None:
         raise FencedError(
             f"build {build_id} of {partition} may not begin: a newer build holds the partition,"
             " or this one was given up; the newer one brings silver up to date"
         )
-    return Taken(build_id, row["previous"])
+    return Taken(build_id, row["previous"], row["previous_worker"])
 
 
 async def check(connection: Connection, partition: Partition, build_id: int) -> None:
@@ -172,10 +180,11 @@ async def check(connection: Connection, partition: Partition, build_id: int) -> 
         raise FencedError(f"build {build_id} of {partition} may not publish: {why}")
 
 
-async def end_sessions(connection: Connection, build_id: int) -> None:
+async def end_sessions(connection: Connection, build_id: int, worker: int | None = None) -> None:
     """End the sessions that a build which lost its fence has left: their locks and their work."""
+    names = [application_name(name) for name in (build_id, worker) if name is not None]
     try:
-        await connection.execute(query("end_sessions"), {"application": application_name(build_id)})
+        await connection.execute(query("end_sessions"), {"applications": names})
     except psycopg.errors.InsufficientPrivilege:
         # Not ours to end (the settler's role may differ from the builds'): they end by themselves,
         # and what they could still do is load; the fence keeps them from publishing.

@@ -23,6 +23,15 @@
 {% endmacro %}
 
 
+{% macro partitions_of_build() %}
+  {#
+    Where a build takes several partitions at once: each one's `dt`, and whether its scratch tables are
+    `unlogged`. Empty for a build of one.
+  #}
+  {{ return(fromjson(env_var('QUICKSILVER_BUILD_PARTITIONS', '[]')) if execute else []) }}
+{% endmacro %}
+
+
 {% macro ref() %}
   {# During a build, a model that this run builds is its scratch table; any other is the published one. #}
   {% set relation = builtins.ref(*varargs, **kwargs) %}

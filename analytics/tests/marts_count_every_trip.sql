@@ -1,41 +1,43 @@
--- Each mart adds up to silver: trips and money.
-with silver as (
+-- Each mart adds up to silver, partition by partition: trips and money.
+with counted as (
 
     select
+        'yellow_trips' as part,
+        dt,
         count(*) as trips,
-        coalesce(sum(total_amount), 0) as revenue
+        sum(total_amount) as revenue
     from {{ ref('yellow_trips') }}
-
-),
-
-marts as (
-
+    group by dt
+    union all
     select
-        'daily_revenue' as mart,
-        coalesce(sum(trips), 0) as trips,
-        coalesce(sum(revenue), 0) as revenue
+        'daily_revenue' as part,
+        dt,
+        sum(trips) as trips,
+        sum(revenue) as revenue
     from {{ ref('daily_revenue') }}
+    group by dt
     union all
     select
-        'zone_hours' as mart,
-        coalesce(sum(trips), 0) as trips,
-        coalesce(sum(revenue), 0) as revenue
+        'zone_hours' as part,
+        dt,
+        sum(trips) as trips,
+        sum(revenue) as revenue
     from {{ ref('zone_hours') }}
+    group by dt
     union all
     select
-        'daily_payments' as mart,
-        coalesce(sum(trips), 0) as trips,
-        coalesce(sum(revenue), 0) as revenue
+        'daily_payments' as part,
+        dt,
+        sum(trips) as trips,
+        sum(revenue) as revenue
     from {{ ref('daily_payments') }}
+    group by dt
 
 )
 
 select
-    marts.mart,
-    marts.trips,
-    silver.trips as trips_in_silver,
-    marts.revenue,
-    silver.revenue as revenue_in_silver
-from marts
-cross join silver
-where marts.trips <> silver.trips or marts.revenue <> silver.revenue
+    dt,
+    string_agg(part || ': ' || trips || ' trips, ' || revenue, '; ') as totals
+from counted
+group by dt
+having min(trips) <> max(trips) or min(revenue) <> max(revenue) or count(*) <> 4

@@ -79,6 +79,7 @@ def _details(builds: list[Row]) -> dict[str, Any] | None:
                 "build": build["id"],
                 "rejected": _by_weight(found.get("rejected_by_reason")),
                 "timings": _by_weight(found.get("timings")),
+                "together": found["together"] if isinstance(found.get("together"), int) else 1,
                 "new_columns": _sequence(found.get("new_columns")),
                 "warnings": _sequence(found.get("warnings")),
                 "dbt": [node for node in _sequence(found.get("dbt")) if isinstance(node, dict)],

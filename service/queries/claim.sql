@@ -59,8 +59,13 @@ placed as (
                 and (d.has_batches or count(*) over (partition by d.dataset, d.may_share) > %(backlog)s)
                 then least(
                     d.at_most,
-                    ceil(
-                        count(*) over (partition by d.dataset, d.may_share)::numeric / greatest(d.dataset_slots, 1)
+                    -- Less than ten a run saves too little of what a run costs.
+                    greatest(
+                        10,
+                        ceil(
+                            count(*) over (partition by d.dataset, d.may_share)::numeric
+                            / greatest(d.dataset_slots, 1)
+                        )
                     )
                 )::integer
             else 1

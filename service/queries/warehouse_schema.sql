@@ -19,6 +19,19 @@ create table if not exists quicksilver.fence (
     primary key (dataset, dt)
 );
 
+-- The build under whose name the holder's sessions work: the first of those that share its run. Asked
+-- first, because an alter waits for everybody who publishes even when it has nothing to do.
+do $$
+begin
+    if not exists (
+        select from pg_attribute as a
+        where a.attrelid = 'quicksilver.fence'::regclass and a.attname = 'worker'
+    ) then
+        alter table quicksilver.fence add column worker bigint;
+    end if;
+end
+$$;
+
 -- What every build published: the answer for a run that died before it could say so, and the
 -- history that a partition's volume is compared with.
 create table if not exists quicksilver.publication (

@@ -14,7 +14,9 @@ from service.ledger.claims import BACKLOG
 from tests.integration.ledger_kit import NAME, FlowRun, Kit, dataset, days
 
 LEASE = timedelta(seconds=30)
+# Eight a run at most, four slots: three runs of eight and one of six.
 MANY = days(BACKLOG + 6)
+MOST = 8
 
 
 @pytest.fixture(autouse=True)
@@ -26,7 +28,10 @@ def _own_clock() -> Iterator[None]:
 @pytest.fixture
 async def kit(ledger_url: str) -> AsyncIterator[Kit]:
     kit = await Kit.open(
-        ledger_url, dataset(attempts=3, max_partitions_per_run=10), dataset("other"), max_running=4
+        ledger_url,
+        dataset(attempts=3, max_partitions_per_run=MOST),
+        dataset("other"),
+        max_running=4,
     )
     kit.prefect.takes_batches = True
     yield kit
@@ -39,7 +44,7 @@ async def _land(kit: Kit, dts: Sequence[date] = MANY) -> None:
     await kit.tell(*(kit.arrival(dt, "a") for dt in dts))
 
 
-async def _claim(kit: Kit, slots: int = 4, most: int = 10) -> list[ClaimedBuild]:
+async def _claim(kit: Kit, slots: int = 4, most: int = MOST) -> list[ClaimedBuild]:
     return await kit.ledger.claim("one", slots=slots, lease=LEASE, batches={NAME: most})
 
 
@@ -65,16 +70,21 @@ def _first(kit: Kit) -> FlowRun:
 
 
 class TestClaims:
-    async def test_a_backlog_is_shared_among_the_slots_in_its_order(self, kit: Kit) -> None:
+    async def test_no_run_takes_more_than_it_may_and_neighbours_stay_together(
+        self, kit: Kit
+    ) -> None:
         await _land(kit)
         claims = await _claim(kit)
         assert _runs(claims) == [MANY[:8], MANY[8:16], MANY[16:24], MANY[24:]]
         assert await _claim(kit) == [], "no slot more"
 
-    async def test_no_run_takes_more_than_it_may(self, kit: Kit) -> None:
+    async def test_a_backlog_is_shared_evenly_among_the_slots_to_its_end(self, kit: Kit) -> None:
         await _land(kit)
-        assert _runs(await _claim(kit, 2)) == [MANY[:10], MANY[10:20]]
-        assert _runs(await _claim(kit, 3)) == [MANY[20:24]], "the rest, over three slots"
+        assert _runs(await _claim(kit, 2, 100)) == [MANY[:15], MANY[15:]]
+        more = days(len(MANY) + 12)[len(MANY) :]
+        await _land(kit, more)
+        # Fewer than a backlog, but it is being worked off, and a few a run are not worth it.
+        assert _runs(await _claim(kit, 4, 100)) == [more[:10], more[10:]]
 
     async def test_below_the_threshold_each_has_its_own_run(self, kit: Kit) -> None:
         await _land(kit, MANY[:BACKLOG])
@@ -90,15 +100,15 @@ class TestClaims:
         await _land(kit)
         failed = MANY[3]
         await kit.fetch("update quicksilver.partition set attempts = 1 where dt = %s", failed)
-        runs = _runs(await _claim(kit, 100, 10))
+        runs = _runs(await _claim(kit, 100))
         assert [failed] in runs
         assert sum(map(len, runs)) == len(MANY)
 
     async def test_a_run_is_one_slot_beside_other_datasets(self, kit: Kit) -> None:
         await _land(kit)
-        assert len(_runs(await _claim(kit, 3))) == 3
+        assert len(_runs(await _claim(kit, 4))) == 4
         await kit.put("a", name="other")
-        (claim,) = await _claim(kit, 4)
+        (claim,) = await _claim(kit, 5)
         assert claim.partition.dataset == "other"
 
 
@@ -142,7 +152,7 @@ class TestDispatch:
             kit.prefect.cuts = 4
             await kit.dispatcher("dead").run_once()
         else:
-            claims = await kit.ledger.claim("dead", slots=4, lease=LEASE, batches={NAME: 10})
+            claims = await kit.ledger.claim("dead", slots=4, lease=LEASE, batches={NAME: MOST})
             for claim in claims[:3] if cut == "some sealed" else []:
                 listing = await kit.bronze.list_folder("", kit.key(claim.partition.dt))
                 await kit.ledger.seal(claim, "dead", listing, claim.generation)

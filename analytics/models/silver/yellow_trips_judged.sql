@@ -13,10 +13,11 @@ with trips as (
 repeated as (
 
     select
+        dt,
         trip_id,
         min(copy) as first_copy
     from trips
-    group by trip_id
+    group by dt, trip_id
     having count(*) > 1
 
 )
@@ -44,4 +45,4 @@ select
         when trips.distance_miles <= 0 then 'no_distance'
     end as reason
 from trips
-left join repeated on trips.trip_id = repeated.trip_id
+left join repeated on trips.trip_id = repeated.trip_id and trips.dt = repeated.dt

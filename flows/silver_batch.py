@@ -1,0 +1,71 @@
+"""A run that has several builds: each is told of by itself, in the ledger and to people."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from prefect import State, get_run_logger
+from prefect.states import Completed
+
+from flows.batch_build import Outcome, build_batch
+from flows.begun_build import holding, mark_published
+from flows.partition_build import BuildResult
+from flows.run_report import leave_batch_report
+from flows.run_trace import trace_steps, traced
+from flows.through_ledger import Lake
+from service import failpoint
+from service.datasets import Dataset
+from service.errors import ManifestChangedError, QuicksilverError
+from service.ledger import BegunBuild
+
+
+async def build_together(lake: Lake, dataset: Dataset, builds: Sequence[BegunBuild]) -> State[Any]:
+    """Build all of them; the run fails when any did, and what is published stands.
+
+    Raises:
+        QuicksilverError: some failed; the message names each with its reason.
+    """
+    logger = get_run_logger()
+    outcomes: dict[BegunBuild, Outcome] = {}
+
+    async def tell(build: BegunBuild, outcome: Outcome) -> None:
+        outcomes[build] = outcome
+        if isinstance(outcome, BuildResult):
+            failpoint.reach("after-warehouse-commit-before-mark")
+            await mark_published(lake, build, outcome)
+            logger.info(
+                "%s generation %d: %d rows in bronze, %d in silver, %d rejected",
+                build.partition,
+                build.generation,
+                outcome.rows_bronze,
+                outcome.rows_silver,
+                outcome.rows_rejected,
+            )
+        elif isinstance(outcome, ManifestChangedError):
+            await lake.ledger.yield_build(build.id, str(outcome))
+            logger.info("bronze changed meanwhile, the next build takes over: %s", outcome)
+        else:
+            await lake.ledger.note_error(build.id, str(outcome))
+            logger.error("%s: %s", build.partition, outcome)
+
+    async with holding(lake, builds), traced(lake.settings, builds[0], together=len(builds)):
+        try:
+            await build_batch(lake.settings, dataset, builds, tell)
+        except QuicksilverError as error:
+            for build in builds:
+                if build not in outcomes:
+                    await lake.ledger.note_error(build.id, str(error))
+            raise
+        built = [one for one in outcomes.values() if isinstance(one, BuildResult)]
+        if built:
+            trace_steps(built[-1].timings)
+        failpoint.reach("after-mark-before-end")
+    await leave_batch_report(lake.settings, outcomes)
+    failed = {
+        build: outcome
+        for build, outcome in outcomes.items()
+        if not isinstance(outcome, BuildResult | ManifestChangedError)
+    }
+    if failed:
+        reasons = "; ".join(f"{b.partition.dt}: {why}" for b, why in failed.items())
+        raise QuicksilverError(f"{len(failed)} of {len(builds)} partitions failed: {reasons}")
+    return Completed(message=f"{len(built)} of {len(builds)} partitions are built")
