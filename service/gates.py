@@ -5,7 +5,7 @@ built anew, and never falls.
 """
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from typing import Any
@@ -30,7 +30,7 @@ _log = structlog.get_logger(__name__)
 _TICK = 30.0
 
 # What needs somebody first.
-_STATES = ("failed", "paused", "running", "pending", "waiting", "nothing landed")
+_STATES = ("failed", "paused", "running", "pending", "waiting", "gone", "nothing landed")
 
 # The alert of a gate whose deployment Prefect does not know.
 _ALERT = "gate"
@@ -38,7 +38,10 @@ _ALERT = "gate"
 
 @dataclass(frozen=True, slots=True)
 class Missing:
-    """A member that is not built at its newest generation; `nothing landed` is a state here."""
+    """A member that is not built at its newest generation.
+
+    `state` is a partition's, or `gone` (bronze let go of it), or `nothing landed`.
+    """
 
     dataset: str
     dt: date
@@ -75,19 +78,29 @@ class GateSet:
 
 
 def sets_of(gate: Gate, members: Sequence[Row]) -> list[GateSet]:
-    """The sets of a gate that have at least one partition, in their order. Pure.
+    """The sets of a gate that have at least one partition in bronze, in their order. Pure.
 
     `members` are rows with dataset, dt, generation, built_generation and state.
     """
     held: dict[str, dict[tuple[str, date], Row]] = {}
+    gone: set[tuple[str, date]] = set()
     for row in members:
-        if row["dataset"] in gate.datasets:
-            key = str(row["dt"].year) if gate.each == "year" else row["dt"].isoformat()
-            held.setdefault(key, {})[row["dataset"], row["dt"]] = row
-    return [_set(gate, key, rows) for key, rows in sorted(held.items())]
+        if row["dataset"] not in gate.datasets:
+            continue
+        if row["state"] == "gone":
+            gone.add((row["dataset"], row["dt"]))
+            continue
+        key = str(row["dt"].year) if gate.each == "year" else row["dt"].isoformat()
+        held.setdefault(key, {})[row["dataset"], row["dt"]] = row
+    return [_set(gate, key, rows, gone) for key, rows in sorted(held.items())]
 
 
-def _set(gate: Gate, key: str, rows: Mapping[tuple[str, date], Row]) -> GateSet:
+def _set(
+    gate: Gate,
+    key: str,
+    rows: Mapping[tuple[str, date], Row],
+    gone: Collection[tuple[str, date]],
+) -> GateSet:
     if gate.each == "year":
         dts = [date(int(key), month, 1) for month in range(1, 13)]
     else:
@@ -98,7 +111,8 @@ def _set(gate: Gate, key: str, rows: Mapping[tuple[str, date], Row]) -> GateSet:
     for dataset, dt in sorted(expected):
         row = rows.get((dataset, dt))
         if row is None:
-            missing.append(Missing(dataset, dt, "nothing landed"))
+            is_gone = (dataset, dt) in gone
+            missing.append(Missing(dataset, dt, "gone" if is_gone else "nothing landed"))
         elif row["state"] != "built" or row["built_generation"] < row["generation"]:
             missing.append(Missing(dataset, dt, row["state"]))
         else:

@@ -37,6 +37,14 @@ def test_a_year_is_complete_with_its_twelfth_month() -> None:
     assert twelve.parameters == {"year": 2019}
 
 
+def test_a_member_that_bronze_let_go_is_missing_and_said_to_be_gone() -> None:
+    rows = [*months(11), {**member("a", date(2019, 12, 1)), "state": "gone"}]
+    (found,) = sets_of(YEAR, rows)
+    assert found.missing == (Missing("a", date(2019, 12, 1), "gone"),)
+    # What lies outside the set's months is no member when it is gone, and makes no set.
+    assert sets_of(YEAR, [{**member("a", date(2018, 1, 5)), "state": "gone"}]) == []
+
+
 def test_what_needs_somebody_is_named_first() -> None:
     failed = {**member("a", date(2019, 11, 1), 2, 1), "state": "failed"}
     (found,) = sets_of(YEAR, [*months(10), failed])
