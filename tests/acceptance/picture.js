@@ -28,7 +28,7 @@
   body.querySelectorAll("script, dialog, .skip, input[type=hidden]").forEach((e) => e.remove());
   for (const e of [body, ...body.querySelectorAll("*")]) {
     for (const { name } of [...e.attributes]) {
-      if (/^(on|data-|aria-|tabindex|action$|method$|download$|rel$|title$)/.test(name)) e.removeAttribute(name);
+      if (/^(on|data-|aria-(?!current)|tabindex|action$|method$|download$|rel$|title$)/.test(name)) e.removeAttribute(name);
     }
     const href = e.getAttribute("href");
     if (href && !href.startsWith("#")) e.setAttribute("href", "#");
