@@ -70,7 +70,12 @@ DETAILS: dict[str, Any] = {
     "dbt": [
         {"name": "stg_yellow_tripdata", "kind": "model", "status": "success", "seconds": 0.11},
         {"name": "yellow_trips", "kind": "model", "status": "success", "seconds": 0.29},
-        {"name": "not_null_yellow_trips_dt", "kind": "test", "status": "pass", "seconds": 0.04},
+        {
+            "name": "bronze_is_silver_plus_rejected_for_every_partition",
+            "kind": "test",
+            "status": "pass",
+            "seconds": 0.04,
+        },
     ],
 }
 
