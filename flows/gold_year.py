@@ -4,8 +4,8 @@ from typing import Any
 
 from prefect import flow, get_run_logger
 
+from flows.blocks import settings_of_run
 from flows.yearly import build_year
-from service.settings import load_settings
 
 
 @flow(name="gold-year")
@@ -15,6 +15,6 @@ async def gold_year(year: int) -> dict[str, Any]:
     Raises:
         QuicksilverError: a test across partitions failed; the mart stays as it was.
     """
-    result = await build_year(load_settings(), year)
+    result = await build_year(await settings_of_run(), year)
     get_run_logger().info("%d: %s", year, result)
     return result

@@ -4,6 +4,7 @@ What lands here becomes silver through MinIO's events; this flow does not build 
 the gate, waits for that and closes the year when every month is green.
 """
 
+import asyncio
 import tempfile
 from collections.abc import Sequence
 from datetime import date, timedelta
@@ -18,6 +19,7 @@ from prefect.futures import PrefectFuture
 from prefect.task_runners import ThreadPoolTaskRunner
 from prefect.tasks import exponential_backoff
 
+from flows.blocks import settings_of_run
 from flows.ingest_outcome import MonthResult, Outcome, as_markdown
 from flows.landing import Landing
 from flows.tlc_file import RefusedFileError, check_file
@@ -65,7 +67,7 @@ def ingest_one_month(month: date) -> MonthResult:
         SourceUnavailableError: the source did not deliver it.
         BronzeUnavailableError: MinIO did not take it.
     """
-    settings = load_settings()
+    settings = asyncio.run(settings_of_run())
     landing = Landing(settings, load_datasets(settings.datasets_file).get(DATASET), month)
     held = landing.held()
     with tempfile.TemporaryDirectory(prefix="quicksilver-ingest-") as folder:

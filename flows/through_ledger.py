@@ -6,6 +6,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 
+from flows.blocks import settings_of_run
 from service import clock
 from service.bronze import Bronze
 from service.database import Database, Row
@@ -13,7 +14,7 @@ from service.datasets import load_datasets
 from service.errors import QuicksilverError
 from service.ledger import Ledger
 from service.partition import Partition
-from service.settings import Settings, load_settings
+from service.settings import Settings
 from service.sweep import Sweep
 
 # How often a waiting flow looks at the ledger, in seconds: it only waits, so seldom is enough.
@@ -36,7 +37,7 @@ async def opened() -> AsyncGenerator[Lake]:
     Raises:
         SettingsError, DatasetsError: the worker's environment is incomplete.
     """
-    settings = load_settings()
+    settings = await settings_of_run()
     settings.require("database_url", "warehouse_url")
     datasets = load_datasets(settings.datasets_file)
     database = Database(

@@ -13,6 +13,7 @@ from service.database import Row
 from service.deployments import Deployments
 from service.errors import LedgerUnavailableError, PrefectUnavailableError
 from service.ledger import Ledger
+from service.ledger.announcements import SCHEMA
 from service.settings import Settings
 from service.wake import wait_for
 
@@ -51,6 +52,9 @@ class Announcer:
         """
         rows = await self._ledger.unsent_announcements(limit=_BATCH)
         if rows:
+            for row in rows:
+                if row["name"] == SCHEMA:
+                    _log.warning("columns that nobody declared", **row["payload"])
             await self._deployments.emit([self._event(row) for row in rows])
             await self._ledger.mark_announced(rows)
         return len(rows)

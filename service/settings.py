@@ -44,6 +44,9 @@ class Settings(BaseSettings):
     # The orchestrator
     prefect_api_url: str = Field("http://127.0.0.1:4200/api", alias="PREFECT_API_URL")
     prefect_ui_url: str = Field("", alias="QUICKSILVER_PREFECT_UI_URL", pattern="^(https?://.*)?$")
+    # Prefect's blocks whose values the flows take instead of the environment's (flows/blocks.py)
+    lake_block: str = Field("", alias="QUICKSILVER_LAKE_BLOCK", pattern="^[a-z0-9-]*$")
+    warehouse_block: str = Field("", alias="QUICKSILVER_WAREHOUSE_BLOCK", pattern="^[a-z0-9-]*$")
     # The databases
     database_url: SecretStr = Field(SecretStr(""), alias="QUICKSILVER_DATABASE_URL")
     warehouse_url: SecretStr = Field(SecretStr(""), alias="QUICKSILVER_WAREHOUSE_URL")

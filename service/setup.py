@@ -5,6 +5,7 @@ from collections.abc import Callable
 from prefect.client.orchestration import get_client
 
 from flows.automations import apply, channels, example, wanted
+from flows.blocks import register_blocks
 from flows.prepare_warehouse import ensure_warehouse
 from service.datasets import load_datasets
 from service.lanes import configure_lanes
@@ -27,7 +28,7 @@ async def initialise(
     lanes: bool = True,
     with_example: bool = False,
 ) -> None:
-    """Ledger, warehouse, buckets and lanes, work pool, deployments, automations.
+    """Ledger, warehouse, buckets and lanes, work pool, blocks, deployments, automations.
 
     Without `lanes` MinIO is left alone: it takes a webhook target only where the service answers,
     and the service starts only where the deployments are.
@@ -49,6 +50,8 @@ async def initialise(
         ).lines:
             say(line)
     say(await configure_pool(settings))
+    for line in await register_blocks(settings):
+        say(line)
     for line in await deploy_all(settings):
         say(line)
     async with get_client() as client:

@@ -94,7 +94,7 @@ def init(
         bool, typer.Option("--example", help="Also the example automation.")
     ] = False,
 ) -> None:
-    """Set up bucket, lanes, pool, deployments, automations; calling it again changes nothing."""
+    """Set up bucket, lanes, pool, blocks, deployments, automations; again, it changes nothing."""
     from service.setup import QUEUE_DIR, initialise
 
     asyncio.run(

@@ -12,6 +12,7 @@ from service.partition import Partition
 LANDED = "quicksilver.partition.landed"
 BUILT = "quicksilver.partition.built"
 FAILED = "quicksilver.partition.failed"
+SCHEMA = "quicksilver.partition.schema"
 QUARANTINED = "quicksilver.event.quarantined"
 ALERT_RAISED = "quicksilver.alert.raised"
 ALERT_CLEARED = "quicksilver.alert.cleared"

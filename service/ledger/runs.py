@@ -6,7 +6,7 @@ from typing import Any
 from uuid import UUID
 
 from service import clock
-from service.ledger.announcements import BUILT, announce_partition
+from service.ledger.announcements import BUILT, SCHEMA, announce_partition
 from service.ledger.rows import BegunBuild, Part, as_json, partition_of, where_of
 from service.manifest import ManifestFile
 
@@ -88,6 +88,10 @@ class Runs(Part):
                 {"generation": row["generation"], "rows_silver": rows_silver},
                 now,
             )
+            if details.get("new_columns"):
+                columns = ", ".join(details["new_columns"])
+                payload = {"generation": row["generation"], "reason": f"new in bronze: {columns}"}
+                await announce_partition(tx, SCHEMA, partition_of(row), payload, now)
             await tx.run("wake", payload="published")
         return True
 

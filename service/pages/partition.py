@@ -54,6 +54,13 @@ async def partition(request: Request, session: Viewer, dataset: Name, dt: date) 
             for build in builds
         ],
         details=_details(builds),
+        # A column is new to bronze in one build only: told as long as that one is listed.
+        new_columns=[
+            (build["id"], columns)
+            for build in builds
+            if isinstance(build["details"], dict)
+            and (columns := _sequence(build["details"].get("new_columns")))
+        ],
         events=await ledger.events(dataset=dataset, dt=dt, limit=_EVENTS),
         actions=await ledger.actions(subject=str(which), limit=10),
         run_url=run_url(request.app.state.settings),
@@ -80,7 +87,6 @@ def _details(builds: list[Row]) -> dict[str, Any] | None:
                 "rejected": _by_weight(found.get("rejected_by_reason")),
                 "timings": _by_weight(found.get("timings")),
                 "together": found["together"] if isinstance(found.get("together"), int) else 1,
-                "new_columns": _sequence(found.get("new_columns")),
                 "warnings": _sequence(found.get("warnings")),
                 "dbt": [node for node in _sequence(found.get("dbt")) if isinstance(node, dict)],
             }
