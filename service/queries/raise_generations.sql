@@ -9,7 +9,10 @@ update quicksilver.partition as p set
     gone_at = null,
     dirty_since = coalesce(p.dirty_since, i.received_at),
     changed_at = i.received_at,
-    priority = i.priority,
+    -- A backfill does not send back what waits in its own right.
+    priority = case
+        when p.state in ('waiting', 'pending') then greatest(p.priority, i.priority) else i.priority
+    end,
     is_forced = p.is_forced or i.is_forced,
     put_at = i.put_at,
     received_at = i.received_at,
