@@ -93,6 +93,38 @@ async def test_docs_generate_works_from_the_command_line(
     assert "model.quicksilver.yellow_trips" in catalog["nodes"]
 
 
+async def test_freshness_is_measured_by_what_was_published(settings: Settings) -> None:
+    with psycopg.connect(settings.warehouse_url.get_secret_value(), autocommit=True) as writer:
+        for build, (dataset, days) in enumerate(
+            {"nyc_tlc.yellow_tripdata": 1, "nyc_tlc.green_tripdata": 60}.items()
+        ):
+            writer.execute(
+                "insert into quicksilver.publication (build_id, dataset, dt, generation,"
+                " rows_bronze, rows_silver, rows_rejected, loaded_at)"
+                " values (%s, %s, '2019-01-01', 1, 1, 1, 0, now() - make_interval(days => %s))",
+                (build, dataset, days),
+            )
+    results = await asyncio.to_thread(
+        dbt_runner._invoke,  # pyright: ignore[reportPrivateUsage]
+        ["source", "freshness"],
+        dbt_runner.warehouse_environment(settings),
+        select="source:*",
+        exclude="resource_type:unit_test",
+    )
+    assert {result.node.name: str(result.status) for result in results} == {
+        "yellow_tripdata": "pass",
+        "green_tripdata": "warn",
+    }
+
+
+def test_every_published_table_is_somebodys() -> None:
+    parsed = dbt_runner.manifest()
+    used = {name for e in parsed.exposures.values() for name in e.depends_on.nodes}
+    published = {n.unique_id for n in parsed.nodes.values() if dbt_runner.is_published(n)}
+    assert published <= used, "a table without an exposure"
+    assert all(e.owner.name and e.description for e in parsed.exposures.values())
+
+
 async def test_a_model_by_hand_is_refused_with_the_way_to_build_it(settings: Settings) -> None:
     results = await asyncio.to_thread(dbt_runner.run, settings, ["run"], {}, select="daily_revenue")
     assert results[0].status == "error"
