@@ -226,7 +226,8 @@ async def build_taken(
         new_columns=list(loaded.new_columns) if len(present) > 1 else [],
         dbt=results,
         loaded_at=loaded_at,
-        warnings=await volume_warnings(connection, partition, counts),
+        # What was emptied on purpose has no usual size.
+        warnings=await volume_warnings(connection, partition, counts) if manifest else [],
     )
     await publish(
         connection,

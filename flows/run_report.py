@@ -1,7 +1,7 @@
 """What a build leaves in Prefect for people: a table beside its run."""
 
+import re
 from collections.abc import Mapping
-from datetime import date
 
 from prefect import get_run_logger
 from prefect.artifacts import acreate_markdown_artifact
@@ -9,6 +9,7 @@ from prefect.artifacts import acreate_markdown_artifact
 from flows.batch_build import Outcome
 from flows.partition_build import BuildResult
 from service.ledger import BegunBuild
+from service.partition import Partition
 from service.settings import Settings
 
 
@@ -67,7 +68,7 @@ async def leave_report(settings: Settings, begun: BegunBuild, result: BuildResul
     """Leave the table beside the run; silver stands already, so that no failure here matters."""
     await _leave(
         as_markdown(begun, result, _page(settings, begun)),
-        begun.partition.dt,
+        begun.partition,
         f"{begun.partition} generation {begun.generation}",
     )
 
@@ -76,15 +77,15 @@ async def leave_batch_report(settings: Settings, outcomes: Mapping[BegunBuild, O
     """As `leave_report`, for the builds that shared a run."""
     first = next(iter(outcomes)).partition
     await _leave(
-        batch_as_markdown(settings, outcomes), first.dt, f"{first} and {len(outcomes) - 1} more"
+        batch_as_markdown(settings, outcomes), first, f"{first} and {len(outcomes) - 1} more"
     )
 
 
-async def _leave(markdown: str, dt: date, description: str) -> None:
+async def _leave(markdown: str, first: Partition, description: str) -> None:
     try:
         await acreate_markdown_artifact(
             # Keys are lower-case letters, digits and dashes.
-            key=f"silver-build-{dt}",
+            key=re.sub("[^a-z0-9]+", "-", f"silver-build-{first}"),
             markdown=markdown,
             description=description,
         )
