@@ -214,10 +214,15 @@ def builds_table(rows: list[dict[str, Any]]) -> Table:
             str(row["attempt"] or ""),
             row["state"],
             f"{row['finished_at']:%Y-%m-%d %H:%M:%S}" if row["finished_at"] else "",
-            str(row["flow_run_id"] or "none"),
+            _run(row),
             Text(visible(row["error"] or "", keep="\n")),
         )
     return table
+
+
+def _run(row: dict[str, Any]) -> str:
+    shared = f" (shared by {row['run_builds']})" if row["run_builds"] > 1 else ""
+    return f"{row['flow_run_id'] or 'none'}{shared}"
 
 
 @app.command()

@@ -124,6 +124,7 @@ class TestDispatch:
             (build,) = await kit.builds(dt)
             assert build["flow_run_id"] == kit.prefect.keys[parameters[0]["batch"]]
             assert build["idempotency_key"] == f"{NAME}/{dt}:1:1", "a key of its own all the same"
+            assert build["run_builds"] == 8
             assert (build["state"], build["manifest"][0]["key"]) == ("dispatched", kit.key(dt))
         assert set(await kit.reasons()) == {"fired"}
 

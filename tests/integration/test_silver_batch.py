@@ -1,0 +1,103 @@
+"""A run with several builds tells of each by itself: in the ledger, in its report, by its end."""
+
+import logging
+from collections.abc import AsyncIterator, Mapping, Sequence
+
+import pytest
+
+from flows import silver_batch
+from flows.batch_build import Outcome, Tell
+from flows.partition_build import BuildResult
+from flows.run_report import batch_as_markdown
+from flows.through_ledger import Lake
+from service import clock
+from service.datasets import Dataset
+from service.errors import BronzeFileError, ManifestChangedError, QuicksilverError
+from service.ledger import BegunBuild
+from service.ledger.claims import BACKLOG
+from service.settings import Settings
+from tests.integration.ledger_kit import NAME, FlowRun, Kit, dataset, days
+
+RESULT = BuildResult(10, 8, 2, {"duplicate": 2}, {"dbt": 1.0}, [], [], clock.now(), together=4)
+
+
+@pytest.fixture
+async def kit(ledger_url: str) -> AsyncIterator[Kit]:
+    kit = await Kit.open(
+        ledger_url, dataset(max_partitions_per_run=4), max_running=1, database_url=ledger_url
+    )
+    kit.prefect.takes_batches = True
+    yield kit
+    await kit.close()
+
+
+async def _begun(kit: Kit) -> tuple[FlowRun, list[BegunBuild]]:
+    """A run of four builds, begun as a flow does."""
+    for dt in days(BACKLOG + 1):
+        kit.bronze.put(kit.key(dt), "a")
+    await kit.tell(*(kit.arrival(dt, "a") for dt in days(BACKLOG + 1)))
+    await kit.dispatcher().run_once()
+    (run,) = kit.take_runs()
+    return run, await kit.ledger.begin_all(run.key, run.id, time_limit=kit.time_limit)
+
+
+async def test_each_build_ends_in_the_ledger_as_it_went(
+    kit: Kit, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run, builds = await _begun(kit)
+    outcomes: list[Outcome] = [
+        RESULT,
+        ManifestChangedError("another version"),
+        BronzeFileError("no | parquet\nat all"),
+        RESULT,
+    ]
+    reports: list[str] = []
+
+    async def build(_: Settings, __: Dataset, members: Sequence[BegunBuild], tell: Tell) -> None:
+        assert all(b.is_held for b in await kit.ledger.active_builds()), "by this very process"
+        for member, outcome in zip(members, outcomes, strict=True):
+            await tell(member, outcome)
+
+    async def leave(settings: Settings, found: Mapping[BegunBuild, Outcome]) -> None:
+        reports.append(batch_as_markdown(settings, found))
+
+    monkeypatch.setattr(silver_batch, "build_batch", build)
+    monkeypatch.setattr(silver_batch, "leave_batch_report", leave)
+    monkeypatch.setattr(silver_batch, "get_run_logger", lambda: logging.getLogger("batch"))
+    lake = Lake(kit.settings, kit.ledger, kit.bronze)
+    with pytest.raises(
+        QuicksilverError, match="1 of 4 partitions failed: 2024-01-03: no"
+    ) as caught:
+        await silver_batch.build_together(lake, kit.datasets.get(NAME), builds)
+    kit.prefect.set_state(run.id, "FAILED", message=str(caught.value))
+    await kit.settler().run_once()
+
+    found = [(await kit.builds(dt))[0] for dt in days(4)]
+    assert [b["state"] for b in found] == ["succeeded", "superseded", "failed", "succeeded"]
+    assert [b["error"] for b in found][2] == "no | parquet\nat all"
+    (report,) = reports
+    assert "| 10 | 8 | 2 |" in report
+    assert "no \\| parquet at all" in report
+    assert [line.count("[2024") for line in report.splitlines()].count(1) == 4
+
+
+async def test_what_stops_all_is_told_of_what_was_left(
+    kit: Kit, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, builds = await _begun(kit)
+
+    async def build(_: Settings, __: Dataset, members: Sequence[BegunBuild], tell: Tell) -> None:
+        await tell(members[0], RESULT)
+        raise QuicksilverError("the warehouse does not answer")
+
+    monkeypatch.setattr(silver_batch, "build_batch", build)
+    monkeypatch.setattr(silver_batch, "get_run_logger", lambda: logging.getLogger("batch"))
+    lake = Lake(kit.settings, kit.ledger, kit.bronze)
+    with pytest.raises(QuicksilverError, match="does not answer"):
+        await silver_batch.build_together(lake, kit.datasets.get(NAME), builds)
+
+    active = await kit.ledger.active_builds()
+    assert [(b.state, b.error) for b in active] == [
+        ("published", None),
+        *[("running", "the warehouse does not answer")] * 3,
+    ]
