@@ -42,8 +42,9 @@ def faults(text: str) -> list[str]:
         name = element.tag.rpartition("}")[2]
         if name in ("script", "link", "iframe", "img", "image", "object", "embed"):
             found.append(f"<{name}>")
-        if name == "input" and element.get("type") in ("hidden", "password"):
-            found.append("a field that may hold a secret")
+        kind = element.get("type") if name == "input" else None
+        if kind == "hidden" or (kind == "password" and element.get("value")):
+            found.append(f"a {kind} field, which may hold a secret")
         for attribute, value in element.attrib.items():
             local = attribute.rpartition("}")[2]
             if local.startswith("on") or (local in ("href", "src") and not value.startswith("#")):
