@@ -67,21 +67,17 @@ def _status(partitions: list[dict[str, Any]]) -> RenderableType:
     return status_table({"partitions": partitions, "counts": counts})
 
 
-def test_the_shell_completes_commands_and_datasets() -> None:
-    def completed(words: str) -> list[str]:
-        done = subprocess.run(
-            [Path(sys.executable).with_name("quicksilver")],
-            env={
-                **os.environ,
-                "_QUICKSILVER_COMPLETE": "complete_bash",
-                "COMP_WORDS": words,
-                "COMP_CWORD": str(len(words.split(" ")) - 1),
-            },
-            cwd=PROJECT,
-            capture_output=True,
-            text=True,
-        )
-        return done.stdout.split()
-
-    assert completed("quicksilver re") == ["rebuild", "reconcile", "resume"]
-    assert "nyc_tlc.yellow_tripdata" in completed("quicksilver pause nyc")
+def test_the_shell_completes_a_datasets_name() -> None:
+    done = subprocess.run(
+        [Path(sys.executable).with_name("quicksilver")],
+        env={
+            **os.environ,
+            "_QUICKSILVER_COMPLETE": "complete_bash",
+            "COMP_WORDS": "quicksilver pause nyc",
+            "COMP_CWORD": "2",
+        },
+        cwd=PROJECT,
+        capture_output=True,
+        text=True,
+    )
+    assert "nyc_tlc.yellow_tripdata" in done.stdout.split()
