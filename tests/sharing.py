@@ -14,6 +14,7 @@ from xdist.scheduler import LoadScopeScheduling
 _LONG = (
     "acceptance/test_put_to_silver",
     "acceptance/test_chaos",
+    "acceptance/test_hosts",
     "integration/test_engine",
     "integration/test_compose",
     "integration/test_stack_runs",
@@ -28,7 +29,10 @@ _LONG = (
 _APART = ("integration/test_stack", "integration/test_partition_build", "integration/test_canary")
 
 # These share a Prefect server.
-_WITH_PREFECT = ("test_automations", "test_deployments", "test_dispatcher", "test_stack_fixtures")
+_WITH_PREFECT = (
+    *("test_automations", "test_deployments", "test_dispatcher", "test_stack_fixtures"),
+    "test_upgrade",
+)
 
 
 def group_of(test: str) -> str:

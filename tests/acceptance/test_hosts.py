@@ -7,6 +7,7 @@ from socket import AF_INET, SOCK_DGRAM, socket
 import pytest
 
 from tests.chaos.hosts import site
+from tests.chaos.invariants import lost_builds, violations
 from tests.chaos.network import Network, are_namespaces_allowed
 from tests.chaos.outages import Outages
 from tests.conftest import HOMES
@@ -32,8 +33,8 @@ if are_namespaces_allowed():
             outages.land(1)
             outages.mend("a receiver, a worker and Prefect gone, links slow, lossy and cut")
             outages.heal()
-            assert made.violations() == []
-            assert made.lost_builds(), f"{worker} had a build"
+            assert violations(made) == []
+            assert lost_builds(made), f"{worker} had a build"
 
     def test_what_a_link_does_to_packets() -> None:
         with Network(("here", "there"), seed=1) as network:

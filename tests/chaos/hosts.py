@@ -18,7 +18,6 @@ from typing import Any, cast
 from unittest import mock
 
 import httpx
-import psycopg
 import pyarrow.parquet as pq
 import urllib3
 from minio import Minio
@@ -33,13 +32,13 @@ from service.stack import EmbeddedStack, Home, Program, parts
 from service.stack.minio import minio_binary
 from tests.chaos.faults import is_run
 from tests.chaos.network import Network
-from tests.chaos.stage import BUCKET, DATASET, PREFIX, QUICK, patient, rows
+from tests.chaos.stage import BUCKET, PREFIX, QUICK, patient, rows
 
 USER = "user"
 RECEIVERS = ("receiver-1", "receiver-2")
 WORKERS = ("worker-1", "worker-2")
 HOSTS = ("postgres", "minio", "prefect", "proxy", *RECEIVERS, *WORKERS, USER)
-_ROWS = 300
+ROWS = 300
 
 
 @dataclass
@@ -174,7 +173,7 @@ class Site:
         """
         version = self.put.get(dt, 0) + 1
         body = BytesIO()
-        pq.write_table(generate_month(dt.year, dt.month, _ROWS + version, seed=version), body)
+        pq.write_table(generate_month(dt.year, dt.month, ROWS + version, seed=version), body)
         deadline = time.monotonic() + within
         while True:
             body.seek(0)
@@ -206,85 +205,6 @@ class Site:
     def busy_workers(self) -> list[str]:
         """Workers on whose host a flow run is under way."""
         return [name for name in WORKERS if any(map(is_run, self.network.processes(name)))]
-
-    def unfinished(self) -> dict[str, str]:
-        """What is not as it must be, by partition; empty when everything put is in silver."""
-        found = {
-            row[0]: row[1:]
-            for row in self.ledger(
-                "select dt, state, generation, built_generation, rows_bronze, rows_silver,"
-                " rows_rejected from quicksilver.partition where dataset = %s",
-                DATASET,
-            )
-        }
-        problems: dict[str, str] = {}
-        for dt, version in self.put.items():
-            state, generation, built, *counted = found.get(dt, ("unknown", 0, -1))
-            if state != "built" or generation != built:
-                problems[str(dt)] = f"{state}, generation {built} of {generation}"
-            elif counted[0] != _ROWS + version:
-                problems[str(dt)] = f"{counted[0]} rows, {_ROWS + version} were put last"
-        active = self.ledger(
-            "select dt, state from quicksilver.build where finished_at is null order by id"
-        )
-        return problems | {f"build of {dt}": state for dt, state in active}
-
-    def await_built(self, within: float = 300) -> float:
-        """Seconds until everything put is in silver.
-
-        Raises:
-            TimeoutError: it is not in time; says what is missing.
-        """
-        began = time.monotonic()
-        last: object = None
-        while time.monotonic() - began < within:
-            try:
-                last = self.unfinished()
-            except psycopg.OperationalError as error:
-                last = error
-            else:
-                if not last:
-                    return time.monotonic() - began
-            time.sleep(0.2)
-        raise TimeoutError(f"not well after {within:g} s: {last}")
-
-    def violations(self) -> list[str]:
-        """Every invariant that does not hold, in words."""
-        found: list[str] = []
-        for dt in self.put:
-            (counts,) = rows(
-                self.database("warehouse"),
-                "select (select count(*) from bronze.yellow_tripdata where dt = %(dt)s),"
-                " (select count(*) from silver.yellow_trips where dt = %(dt)s),"
-                " (select count(*) from silver.yellow_trips_rejected where dt = %(dt)s)",
-                {"dt": dt},
-            )
-            if counts[0] != _ROWS + self.put[dt] or counts[0] != counts[1] + counts[2]:
-                found.append(f"{dt}: bronze {counts[0]}, silver and rejected {counts[1:]}")
-        twice = self.ledger(
-            "select dt, generation, count(*) from quicksilver.build"
-            " where state in ('published', 'succeeded')"
-            " group by dt, generation having count(*) > 1"
-        )
-        found += [f"{dt}: generation {generation} built {n} times" for dt, generation, n in twice]
-        silent = self.ledger(
-            "select dt, generation, state from quicksilver.build as b"
-            " where state <> 'succeeded' and error is null and exists ("
-            " select 1 from quicksilver.build as o where (o.dt, o.generation)"
-            " = (b.dt, b.generation) and o.id > b.id)"
-        )
-        found += [f"{dt}: generation {g} built again after {s}, unsaid why" for dt, g, s in silent]
-        return found
-
-    def lost_builds(self) -> list[str]:
-        """Why builds were given up."""
-        return [
-            f"{state}: {error}"
-            for state, error in self.ledger(
-                "select state, error from quicksilver.build"
-                " where state in ('lost', 'failed') order by id"
-            )
-        ]
 
 
 def _answers(url: str, path: str) -> bool:

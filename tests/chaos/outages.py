@@ -14,6 +14,7 @@ from threading import Timer
 
 from tests.chaos.flood import Check
 from tests.chaos.hosts import HOSTS, USER, WORKERS, Site, site
+from tests.chaos.invariants import await_built, lost_builds, violations
 from tests.chaos.network import are_namespaces_allowed
 from tests.waiting import until
 
@@ -45,7 +46,7 @@ class Outages:
         Raises:
             TimeoutError: something is not.
         """
-        self.recoveries[what] = self.site.await_built()
+        self.recoveries[what] = await_built(self.site)
         self.site.say(f"{what}: well after {self.recoveries[what]:.1f} s")
 
     def cut(self, host: str) -> None:
@@ -61,9 +62,10 @@ class Outages:
         self.spoil(host, **link)
         healing = Timer(_SPOILT_FOR, self.site.network.links[host].heal)
         healing.start()
-        self.land()
-        # A lake that is cut off itself takes them only when it is back.
-        healing.join()
+        while healing.is_alive():
+            # A lake that is cut off itself takes it only when it is back.
+            self.land(1)
+            healing.join(2)
         self.mend(f"{host} {how}")
 
     def spoil(self, host: str, **link: float | bool) -> None:
@@ -128,11 +130,11 @@ def run_hosts(say: Callable[[str], None], *, seed: int) -> list[Check]:
             outages.come_back("prefect")
             outages.mend("prefect killed and started anew")
             outages.lose(next(name for name in WORKERS if name != lost))
-            found = made.violations()
+            found = violations(made)
             times = outages.recoveries.values()
             note = (
                 f"{len(times)} outages, {sum(made.put.values())} objects put; recovery p50"
                 f" {statistics.median(times):.1f} s, max {max(times):.1f} s;"
-                f" builds given up: {len(made.lost_builds())}"
+                f" builds given up: {len(lost_builds(made))}"
             )
             return [("several hosts", not found, "; ".join([note, *found]))]

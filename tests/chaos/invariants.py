@@ -1,0 +1,93 @@
+"""What must hold of a site's ledger and warehouse, whatever its hosts and links went through."""
+
+from __future__ import annotations
+
+import time
+
+import psycopg
+
+from tests.chaos.hosts import ROWS, Site
+from tests.chaos.stage import DATASET, rows
+
+
+def unfinished(site: Site) -> dict[str, str]:
+    """What is not as it must be, by partition; empty when everything put is in silver."""
+    found = {
+        row[0]: row[1:]
+        for row in site.ledger(
+            "select dt, state, generation, built_generation, rows_bronze, rows_silver,"
+            " rows_rejected from quicksilver.partition where dataset = %s",
+            DATASET,
+        )
+    }
+    problems: dict[str, str] = {}
+    for dt, version in site.put.items():
+        state, generation, built, *counted = found.get(dt, ("unknown", 0, -1))
+        if state != "built" or generation != built:
+            problems[str(dt)] = f"{state}, generation {built} of {generation}"
+        elif counted[0] != ROWS + version:
+            problems[str(dt)] = f"{counted[0]} rows, {ROWS + version} were put last"
+    active = site.ledger(
+        "select dt, state from quicksilver.build where finished_at is null order by id"
+    )
+    return problems | {f"build of {dt}": state for dt, state in active}
+
+
+def await_built(site: Site, within: float = 300) -> float:
+    """Seconds until everything put is in silver.
+
+    Raises:
+        TimeoutError: it is not in time; says what is missing.
+    """
+    began = time.monotonic()
+    last: object = None
+    while time.monotonic() - began < within:
+        try:
+            last = unfinished(site)
+        except psycopg.OperationalError as error:
+            last = error
+        else:
+            if not last:
+                return time.monotonic() - began
+        time.sleep(0.2)
+    raise TimeoutError(f"not well after {within:g} s: {last}")
+
+
+def violations(site: Site) -> list[str]:
+    """Every invariant that does not hold, in words."""
+    found: list[str] = []
+    for dt in site.put:
+        (counts,) = rows(
+            site.database("warehouse"),
+            "select (select count(*) from bronze.yellow_tripdata where dt = %(dt)s),"
+            " (select count(*) from silver.yellow_trips where dt = %(dt)s),"
+            " (select count(*) from silver.yellow_trips_rejected where dt = %(dt)s)",
+            {"dt": dt},
+        )
+        if counts[0] != ROWS + site.put[dt] or counts[0] != counts[1] + counts[2]:
+            found.append(f"{dt}: bronze {counts[0]}, silver and rejected {counts[1:]}")
+    twice = site.ledger(
+        "select dt, generation, count(*) from quicksilver.build"
+        " where state in ('published', 'succeeded')"
+        " group by dt, generation having count(*) > 1"
+    )
+    found += [f"{dt}: generation {generation} built {n} times" for dt, generation, n in twice]
+    silent = site.ledger(
+        "select dt, generation, state from quicksilver.build as b"
+        " where state <> 'succeeded' and error is null and exists ("
+        " select 1 from quicksilver.build as o where (o.dt, o.generation)"
+        " = (b.dt, b.generation) and o.id > b.id)"
+    )
+    found += [f"{dt}: generation {g} built again after {s}, unsaid why" for dt, g, s in silent]
+    return found
+
+
+def lost_builds(site: Site) -> list[str]:
+    """Why builds were given up."""
+    return [
+        f"{state}: {error}"
+        for state, error in site.ledger(
+            "select state, error from quicksilver.build"
+            " where state in ('lost', 'failed') order by id"
+        )
+    ]
