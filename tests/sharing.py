@@ -10,35 +10,31 @@ from typing import Any
 import pytest
 from xdist.scheduler import LoadScopeScheduling
 
-# Longest first.
-_LONG = (
-    "acceptance/test_put_to_silver",
-    "acceptance/test_chaos",
-    "acceptance/test_hosts",
-    "integration/test_engine",
-    "integration/test_compose",
-    "integration/test_stack_runs",
-    "acceptance/test_observed",
-    "integration/test_canary",
-    "integration/test_stack",
-    "integration/test_partition_build",
-    "integration/test_ingest",
+# Longest first. What shares a server is one group: the whole stack, or Prefect's.
+_STACK = ("test_observed", "test_put_to_silver", "test_told")
+_PREFECT = (
+    *("test_engine", "test_ingest", "test_dispatcher", "test_gates", "test_upgrade"),
+    *("test_doctor", "test_doctor_prefect", "test_blocks", "test_automations"),
+    *("test_deployments", "test_stack_fixtures"),
 )
+_ALONE = ("test_chaos", "test_hosts", "test_compose", "test_page")
 
 # Their tests share no more than what every process has anyway: each goes to whoever is free.
-_APART = ("integration/test_stack", "integration/test_partition_build", "integration/test_canary")
+_APART = ("test_stack_runs", "test_canary", "test_stack", "test_partition_build")
 
-# These share a Prefect server.
-_WITH_PREFECT = (
-    *("test_automations", "test_deployments", "test_dispatcher", "test_stack_fixtures"),
-    "test_upgrade",
-)
+_LONG = (*_STACK, *_PREFECT, *_ALONE, *_APART)
+
+
+def _file(test: str) -> str:
+    return test.partition("::")[0].rpartition("/")[2].removesuffix(".py")
 
 
 def group_of(test: str) -> str:
     """What a test, by its pytest name, must share a process with."""
-    file = test.partition("::")[0].removeprefix("tests/").removesuffix(".py")
-    if file.endswith(_WITH_PREFECT):
+    file = _file(test)
+    if file in _STACK:
+        return "stack"
+    if file in _PREFECT:
         return "prefect"
     # In `TestServers` one stack serves all.
     return test if file in _APART and "::TestServers::" not in test else file
@@ -55,6 +51,6 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadScopeSch
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The long ones first."""
-    turns = {f"tests/{name}.py": turn for turn, name in enumerate(_LONG)}
-    items.sort(key=lambda item: turns.get(item.nodeid.partition("::")[0], len(turns)))
+    """The long ones first, and a group's files side by side."""
+    turns = {name: turn for turn, name in enumerate(_LONG)}
+    items.sort(key=lambda item: turns.get(_file(item.nodeid), len(turns)))

@@ -1,7 +1,7 @@
 """The whole stack, once for the session: what a PUT meets in real life."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from io import BytesIO
 from typing import Any, cast
 
@@ -19,6 +19,7 @@ from service.plain_http import plain_client
 from service.settings import Settings
 from service.stack import EmbeddedStack
 from tests.conftest import HOMES, spare_the_disk
+from tests.otlp import Collector, collecting
 
 DATASET = "nyc_tlc.yellow_tripdata"
 BUCKET = "datasets"
@@ -30,6 +31,7 @@ class FullStack:
 
     stack: EmbeddedStack
     env: dict[str, str]
+    collector: Collector = field(default_factory=Collector)
 
     @property
     def minio(self) -> Minio:
@@ -100,7 +102,14 @@ def _rows(url: str, statement: str, parameters: tuple[Any, ...]) -> list[dict[st
 
 @pytest.fixture(scope="session")
 def full_stack() -> Iterator[FullStack]:
-    """Postgres, MinIO, Prefect, the service, the warm engine and a worker."""
-    with EmbeddedStack(HOMES / "full", ports=None, after_servers=[initialise_child]) as stack:
-        spare_the_disk(stack.home)
-        yield FullStack(stack, stack.environment())
+    """Postgres, MinIO, Prefect, the service, the warm engine and a worker; it sends traces, and its
+    canaries fly every two seconds."""
+    with collecting() as collector, pytest.MonkeyPatch.context() as patch:
+        patch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", collector.url)
+        patch.setenv("OTEL_BSP_SCHEDULE_DELAY", "200")
+        patch.setenv("QUICKSILVER_CANARY_INTERVAL", "2")
+        stack = EmbeddedStack(HOMES / "full", ports=None, after_servers=[initialise_child])
+        with stack:
+            patch.undo()
+            spare_the_disk(stack.home)
+            yield FullStack(stack, stack.environment(), collector)

@@ -276,7 +276,7 @@ async def test_a_durable_lane_that_works_off_its_queue_is_late_and_no_alarm(
         return Sighting(0.002, None, "k", at)
 
     monkeypatch.setattr("service.canary_watch.fly", missed)
-    monkeypatch.setattr("service.lane_faults._target_fault", lambda *_: None)
+    monkeypatch.setattr("service.lane_faults.target_fault", lambda *_: None)
     watch = lanes.watch()
     assert await watch.run_once() == 0
     assert (await lanes.state())["durable_state"] == "late"

@@ -74,6 +74,7 @@ def test_no_run_outlives_the_stack(up: Up, ending: str) -> None:
     ]
     # Not in the system's temporary folder, where it would belong to whoever came first.
     assert (up.folder / "run" / "tmp" / "runner_storage").is_dir()
+    _keeps_everything_in_postgres_and_at_home(up.folder)
     processes = {*family(up.process.pid)}
     for run in runs:
         processes |= {psutil.Process(run["pid"]), psutil.Process(run["child"])}
@@ -91,17 +92,11 @@ def test_no_run_outlives_the_stack(up: Up, ending: str) -> None:
         await_end([*processes])
 
 
-def test_prefect_keeps_everything_in_postgres_and_at_home() -> None:
-    folder = HOMES / "runs"
-    up = Up(folder, ("prefect",))
-    try:
-        up.ready()
-        credentials = load_credentials(folder)
-        assert credentials is not None
-        with psycopg.connect(Home(folder, credentials).database_url("prefect")) as connection:
-            found = connection.execute("select to_regclass('flow_run')").fetchone()
-    finally:
-        up.end()
+def _keeps_everything_in_postgres_and_at_home(folder: Path) -> None:
+    credentials = load_credentials(folder)
+    assert credentials is not None
+    with psycopg.connect(Home(folder, credentials).database_url("prefect")) as connection:
+        found = connection.execute("select to_regclass('flow_run')").fetchone()
     assert found == ("flow_run",)
     assert (folder / "prefect" / "ui").is_dir()
     assert not list((folder / "prefect").glob("*.db"))
