@@ -4,7 +4,8 @@ select
     p.generation,
     p.built_generation,
     case
-        when p.gone_at is not null then 'gone'
+        -- Gone and built stands in silver as it was, or as nothing: either is complete.
+        when p.gone_at is not null and p.state <> 'built' then 'gone'
         when d.paused_at is not null and p.state in ('waiting', 'pending') then 'paused'
         else p.state
     end as state

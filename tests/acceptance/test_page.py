@@ -307,9 +307,12 @@ async def test_quarantine_is_shown_safely_replayed_and_discarded(
     await page.locator(f'a[href="/quarantine/{bad}/replay"]').click()
     await looker.agree("Replay")
     await expect(page.locator(".notice")).to_contain_text(f"Event {bad}: quarantined")
+    # Without its script a link leads to the question's own page.
+    await page.wait_for_load_state()
     await page.locator(f'a[href="/quarantine/{good}/replay"]').click()
     await looker.agree("Replay")
     await expect(page.locator(".notice")).to_contain_text(f"Event {good}: settling")
+    await page.wait_for_load_state()
     await expect(page.locator("#rows tbody tr")).to_have_count(1)
     await page.locator(f'a[href="/quarantine/{bad}/discard"]').click()
     await looker.agree("Discard")
