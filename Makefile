@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.stamp
 # Tests wait for servers more than they compute: more processes than cores.
-TEST_PROCESSES ?= 4
+TEST_PROCESSES ?= 3
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test up bench check chaos screens fuzz lock clean

@@ -146,7 +146,10 @@ def _write_history(url: str, template: date, count: int) -> None:
             " array(select a.attname from pg_attribute as a where a.attrelid = c.oid"
             " and a.attnum > 0 and not a.attisdropped and a.attname <> 'dt' order by a.attnum)"
             " from pg_class as c inner join pg_namespace as n on c.relnamespace = n.oid"
-            " where c.relkind = 'p'"
+            # Of this dataset alone: those that the template has a child in.
+            " where c.relkind = 'p' and exists (select from pg_class as child"
+            " where child.relname = n.nspname || '_' || c.relname || %s)",
+            (f"_{template:%Y%m%d}",),
         ).fetchall()
         for number in range(1, count + 1):
             dt = date(1900, 1, 1) + timedelta(days=number)

@@ -18,6 +18,7 @@ from fastapi import FastAPI, Request
 from starlette.responses import Response
 
 from service.app import create_app, running
+from service.cli.stack import keep_out_of_collections
 from service.connections import server_config
 from service.datasets import load_datasets
 from service.intake import Arrival
@@ -71,6 +72,7 @@ async def main(kind: str) -> None:
         "bare": _nothing,
     }[kind]()
     async with context:
+        keep_out_of_collections()
         await uvicorn.Server(server_config(app, settings)).serve()
 
 

@@ -55,20 +55,21 @@ class Claims(Part):
         when a backlog waits.
         """
         now = clock.now()
+        wanted = {
+            "owner": owner,
+            "now": now,
+            "deadline": now + lease,
+            "slots": slots,
+            "only": as_json([where_of(p) for p in only]) if only is not None else None,
+            "batches": as_json(
+                [{"dataset": name, "at_most": most} for name, most in (batches or {}).items()]
+            ),
+            "backlog": BACKLOG,
+            "batch": uuid4().hex[:16],
+        }
         async with self.database.transaction() as tx:
-            await tx.run("lock_claims", lock=_CLAIM_LOCK)
-            rows = await tx.fetch(
-                "claim",
-                owner=owner,
-                now=now,
-                deadline=now + lease,
-                slots=slots,
-                only=as_json([where_of(p) for p in only]) if only is not None else None,
-                batches=as_json(
-                    [{"dataset": name, "at_most": most} for name, most in (batches or {}).items()]
-                ),
-                backlog=BACKLOG,
-                batch=uuid4().hex[:16],
+            _, rows = await tx.fetch_together(
+                [("lock_claims", {"lock": _CLAIM_LOCK}), ("claim", wanted)]
             )
         return [
             ClaimedBuild(row["id"], partition_of(row), row["generation"], None, now, row["run_key"])

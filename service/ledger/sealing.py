@@ -38,12 +38,18 @@ class Sealing(Part):
         where = where_of(build.partition)
         now = clock.now()
         async with self.database.transaction() as tx:
-            row = await tx.one("lock_partition", **where)
-            if row is None or await tx.one("lock_claim", build=build.id, owner=owner) is None:
+            rows, held, told = await tx.fetch_together(
+                [
+                    ("lock_partition", where),
+                    ("lock_claim", {"build": build.id, "owner": owner}),
+                    ("partition_objects", {"bucket": dataset.bucket, **where}),
+                ]
+            )
+            if not rows or not held:
                 return NoBuild("lost")
+            row = rows[0]
             if row["generation"] != seen:
                 return NoBuild("stale")
-            told = await tx.fetch("partition_objects", bucket=dataset.bucket, **where)
             files = [o for o in listing if dataset.holds(o.key.rsplit("/", 1)[1])]
             generation: int = seen
             put_at, received_at = row["put_at"], row["received_at"]
