@@ -10,12 +10,12 @@ import pytest
 from service.engine.sources import Sources
 
 HARNESS = """
-import os, sys
+import functools, os, sys
 sys.path.insert(0, {folder!r})
 from service.engine import preload
 os.closerange(3, 1000)
 try:
-    preload.preload(["subject"], ["hook"], print, ())
+    preload.preload(["subject"], ["hook"], functools.partial(print, flush=True), ())
 except preload.DisturbedError as error:
     print("disturbed:", error)
 else:
