@@ -71,14 +71,15 @@ def run_flood(stage: Stage, *, objects: int = 10_000) -> list[Check]:
     seconds = time.monotonic() - began
     well = stage.await_built(300)
     poison = stage.ledger("select reason from quicksilver.event where key = %s", _POISON)
-    # What MinIO had acknowledged and not queued yet when it was killed is the sweep's to find.
+    # What MinIO had acknowledged and not queued yet when it was killed is the sweep's to find: it
+    # queues on the side of its answers, the further behind the busier the machine.
+    lost = objects - came
     note = (
-        f"{objects} put, {came} came by the durable lane in {seconds:.0f} s, poison:"
-        f" {poison[0][0] if poison else 'not told of'}; partitions well {well:.1f} s later"
+        f"{objects} put, {came} came by the durable lane in {seconds:.0f} s, {lost} lost in the"
+        f" kill, poison: {poison[0][0] if poison else 'not told of'}; partitions well {well:.1f} s later"
     )
-    return [
-        ("receiver down, poison first, MinIO killed", came >= objects - 50 and bool(poison), note)
-    ]
+    is_good = lost <= objects // 100 and bool(poison)
+    return [("receiver down, poison first, MinIO killed", is_good, note)]
 
 
 def run_overflow(stage: Stage, *, objects: int = 2000) -> list[Check]:
