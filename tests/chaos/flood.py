@@ -76,7 +76,8 @@ def run_flood(stage: Stage, *, objects: int = 10_000) -> list[Check]:
     lost = objects - came
     note = (
         f"{objects} put, {came} came by the durable lane in {seconds:.0f} s, {lost} lost in the"
-        f" kill, poison: {poison[0][0] if poison else 'not told of'}; partitions well {well:.1f} s later"
+        f" kill, poison: {poison[0][0] if poison else 'not told of'}; partitions well {well:.1f} s"
+        " later"
     )
     is_good = lost <= objects // 100 and bool(poison)
     return [("receiver down, poison first, MinIO killed", is_good, note)]
