@@ -23,7 +23,7 @@ from psycopg.conninfo import make_conninfo
 
 from flows.bronze_object import open_parquet
 from flows.layout import FilePlan, Landing, declared_columns, declared_types, plan
-from flows.publish import share
+from flows.publish import defined, share
 from service.datasets import Dataset
 from service.errors import BronzeFileError, QuicksilverError, WarehouseUnavailableError
 from service.manifest import ManifestFile
@@ -97,11 +97,7 @@ async def create_scratch(
     connection: Connection, table: str, columns: Mapping[str, str], dt: date, *, unlogged: bool
 ) -> None:
     """Create `build.<table>`; `dt` fills itself, and is checked, so that it can be attached."""
-    listed = sql.SQL(", ").join(
-        sql.SQL("{} {}").format(sql.Identifier(name), sql.SQL(kind))  # pyright: ignore[reportArgumentType]
-        for name, kind in columns.items()
-        if name != "dt"
-    )
+    listed = defined({name: kind for name, kind in columns.items() if name != "dt"})
     await connection.execute(
         sql.SQL(
             "create {} table build.{} (dt date not null default {}, {},"
@@ -129,11 +125,9 @@ async def create_scratch_parent(
     `flows.publish.share`.
     """
     table = sql.Identifier("build", parent)
-    defined = sql.SQL(", ").join(
-        sql.SQL("{} {}").format(sql.Identifier(name), sql.SQL(kind))  # pyright: ignore[reportArgumentType]
-        for name, kind in columns.items()
-    )
-    statements = [sql.SQL("create table {} ({}) partition by list (dt)").format(table, defined)]
+    statements = [
+        sql.SQL("create table {} ({}) partition by list (dt)").format(table, defined(columns))
+    ]
     statements += [
         sql.SQL(
             "create {} table {} partition of {} (dt not null default {day},"

@@ -171,7 +171,7 @@ async def make_table(
         )
         await connection.execute(
             sql.SQL("create table {} ({}) {}").format(
-                sql.Identifier(schema, name), _defined(columns), sql.SQL(tail)
+                sql.Identifier(schema, name), defined(columns), sql.SQL(tail)
             )
         )
 
@@ -194,14 +194,15 @@ async def _add_columns(
             sql.SQL("alter table {} {}").format(
                 table,
                 sql.SQL(", ").join(
-                    sql.SQL("add column if not exists {}").format(_defined({name: kind}))
+                    sql.SQL("add column if not exists {}").format(defined({name: kind}))
                     for name, kind in columns.items()
                 ),
             )
         )
 
 
-def _defined(columns: Mapping[str, str]) -> sql.Composed:
+def defined(columns: Mapping[str, str]) -> sql.Composed:
+    """Columns as `create table` lists them: each name, quoted, and its SQL type."""
     return sql.SQL(", ").join(
         sql.SQL("{} {}").format(sql.Identifier(name), sql.SQL(kind))  # pyright: ignore[reportArgumentType]
         for name, kind in columns.items()
