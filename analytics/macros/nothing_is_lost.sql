@@ -1,5 +1,5 @@
-{% test nothing_is_lost(model, bronze, rejected) %}
-  {# Every landed row is in silver or among the rejected ones, and none in both. #}
+{% macro lost_rows(bronze, silver, rejected) -%}
+  {# Partitions in which some landed row is in neither or both of silver and the rejected ones. #}
   select
     dt,
     sum(bronze) as bronze,
@@ -8,10 +8,15 @@
   from (
     select dt, count(*) as bronze, 0 as silver, 0 as rejected from {{ bronze }} group by dt
     union all
-    select dt, 0, count(*), 0 from {{ model }} group by dt
+    select dt, 0, count(*), 0 from {{ silver }} group by dt
     union all
     select dt, 0, 0, count(*) from {{ rejected }} group by dt
   ) as counted
   group by dt
   having sum(bronze) <> sum(silver) + sum(rejected)
+{%- endmacro %}
+
+
+{% test nothing_is_lost(model, bronze, rejected) %}
+  {{ lost_rows(bronze, model, rejected) }}
 {% endtest %}
