@@ -10,7 +10,7 @@ from tenacity import retry, retry_if_exception_type, stop_after_delay, wait_expo
 from flows.partition_build import BuildResult
 from flows.through_ledger import Lake
 from service import clock
-from service.database import SERVER_KEEPALIVES, query
+from service.database import conninfo, query
 from service.errors import LedgerUnavailableError
 from service.ledger import BUILD_SPACE, BegunBuild
 
@@ -40,12 +40,12 @@ async def holding(lake: Lake, builds: Sequence[BegunBuild]) -> AsyncGenerator[No
 async def _hold(lake: Lake, builds: Sequence[int]) -> psycopg.AsyncConnection[TupleRow]:
     try:
         connection = await psycopg.AsyncConnection.connect(
-            lake.settings.database_url.get_secret_value(),
+            conninfo(
+                lake.settings.database_url.get_secret_value(),
+                application_name=f"quicksilver-build-{builds[0]}",
+                connect_timeout=5,
+            ),
             autocommit=True,
-            application_name=f"quicksilver-build-{builds[0]}",
-            connect_timeout=5,
-            # A host that vanishes lets go of its builds.
-            options=SERVER_KEEPALIVES,
         )
         for build in builds:
             await connection.execute(

@@ -23,6 +23,7 @@ from dbt.contracts.graph.manifest import Manifest
 from dbt.parser.manifest import extended_mashumuro_decoder
 from psycopg.conninfo import conninfo_to_dict
 
+from service.database import conninfo
 from service.errors import ModelError
 from service.settings import PROJECT, Settings
 from service.warehouse import SCRATCH_OPTIONS
@@ -245,12 +246,11 @@ def warehouse_environment(settings: Settings) -> dict[str, str]:
         SettingsError: no warehouse is configured.
     """
     settings.require("warehouse_url")
-    parts = conninfo_to_dict(settings.warehouse_url.get_secret_value())
+    parts = conninfo_to_dict(conninfo(settings.warehouse_url.get_secret_value(), SCRATCH_OPTIONS))
     user = str(parts.get("user") or os.environ.get("PGUSER") or "postgres")
-    own = os.environ.get("PGOPTIONS", "")
     found = {
         # dbt's profile has no place for settings of the session; libpq reads them here.
-        "PGOPTIONS": f"{parts.get('options') or own} {SCRATCH_OPTIONS}".strip(),
+        "PGOPTIONS": str(parts["options"]),
         "DBT_PG_HOST": str(parts.get("host") or "localhost"),
         "DBT_PG_PORT": str(parts.get("port") or 5432),
         "DBT_PG_USER": user,

@@ -1,5 +1,6 @@
 """Postgres as the ledger uses it: named queries, transactions, and one kind of error."""
 
+import os
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
 from functools import cache
@@ -7,6 +8,7 @@ from pathlib import Path
 from typing import Any, LiteralString, cast
 
 import psycopg
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from psycopg.rows import DictRow, dict_row
 from psycopg_pool import AsyncConnectionPool, PoolClosed, PoolTimeout
 
@@ -16,17 +18,27 @@ _QUERIES = Path(__file__).with_name("queries")
 
 Row = DictRow
 
-# A host that vanishes says no goodbye: either side notices within half a minute instead of hours,
-# and what waits for an answer or a notification, or holds a lock, lets go.
-KEEPALIVES: dict[str, Any] = {
-    "keepalives_idle": 10,
-    "keepalives_interval": 5,
-    "keepalives_count": 4,
-}
-SERVER_KEEPALIVES = " ".join(f"-c tcp_{name}={value}" for name, value in KEEPALIVES.items())
+# Keepalives ask on a line that is quiet. On one where something sent was not acknowledged they are
+# silent, and the kernel sends it again for a quarter of an hour: `tcp_user_timeout`, milliseconds,
+# ends that. Postgres' own time limits do not run between the statements of a pipeline.
+_KEEPALIVES = {"keepalives_idle": 10, "keepalives_interval": 5, "keepalives_count": 4}
+_USER_TIMEOUT = {"tcp_user_timeout": 15_000}
+_SERVER = {f"tcp_{name}": value for name, value in _KEEPALIVES.items()} | _USER_TIMEOUT
 
 # The name of a query, and its parameters.
 Statement = tuple[str, dict[str, Any]]
+
+
+def conninfo(url: str, *options: str, **parameters: Any) -> str:
+    """How to connect to a URL, with settings of the session (`-c name=value`) beside its own.
+
+    A host that vanishes says no goodbye: either end notices within half a minute instead of hours,
+    and what waits for an answer or a notification, or holds a lock, lets go.
+    """
+    own = conninfo_to_dict(url).get("options") or os.environ.get("PGOPTIONS", "")
+    liveness = (f"-c {name}={value}" for name, value in _SERVER.items())
+    together = " ".join((str(own), *liveness, *options)).strip()
+    return make_conninfo(url, options=together, **_KEEPALIVES, **_USER_TIMEOUT, **parameters)
 
 
 @cache
@@ -91,7 +103,14 @@ class Database:
     def __init__(self, url: str, *, size: int = 8, application: str = "quicksilver") -> None:
         self.url = url
         self._pool = AsyncConnectionPool[psycopg.AsyncConnection[DictRow]](
-            url,
+            conninfo(
+                url,
+                # Bounds every wait on a Postgres that hangs instead of failing.
+                "-c statement_timeout=15s",
+                "-c idle_in_transaction_session_timeout=60s",
+                application_name=application,
+                connect_timeout=5,
+            ),
             connection_class=_DictConnection,
             min_size=1,
             max_size=size,
@@ -102,17 +121,7 @@ class Database:
             # Postgres it would look again in an hour. Given up soon, the next request begins anew.
             reconnect_timeout=4.0,
             check=cast("Any", AsyncConnectionPool.check_connection),
-            kwargs={
-                "autocommit": True,
-                "row_factory": dict_row,
-                "application_name": application,
-                "connect_timeout": 5,
-                # Bounds every wait on a Postgres that hangs instead of failing.
-                "options": "-c statement_timeout=15s -c idle_in_transaction_session_timeout=60s"
-                f" {SERVER_KEEPALIVES}",
-                "tcp_user_timeout": 15000,
-                **KEEPALIVES,
-            },
+            kwargs={"autocommit": True, "row_factory": dict_row},
         )
 
     async def open(self) -> None:

@@ -5,6 +5,7 @@ from typing import LiteralString, cast
 
 import psycopg
 
+from service.database import conninfo
 from service.errors import LedgerUnavailableError, QuicksilverError
 
 MIGRATIONS = Path(__file__).with_name("migrations")
@@ -29,7 +30,7 @@ async def migrate(database_url: str, *, upto: int | None = None) -> list[str]:
         QuicksilverError: the ledger is newer than this program.
     """
     try:
-        connection = await psycopg.AsyncConnection.connect(database_url, autocommit=True)
+        connection = await psycopg.AsyncConnection.connect(conninfo(database_url), autocommit=True)
     except psycopg.OperationalError as error:
         raise LedgerUnavailableError(f"the ledger's Postgres cannot be reached: {error}") from error
     applied: list[str] = []

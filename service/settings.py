@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import Annotated, Any
 from urllib.parse import urlsplit
 
+import psycopg
+from psycopg.conninfo import conninfo_to_dict
 from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
@@ -148,6 +150,14 @@ class Settings(BaseSettings):
         url = value.get_secret_value()
         if url and not url.startswith(("postgresql://", "postgres://")):
             raise ValueError("must be a postgresql:// URL")
+        try:
+            conninfo_to_dict(url)
+        except psycopg.ProgrammingError:
+            # What libpq says of it may quote the password.
+            raise ValueError(
+                "must be a URL that libpq takes, postgresql://user:password@host:port/database,"
+                " with special characters of the password percent-encoded"
+            ) from None
         return value
 
     def require(self, *names: str) -> None:

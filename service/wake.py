@@ -7,7 +7,7 @@ import psycopg
 import structlog
 
 from service.backoff import delay
-from service.database import KEEPALIVES, SERVER_KEEPALIVES
+from service.database import conninfo
 
 _log = structlog.get_logger(__name__)
 
@@ -42,12 +42,8 @@ class Wake:
         while True:
             try:
                 connection = await psycopg.AsyncConnection.connect(
-                    self._url,
+                    conninfo(self._url, application_name="quicksilver-wake", connect_timeout=5),
                     autocommit=True,
-                    connect_timeout=5,
-                    application_name="quicksilver-wake",
-                    options=SERVER_KEEPALIVES,
-                    **KEEPALIVES,
                 )
                 async with connection:
                     await connection.execute(f"listen {CHANNEL}")

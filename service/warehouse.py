@@ -11,10 +11,9 @@ from dataclasses import dataclass
 from typing import Any, cast
 
 import psycopg
-from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from psycopg.rows import DictRow, dict_row
 
-from service.database import KEEPALIVES, query
+from service.database import conninfo, query
 from service.errors import FencedError, WarehouseUnavailableError
 from service.partition import Partition
 from service.settings import Settings
@@ -37,8 +36,7 @@ def application_name(build_id: int | str) -> str:
 
 def scratch_url(url: str, build_id: int | str) -> str:
     """The warehouse's URL for a session of a build that writes scratch tables."""
-    options = f"{conninfo_to_dict(url).get('options') or ''} {SCRATCH_OPTIONS}".strip()
-    return make_conninfo(url, application_name=application_name(build_id), options=options)
+    return conninfo(url, SCRATCH_OPTIONS, application_name=application_name(build_id))
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,18 +67,14 @@ class Warehouse:
             SettingsError: no warehouse is configured.
         """
         self._settings.require("warehouse_url")
-        url = make_conninfo(
-            self._settings.warehouse_url.get_secret_value(), application_name=application
-        )
+        url = self._settings.warehouse_url.get_secret_value()
         try:
             connection = cast(
                 "Connection",
                 await psycopg.AsyncConnection.connect(
-                    url,
+                    conninfo(url, application_name=application, connect_timeout=10),
                     autocommit=True,
                     row_factory=cast("Any", dict_row),
-                    connect_timeout=10,
-                    **KEEPALIVES,
                 ),
             )
             async with connection:

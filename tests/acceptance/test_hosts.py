@@ -1,16 +1,22 @@
 """Nine hosts in network namespaces, and what networks do to them. The long way is `make chaos`."""
 
+import os
+import sys
 import time
 from contextlib import suppress
 from socket import AF_INET, SOCK_DGRAM, socket
 
+import psycopg
 import pytest
 
-from tests.chaos.hosts import site
+from service.settings import PROJECT
+from tests.chaos.hosts import postgres_on, seen_from_afar, site
 from tests.chaos.invariants import lost_builds, violations
 from tests.chaos.network import Network, are_namespaces_allowed
 from tests.chaos.outages import Outages
+from tests.chaos.waiter import LEDGER_LOCK, WAREHOUSE_LOCK
 from tests.conftest import HOMES
+from tests.waiting import until
 
 # Where nobody may make namespaces there is no such test, rather than one that is skipped.
 if are_namespaces_allowed():
@@ -35,6 +41,38 @@ if are_namespaces_allowed():
             outages.heal()
             assert violations(made) == []
             assert lost_builds(made), f"{worker} had a build"
+
+    def test_a_host_that_vanishes_while_it_is_answered_lets_go_of_its_locks() -> None:
+        """What is sent and never acknowledged keeps TCP from asking whether anybody is there."""
+        locks = (LEDGER_LOCK, WAREHOUSE_LOCK)
+        folder = HOMES / "vanishing"
+        folder.mkdir(mode=0o711)
+        with (
+            Network(("postgres", "client")) as network,
+            postgres_on(network, folder / "db") as postgres,
+            network.inside("postgres"),
+            psycopg.connect(postgres.home.database_url("ledger"), autocommit=True) as here,
+        ):
+
+            def others(*, granted: bool) -> set[int]:
+                found = here.execute(
+                    "select objid::int from pg_locks where locktype = 'advisory'"
+                    " and granted = %s and pid <> pg_backend_pid()",
+                    (granted,),
+                )
+                return {row[0] for row in found if row[0] in locks}
+
+            for lock in locks:
+                here.execute("select pg_advisory_lock(%s)", (lock,))
+            url = seen_from_afar(network, postgres.home.database_url("ledger"))
+            urls = {"QUICKSILVER_DATABASE_URL": url, "QUICKSILVER_WAREHOUSE_URL": url}
+            waiter = [sys.executable, "-m", "tests.chaos.waiter"]
+            network.spawn("client", waiter, os.environ | urls, folder / "waiter.log", PROJECT)
+            until(lambda: len(others(granted=False)) == len(locks), "both waiters")
+            network.vanish("client")
+            here.execute("select pg_advisory_unlock_all()")
+            assert others(granted=True) == set(locks)
+            until(lambda: not others(granted=True), "the locks of a host that is gone", within=90)
 
     def test_what_a_link_does_to_packets() -> None:
         with Network(("here", "there"), seed=1) as network:

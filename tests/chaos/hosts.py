@@ -22,6 +22,7 @@ import pyarrow.parquet as pq
 import urllib3
 from minio import Minio
 from minio.error import MinioException
+from ruamel.yaml import YAML
 
 from flows.tlc_generated import generate_month
 from service.bronze import minio_client
@@ -62,8 +63,7 @@ class Site:
 
     def database(self, name: str) -> str:
         """A database's URL, as its own role."""
-        there = self.postgres.home.database_url(name)
-        return there.replace("@127.0.0.1:", f"@{self.network.address('postgres')}:")
+        return seen_from_afar(self.network, self.postgres.home.database_url(name))
 
     def environment(self, host: str) -> dict[str, str]:
         """What a program on this host is given: all that a `.env` would say."""
@@ -220,7 +220,7 @@ def site(folder: Path, say: Callable[[str], None], *, seed: int = 0) -> Generato
     (folder / "datasets.yaml").write_text(patient(declared), encoding="utf-8")
     with ExitStack() as stack:
         network = stack.enter_context(Network(HOSTS, seed))
-        postgres = stack.enter_context(_postgres(network, folder / "db"))
+        postgres = stack.enter_context(postgres_on(network, folder / "db", *_patience()))
         stack.enter_context(network.inside(USER))
         tokens = (secrets.token_hex(8), secrets.token_hex(8))
         made = Site(network, folder, postgres, say, tokens, secrets.token_hex(8))
@@ -258,17 +258,29 @@ def _initialise(made: Site) -> None:
         raise RuntimeError(f"quicksilver init failed:\n{done.stdout}\n{done.stderr}")
 
 
+def _patience() -> list[str]:
+    """How long the production stack's Postgres waits for a host that is silent."""
+    declared: Any = YAML(typ="safe", pure=True).load(PROJECT / "compose" / "compose.yaml")
+    command: list[str] = declared["services"]["postgres"]["command"]
+    return [option for option in command if option.startswith("--tcp-")]
+
+
+def seen_from_afar(network: Network, url: str) -> str:
+    """The URL of a database on the host `postgres`, for the other hosts."""
+    return url.replace("@127.0.0.1:", f"@{network.address('postgres')}:")
+
+
 @contextmanager
-def _postgres(network: Network, home: Path) -> Generator[EmbeddedStack]:
-    """The embedded Postgres on its host, open to the others."""
+def postgres_on(network: Network, home: Path, *options: str) -> Generator[EmbeddedStack]:
+    """The embedded Postgres on the host `postgres`, open to the others, with more options."""
     real = parts.postgres_program
 
     def open_to_all(home: Home) -> Program:
         program = real(home)
-        options = (f"--listen-addresses=127.0.0.1,{network.address('postgres')}",)
+        listen = (f"--listen-addresses=127.0.0.1,{network.address('postgres')}", *options)
         with (home.folder / "postgres" / "data" / "pg_hba.conf").open("a") as rules:
             rules.write("host all all samenet scram-sha-256\n")
-        return dataclasses.replace(program, command=(*program.command, *options))
+        return dataclasses.replace(program, command=(*program.command, *listen))
 
     with network.inside("postgres"):
         stack = EmbeddedStack(home, parts={"postgres"}, ports=None)

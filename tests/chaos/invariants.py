@@ -15,18 +15,20 @@ def unfinished(site: Site) -> dict[str, str]:
     found = {
         row[0]: row[1:]
         for row in site.ledger(
-            "select dt, state, generation, built_generation, rows_bronze, rows_silver,"
-            " rows_rejected from quicksilver.partition where dataset = %s",
+            "select dt, state, generation, built_generation, rows_bronze, error, due_at"
+            " from quicksilver.partition where dataset = %s",
             DATASET,
         )
     }
     problems: dict[str, str] = {}
     for dt, version in site.put.items():
-        state, generation, built, *counted = found.get(dt, ("unknown", 0, -1))
+        state, generation, built, counted, error, due = found.get(
+            dt, ("unknown", 0, -1, None, None, None)
+        )
         if state != "built" or generation != built:
-            problems[str(dt)] = f"{state}, generation {built} of {generation}"
-        elif counted[0] != ROWS + version:
-            problems[str(dt)] = f"{counted[0]} rows, {ROWS + version} were put last"
+            problems[str(dt)] = f"{state}, generation {built} of {generation}, due {due}: {error}"
+        elif counted != ROWS + version:
+            problems[str(dt)] = f"{counted} rows, {ROWS + version} were put last"
     active = site.ledger(
         "select dt, state from quicksilver.build where finished_at is null order by id"
     )
@@ -50,7 +52,12 @@ def await_built(site: Site, within: float = 300) -> float:
             if not last:
                 return time.monotonic() - began
         time.sleep(0.2)
-    raise TimeoutError(f"not well after {within:g} s: {last}")
+    # Who holds what: the sessions that are in the middle of something.
+    busy = site.ledger(
+        "select client_addr::text, application_name, state, state_change::text, left(query, 200)"
+        " from pg_stat_activity where xact_start is not null and pid <> pg_backend_pid()"
+    )
+    raise TimeoutError(f"not well after {within:g} s: {last}; sessions: {busy}")
 
 
 def violations(site: Site) -> list[str]:

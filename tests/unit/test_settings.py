@@ -30,6 +30,8 @@ def test_the_defaults_are_read() -> None:
         ("PREFECT_API_URL", "ftp://s3cr3t/api"),
         ("QUICKSILVER_URL", "s3cr3t"),
         ("QUICKSILVER_DATABASE_URL", "mysql://root:s3cr3t@db/x"),
+        ("QUICKSILVER_DATABASE_URL", "postgresql://root:%zzs3cr3t@db/x"),
+        ("QUICKSILVER_WAREHOUSE_URL", "postgresql://db/x?s3cr3t=1"),
         ("QUICKSILVER_WAREHOUSE_URL", "s3cr3t"),
         ("QUICKSILVER_PORT", "s3cr3t"),
         ("QUICKSILVER_PORT", "0"),
