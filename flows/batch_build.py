@@ -11,7 +11,7 @@ import json
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from datetime import date
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 from psycopg import sql
 
@@ -29,7 +29,6 @@ from flows.partition_build import (
     BuildResult,
     Watch,
     build_taken,
-    is_silver,
     refuse_failures,
     scratch_tables,
     take_over,
@@ -46,6 +45,7 @@ from flows.publish import (
     publish,
     share,
 )
+from flows.row_counts import rows_of_silver, rows_rejected
 from flows.volume import volume_warnings
 from service import clock, failpoint, tracing
 from service.bronze import minio_client
@@ -209,8 +209,8 @@ class _Batch:
         self, connection: Connection, members: Sequence[_Member], tables: Sequence[Table]
     ) -> None:
         """Each partition by itself, as a build of one does."""
-        silver = await _silver(connection, tables)
-        rejected = await _rejected(connection, tables)
+        silver = await rows_of_silver(connection, tables)
+        rejected = await rows_rejected(connection, tables)
         loaded_at = clock.now()
         for member in members:
             build, dt = member.build, member.dt
@@ -227,7 +227,9 @@ class _Batch:
                     new_columns=list(member.loaded.new_columns) if len(self.present) > 1 else [],
                     dbt=self.results,
                     loaded_at=loaded_at,
-                    warnings=await volume_warnings(connection, build.partition, counts),
+                    warnings=await volume_warnings(connection, build.partition, counts)
+                    if build.manifest
+                    else [],
                     together=len(members),
                 )
                 own = [Table(t.schema, t.name, share(t.scratch, dt)) for t in tables]
@@ -274,37 +276,6 @@ class _Batch:
 
     def _bronze(self, suffix: int | str) -> Table:
         return Table(self.schema, self.name, f"{landed(self.dataset)}__{suffix}")
-
-
-async def _silver(connection: Connection, tables: Sequence[Table]) -> dict[date, int]:
-    """Rows of silver in each partition."""
-    found: dict[date, int] = {}
-    for row in await _counted(connection, [t for t in tables if is_silver(t)], "dt"):
-        found[row["dt"]] = found.get(row["dt"], 0) + row["rows"]
-    return found
-
-
-async def _rejected(connection: Connection, tables: Sequence[Table]) -> dict[date, dict[str, int]]:
-    """Rows turned away in each partition, by reason."""
-    found: dict[date, dict[str, int]] = {}
-    turned_away = [t for t in tables if t.schema == "silver" and not is_silver(t)]
-    for row in await _counted(connection, turned_away, "dt, reason"):
-        reasons = found.setdefault(row["dt"], {})
-        reasons[row["reason"]] = reasons.get(row["reason"], 0) + row["rows"]
-    return {dt: dict(sorted(reasons.items())) for dt, reasons in found.items()}
-
-
-async def _counted(
-    connection: Connection, tables: Sequence[Table], by: str
-) -> list[dict[str, Any]]:
-    rows: list[dict[str, Any]] = []
-    for table in tables:
-        statement = sql.SQL("select {by}, count(*) as rows from {table} group by {by}").format(
-            by=sql.SQL(by),  # pyright: ignore[reportArgumentType]
-            table=table.source,
-        )
-        rows += await (await connection.execute(statement)).fetchall()
-    return rows
 
 
 async def _detach(connection: Connection, tables: Sequence[Table], own: Sequence[Table]) -> None:

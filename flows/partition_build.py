@@ -28,6 +28,7 @@ from flows.publish import (
     publish,
     share,
 )
+from flows.row_counts import is_silver, rows_rejected
 from flows.volume import volume_warnings
 from service import clock, failpoint
 from service.bronze import minio_client
@@ -207,7 +208,7 @@ async def build_taken(
     watch.lap("dbt")
     await refuse_failures(connection, results)
     tables = [bronze, *scratch_tables(results, build_id)]
-    rejected = await _rejected(connection, tables)
+    rejected = (await rows_rejected(connection, tables)).get(partition.dt, {})
     silver = sum(
         result.rows
         for result in results
@@ -251,28 +252,6 @@ def scratch_tables(results: Sequence[dbt_runner.NodeResult], suffix: int | str) 
         for node in results
         if node.is_published
     ]
-
-
-def is_silver(table: Table) -> bool:
-    """Whether its rows count as silver: a table of schema `silver` that holds no rejects."""
-    return table.schema == "silver" and not table.name.endswith("_rejected")
-
-
-async def _rejected(connection: Connection, tables: Sequence[Table]) -> dict[str, int]:
-    """Rows turned away by reason, over the silver tables named `…_rejected`."""
-    found: dict[str, int] = {}
-    for table in tables:
-        if table.schema == "silver" and table.name.endswith("_rejected"):
-            rows = await (
-                await connection.execute(
-                    sql.SQL("select reason, count(*) as rows from {} group by reason").format(
-                        table.source
-                    )
-                )
-            ).fetchall()
-            for row in rows:
-                found[row["reason"]] = found.get(row["reason"], 0) + row["rows"]
-    return dict(sorted(found.items()))
 
 
 async def refuse_failures(connection: Connection, results: Sequence[dbt_runner.NodeResult]) -> None:

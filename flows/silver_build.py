@@ -114,9 +114,7 @@ async def _begin(
         if sealed is None:
             return []
         key = sealed.idempotency_key
-    return await through_restarts(lake.ledger.begin_all)(
-        key, run.id, time_limit=declared.time_limit
-    )
+    return await through_restarts(lake.ledger.begin)(key, run.id, time_limit=declared.time_limit)
 
 
 async def _claim(lake: Lake, partition: Partition, run: UUID) -> SealedBuild | None:

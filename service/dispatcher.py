@@ -234,7 +234,7 @@ class Dispatcher:
             **trace_label(tracing.traceparent()),
         )
         failpoint.reach("after-create-before-mark")
-        marked = await self._ledger.mark_all_dispatched(
+        marked = await self._ledger.mark_dispatched(
             builds,
             self.owner,
             run,

@@ -122,14 +122,6 @@ class Claims(Part):
         return True
 
     async def mark_dispatched(
-        self, build: SealedBuild, owner: str, flow_run_id: UUID, *, start_within: timedelta
-    ) -> bool:
-        """Keep the run that Prefect made for a build; False when the build moved on without us."""
-        return bool(
-            await self.mark_all_dispatched([build], owner, flow_run_id, start_within=start_within)
-        )
-
-    async def mark_all_dispatched(
         self,
         builds: Sequence[SealedBuild],
         owner: str,

@@ -1,6 +1,6 @@
 """What lands: events and listings become durable, and raise the generations they change."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Any
@@ -104,19 +104,6 @@ class Recording(Part):
             },
         )
 
-    async def _lock(self, tx: Transaction, partitions: Iterable[Partition]) -> dict[Partition, Row]:
-        items = as_json([where_of(partition) for partition in sorted(partitions)])
-        if items == "[]":
-            return {}
-        rows = await tx.fetch("lock_partitions", items=items)
-        found = {partition_of(row): row for row in rows}
-        if len(found) < len(set(partitions)):
-            await tx.run("create_partitions", items=items)
-            found = {
-                partition_of(row): row for row in await tx.fetch("lock_partitions", items=items)
-            }
-        return found
-
     async def _raise(
         self,
         tx: Transaction,
@@ -207,22 +194,21 @@ class Recording(Part):
         if not keys:
             return
         now = clock.now()
+        where = where_of(partition)
+        changes = {partition: Change(1, put_at=now, received_at=now)}
         async with self.database.transaction() as tx:
-            locked = await self._lock(tx, {partition})
+            row = await tx.one("lock_partition", **where)
+            if row is None:
+                return
             await tx.run("forget_objects", bucket=bucket, keys=list(keys))
-            rest = await tx.fetch("partition_files", items=as_json([where_of(partition)]))
-            if rest:
-                change = Change(1, put_at=now, received_at=now)
-                await self._raise(tx, {partition: change}, locked, 0)
+            if await tx.fetch("partition_files", items=as_json([where])):
+                await self._raise(tx, changes, {partition: row}, 0)
             else:
-                where = where_of(partition)
-                row = await tx.one("lock_partition", **where) or {}
                 dirty = ["waiting", "pending", "failed"]
                 removes = self.datasets.get(partition.dataset).when_gone == "remove"
                 # A build that runs now may publish what is gone meanwhile.
                 if removes and (row["built_manifest"] or row["state"] == "running"):
-                    change = Change(1, put_at=now, received_at=now)
-                    await self._raise(tx, {partition: change}, locked, 0, is_forced=True)
+                    await self._raise(tx, changes, {partition: row}, 0, is_forced=True)
                     dirty = []
                 await tx.run("mark_gone", dirty=dirty, now=now, **where)
                 if row["state"] in dirty:

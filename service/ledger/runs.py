@@ -16,16 +16,9 @@ class Runs(Part):
 
     async def begin(
         self, key: str, flow_run_id: UUID, *, time_limit: timedelta
-    ) -> BegunBuild | None:
-        """A flow run takes up its build; None when the build was given up or is another's."""
-        begun = await self.begin_all(key, flow_run_id, time_limit=time_limit)
-        return begun[0] if begun else None
-
-    async def begin_all(
-        self, key: str, flow_run_id: UUID, *, time_limit: timedelta
     ) -> list[BegunBuild]:
-        """A flow run takes up its builds, in the order of their claims; those that it shares its
-        run with, each has the time of all of them."""
+        """A flow run takes up its builds, in the order of their claims: none that was given up or
+        is another run's. Where several share the run, each has the time of all of them."""
         now = clock.now()
         async with self.database.transaction() as tx:
             locked = await tx.fetch("lock_partition_of", build=None, key=key)

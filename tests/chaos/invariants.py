@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import time
-
-import psycopg
-
 from tests.chaos.hosts import ROWS, Site
-from tests.chaos.stage import DATASET, rows
+from tests.chaos.stage import DATASET, StuckError, rows, seconds_until_well
 
 
 def unfinished(site: Site) -> dict[str, str]:
@@ -39,25 +35,17 @@ def await_built(site: Site, within: float = 300) -> float:
     """Seconds until everything put is in silver.
 
     Raises:
-        TimeoutError: it is not in time; says what is missing.
+        StuckError: it is not in time; says what is missing, and who holds what.
     """
-    began = time.monotonic()
-    last: object = None
-    while time.monotonic() - began < within:
-        try:
-            last = unfinished(site)
-        except psycopg.OperationalError as error:
-            last = error
-        else:
-            if not last:
-                return time.monotonic() - began
-        time.sleep(0.2)
-    # Who holds what: the sessions that are in the middle of something.
-    busy = site.ledger(
-        "select client_addr::text, application_name, state, state_change::text, left(query, 200)"
-        " from pg_stat_activity where xact_start is not null and pid <> pg_backend_pid()"
-    )
-    raise TimeoutError(f"not well after {within:g} s: {last}; sessions: {busy}")
+    try:
+        return seconds_until_well(lambda: unfinished(site), within)
+    except StuckError as error:
+        busy = site.ledger(
+            "select client_addr::text, application_name, state, state_change::text,"
+            " left(query, 200) from pg_stat_activity"
+            " where xact_start is not null and pid <> pg_backend_pid()"
+        )
+        raise StuckError(f"{error}; sessions in a transaction: {busy}") from None
 
 
 def violations(site: Site) -> list[str]:

@@ -44,7 +44,7 @@ class Outages:
         """Wait until everything put is in silver.
 
         Raises:
-            TimeoutError: something is not.
+            StuckError: something is not.
         """
         self.recoveries[what] = await_built(self.site)
         self.site.say(f"{what}: well after {self.recoveries[what]:.1f} s")

@@ -160,18 +160,27 @@ class Stage:
         Raises:
             StuckError: it is not in time; says what is missing.
         """
-        began = time.monotonic()
-        last: object = None
-        while time.monotonic() - began < within:
-            try:
-                last = self.unfinished()
-            except psycopg.Error as error:
-                last = error
-            else:
-                if not last:
-                    return time.monotonic() - began
-            time.sleep(0.2)
-        raise StuckError(f"not well after {within:g} s: {last}")
+        return seconds_until_well(self.unfinished, within)
+
+
+def seconds_until_well(unfinished: Callable[[], dict[str, str]], within: float) -> float:
+    """Seconds until nothing is unfinished; asked again while Postgres is away.
+
+    Raises:
+        StuckError: something still is after `within` seconds; says what.
+    """
+    began = time.monotonic()
+    last: object = None
+    while time.monotonic() - began < within:
+        try:
+            last = unfinished()
+        except psycopg.Error as error:
+            last = error
+        else:
+            if not last:
+                return time.monotonic() - began
+        time.sleep(0.2)
+    raise StuckError(f"not well after {within:g} s: {last}")
 
 
 class StuckError(Exception):

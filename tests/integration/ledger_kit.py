@@ -227,7 +227,7 @@ class FlowRun:
     async def begin(self) -> bool:
         """Take the build up: ledger, sign of life, fence. False when there is nothing to do."""
         self.kit.prefect.set_state(self.id, "RUNNING")
-        self.members = await self.kit.ledger.begin_all(
+        self.members = await self.kit.ledger.begin(
             self.key, self.id, time_limit=self.kit.time_limit
         )
         if not self.members:

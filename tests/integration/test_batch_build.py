@@ -181,7 +181,7 @@ async def test_a_retry_ends_and_removes_what_a_batch_has_left(
         await stage.build(MONTHS[1], listed[1])
         return {}
 
-    monkeypatch.setattr(batch_build, "_silver", hang)
+    monkeypatch.setattr(batch_build, "rows_of_silver", hang)
     with pytest.raises(WarehouseUnavailableError):
         await _build(stage, builds)
     (tables,) = alive

@@ -260,8 +260,7 @@ def _told(kit: Kit, dt: date):
 async def _through(flow: FlowRun) -> None:
     """A run's way through the ledger alone."""
     kit = flow.kit
-    begun = await kit.ledger.begin(flow.key, flow.id, time_limit=kit.time_limit)
-    assert begun is not None
+    (begun,) = await kit.ledger.begin(flow.key, flow.id, time_limit=kit.time_limit)
     await kit.ledger.publish(
         begun.id, rows_bronze=1, rows_silver=1, rows_rejected=0, loaded_at=None, details={}
     )

@@ -38,7 +38,7 @@ async def _begun(kit: Kit) -> tuple[FlowRun, list[BegunBuild]]:
     await kit.tell(*(kit.arrival(dt, "a") for dt in days(BACKLOG + 1)))
     await kit.dispatcher().run_once()
     (run,) = kit.take_runs()
-    return run, await kit.ledger.begin_all(run.key, run.id, time_limit=kit.time_limit)
+    return run, await kit.ledger.begin(run.key, run.id, time_limit=kit.time_limit)
 
 
 async def test_each_build_ends_in_the_ledger_as_it_went(
