@@ -145,7 +145,7 @@ class Site:
         clock.advance(timedelta(seconds=0.064))
         run = uuid4()
         assert await self.ledger.mark_dispatched(
-            sealed, OWNER, run, start_within=timedelta(minutes=2)
+            [sealed], OWNER, run, start_within=timedelta(minutes=2)
         )
         clock.advance(timedelta(seconds=0.61))
         assert await self.ledger.begin(

@@ -102,9 +102,8 @@ async def build(ledger: Ledger, etag: str) -> None:
         sealed = await ledger.seal(claim, "me", listing, claim.generation)
         assert isinstance(sealed, SealedBuild)
         run = uuid4()
-        assert await ledger.mark_dispatched(sealed, "me", run, start_within=timedelta(minutes=1))
-        begun = await ledger.begin(sealed.idempotency_key, run, time_limit=timedelta(minutes=1))
-        assert begun is not None
+        assert await ledger.mark_dispatched([sealed], "me", run, start_within=timedelta(minutes=1))
+        (begun,) = await ledger.begin(sealed.idempotency_key, run, time_limit=timedelta(minutes=1))
         assert await ledger.publish(
             begun.id, rows_bronze=1, rows_silver=1, rows_rejected=0, loaded_at=None, details={}
         )
