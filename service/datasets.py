@@ -85,7 +85,7 @@ class Dataset(_Strict):
     key: str
     files: str = "*.parquet"
     deployment: str = Field(pattern=r"^[^/\s]+/[^/\s]+$")
-    bronze_table: str = Field("", pattern=r"^([a-z_][a-z0-9_]*\.[a-z_][a-z0-9_]*)?$")
+    bronze_table: str = Field(default="", pattern=r"^([a-z_][a-z0-9_]*\.[a-z_][a-z0-9_]*)?$")
     layout: Literal["", "tlc_yellow"] = ""
     columns: dict[str, ColumnRule] = {}
     select: str = ""
@@ -95,15 +95,15 @@ class Dataset(_Strict):
     when_gone: Literal["keep", "remove"] = "keep"
     max_running: int | None = Field(default=None, ge=1, le=10_000)
     # How many partitions one run may take when a backlog waits; 1: each has a run of its own.
-    max_partitions_per_run: int = Field(25, ge=1, le=200)
-    attempts: int = Field(5, ge=1, le=100)
-    time_limit: Duration = Field(timedelta(minutes=30), gt=timedelta(0))
+    max_partitions_per_run: int = Field(default=25, ge=1, le=200)
+    attempts: int = Field(default=5, ge=1, le=100)
+    time_limit: Duration = Field(default=timedelta(minutes=30), gt=timedelta(0))
     # How long a dirty partition may wait before somebody is told.
     overdue: Duration = timedelta(hours=1)
     # How long nothing new may land before somebody is told; never by default.
     fresh_within: Duration | None = None
     newest_first: bool = False
-    priority: int = Field(0, ge=-1_000_000, le=1_000_000)
+    priority: int = Field(default=0, ge=-1_000_000, le=1_000_000)
 
     @field_validator("key")
     @classmethod

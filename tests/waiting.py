@@ -7,7 +7,9 @@ from typing import TypeVar
 T = TypeVar("T")
 
 
-def until(ask: Callable[[], T], what: str, *, within: float = 60.0, every: float = 0.05) -> T:
+def until(
+    ask: Callable[[], T | None], what: str, *, within: float = 60.0, every: float = 0.05
+) -> T:
     """The first truthy answer; fails with the last one when none came in time (seconds)."""
     deadline = time.monotonic() + within
     while True:

@@ -134,7 +134,7 @@ def test_a_lane_that_breaks_alerts_sweeps_more_often_and_recovers(
 ) -> None:
     stack, _ = observed
     rules = stack.minio.get_bucket_notification(BUCKET)
-    durable = [r for r in rules.queue_config_list if "DURABLE" in r.queue]
+    durable = [r for r in rules.queue_config_list if "DURABLE" in (r.queue or "")]
     stack.minio.set_bucket_notification(BUCKET, NotificationConfig(queue_config_list=durable))
     try:
         (alert,) = until(

@@ -159,7 +159,7 @@ def test_a_stopped_service_loses_nothing_and_polling_builds_by_itself(
         counts = full_stack.warehouse(COUNTS, *["2020-12-01"] * 3)[0]
         assert counts["bronze"] == 300
     finally:
-        supervisor.start(full_stack.stack._programs["service"])
+        supervisor.start(full_stack.stack._programs["service"])  # pyright: ignore[reportPrivateUsage]
     built(full_stack, "2020-12-01", 1)
     assert len(settled(full_stack, "2020-12-01")) == 1
 

@@ -39,7 +39,7 @@ def said(name: str, *statuses: int, parts: Callable[[Client], Iterator[bytes]]) 
 
 def asked(name: str, status: int, method: str, path: str, **headers: str) -> BadInput:
     """A request without a body."""
-    return BadInput(name, lambda client: client.request(method, path, **headers), (status,))
+    return BadInput(name, lambda client: client.request(method, path, b"", **headers), (status,))
 
 
 def event(title: str, text: str, /, **fields: Any) -> BadInput:

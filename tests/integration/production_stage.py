@@ -230,7 +230,7 @@ class Stage:
 
             try:
                 return bool(redis.Redis.from_url(self.secret("prefect_docket_url")).ping())
-            except redis.exceptions.ConnectionError:
+            except redis.ConnectionError:
                 return False
         if command[0] == "wget":
             url = command[-1].replace(":8081", f":{self.ports['proxy-events']}")
@@ -251,7 +251,7 @@ class Stage:
         home = self.postgres.home
         with psycopg.connect(home.database_url("postgres", admin=True), autocommit=True) as admin:
             for name in ("prefect", "ledger", "warehouse"):
-                admin.execute(f"drop database {name} with (force)")  # pyright: ignore
+                admin.execute(f"drop database {name} with (force)")
         self.prepare("postgres")
         script = (COMPOSE / "postgres" / "10-databases.sh").read_text(encoding="utf-8")
         script = script.replace("/run/secrets", str(self.folder / "postgres" / "secrets"))

@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Generator, Iterable
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import psycopg
 import uvicorn
@@ -127,8 +127,9 @@ class Served:
 
 def rows(url: str, statement: str, *arguments: object) -> list[dict[str, Any]]:
     """The rows of a statement."""
-    with psycopg.connect(url, autocommit=True, row_factory=dict_row) as connection:
-        return connection.execute(statement, arguments or None).fetchall()  # pyright: ignore[reportArgumentType]
+    with psycopg.connect(url, autocommit=True, row_factory=cast("Any", dict_row)) as connection:
+        found = connection.execute(cast("Any", statement), arguments or None).fetchall()
+    return cast("list[dict[str, Any]]", found)
 
 
 def receiver_settings(database_url: str, **overrides: Any) -> Settings:

@@ -275,8 +275,11 @@ async def test_a_durable_lane_that_works_off_its_queue_is_late_and_no_alarm(
         await ledger.record([arrive(event, lanes.datasets, "durable", "127.0.0.1", clock.now())])
         return Sighting(0.002, None, "k", at)
 
+    def no_fault(*_: Any) -> None:
+        return None
+
     monkeypatch.setattr("service.canary_watch.fly", missed)
-    monkeypatch.setattr("service.lane_faults.target_fault", lambda *_: None)
+    monkeypatch.setattr("service.lane_faults.target_fault", no_fault)
     watch = lanes.watch()
     assert await watch.run_once() == 0
     assert (await lanes.state())["durable_state"] == "late"

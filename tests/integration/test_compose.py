@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from io import BytesIO
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 from uuid import uuid4
 
 import httpx
@@ -432,10 +432,10 @@ def _built(stage: Stage, dt: str, generation: int) -> dict[str, Any]:
     except AssertionError as error:
         logs = "\n".join(f"== {name}\n{stage.log(name)}" for name in ("dispatcher", "worker"))
         raise AssertionError(f"{error}\n{logs}") from None
-    with psycopg.connect(stage.secret("ledger_url"), row_factory=dict_row) as ledger:
+    with psycopg.connect(stage.secret("ledger_url"), row_factory=cast("Any", dict_row)) as ledger:
         row = ledger.execute("select * from quicksilver.partition where dt = %s", (dt,)).fetchone()
     assert row is not None
-    return row
+    return cast("dict[str, Any]", row)
 
 
 def _no_secret_in_the_logs(stage: Stage) -> None:

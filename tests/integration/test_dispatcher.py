@@ -13,7 +13,7 @@ import subprocess
 import sys
 from collections.abc import AsyncIterator, Iterator
 from datetime import timedelta
-from typing import Any
+from typing import Any, cast
 from uuid import UUID
 
 import httpx
@@ -538,12 +538,13 @@ class TestEnding:
         await flow.begin()
         held, flow.hold = flow.hold, None
         assert held is not None
+        assert flow.begun is not None
         await held.execute("select pg_advisory_unlock_all()")
         settler = kit.settler()
         await settler.run_once()
         await held.execute(
             "select pg_try_advisory_lock(%s, %s)",
-            (0x51_53, flow.begun.id),  # type: ignore[union-attr]
+            (0x51_53, flow.begun.id),
         )
         await settler.run_once()
         clock.advance(timedelta(seconds=6))
@@ -599,7 +600,7 @@ class TestEnding:
         await _dispatched(kit)
         away = RealPrefect("http://127.0.0.1:1/api")
         await away.open()
-        kit.prefect = away  # type: ignore[assignment]
+        kit.prefect = cast("Any", away)
         with pytest.raises(PrefectUnavailableError):
             await kit.settler().run_once()
         await away.close()

@@ -1,10 +1,11 @@
 """What doctor says of a Prefect server that wants a password."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Thread
+from typing import Any
 
 import prefect
 import pytest
@@ -16,7 +17,7 @@ from service.stack.ports import LOOPBACK
 
 
 @contextmanager
-def server(authorization: str) -> Iterator[str]:
+def server(authorization: str) -> Generator[str]:
     """Answers as a Prefect server with basic authentication does; its API's URL."""
 
     class Answer(BaseHTTPRequestHandler):
@@ -34,7 +35,7 @@ def server(authorization: str) -> Iterator[str]:
 
         do_POST = do_GET  # noqa: N815  (the base class looks for that name)
 
-        def log_message(self, *_: object) -> None:
+        def log_message(self, format: str, *args: Any) -> None:  # noqa: A002
             return
 
     served = ThreadingHTTPServer((LOOPBACK, 0), Answer)

@@ -10,6 +10,7 @@ import pytest
 from pydantic import SecretStr
 
 from flows.tlc_generated import Flaws, generate_month
+from flows.tlc_schema import ArrowTable
 from flows.yearly import build_year
 from service.datasets import load_datasets
 from service.errors import BronzeFileError, BronzeUnavailableError
@@ -26,11 +27,11 @@ def stage(warehouse_url: str, minio_server: MinioServer) -> Stage:
     return make_stage(warehouse_url, minio_server)
 
 
-def month(dt: date = JANUARY, rows: int = 200) -> pa.Table:
+def month(dt: date = JANUARY, rows: int = 200) -> ArrowTable:
     return generate_month(dt.year, dt.month, rows)
 
 
-def newer(table: pa.Table) -> pa.Table:
+def newer(table: ArrowTable) -> ArrowTable:
     """The same trips as TLC would write them in 2025, outside the congestion relief zone."""
     table = renamed(table, airport_fee="Airport_fee")
     table = table.append_column("cbd_congestion_fee", pa.nulls(table.num_rows))

@@ -131,7 +131,7 @@ def test_an_upload_that_breaks_leaves_the_old_object_and_no_parts(
     monkeypatch.setattr(landing, "CHUNK", 5 * MIB)
     place = lake.landing()
     place.land(_file(tmp_path, b"the old one"))
-    call = S3FileSystem._call_s3
+    call = S3FileSystem._call_s3  # pyright: ignore[reportPrivateUsage]
 
     async def break_third_part(self: S3FileSystem, method: str, *args: Any, **kwargs: Any) -> Any:
         if method == "upload_part" and kwargs["PartNumber"] == 3:

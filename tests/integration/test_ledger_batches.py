@@ -60,7 +60,7 @@ async def _states(kit: Kit) -> dict[date, str]:
     rows = await kit.fetch(
         "select distinct on (dt) dt, state from quicksilver.build order by dt, id desc"
     )
-    return dict(rows)  # type: ignore[arg-type]
+    return dict(rows)
 
 
 def _first(kit: Kit) -> FlowRun:

@@ -175,7 +175,7 @@ async def test_a_ledger_that_is_away_is_said_and_nothing_old_is_shown(kit: Kit) 
 
 async def test_dispatch_errors_by_reason(kit: Kit) -> None:
     def count(reason: str) -> float:
-        return DISPATCH_ERRORS.labels(reason)._value.get()
+        return DISPATCH_ERRORS.labels(reason)._value.get()  # pyright: ignore[reportPrivateUsage]
 
     await kit.put("a")
     before = count("prefect-unavailable"), count("deployment-not-found")

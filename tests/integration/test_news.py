@@ -19,7 +19,7 @@ from service.intake import arrive
 from service.ledger import Ledger, SealedBuild
 from service.manifest import ListedObject
 from service.notification import ObjectEvent
-from service.settings import Settings
+from service.settings import load_settings
 
 DATASETS = """
 datasets:
@@ -113,7 +113,7 @@ async def build(ledger: Ledger, etag: str) -> None:
 
 async def test_landed_and_built_are_told_once_and_survive_an_outage(ledger: Ledger) -> None:
     prefect = FakePrefect()
-    announcer = Announcer(Settings(), ledger, prefect)  # pyright: ignore[reportArgumentType]
+    announcer = Announcer(load_settings(), ledger, prefect)  # pyright: ignore[reportArgumentType]
     await land(ledger, "shop.orders", "2024-05-01", "a")
     await build(ledger, "a")
     prefect.is_away = True
@@ -133,7 +133,7 @@ async def test_landed_and_built_are_told_once_and_survive_an_outage(ledger: Ledg
 
 async def test_a_quarantined_body_is_told_of_once(ledger: Ledger) -> None:
     prefect = FakePrefect()
-    announcer = Announcer(Settings(), ledger, prefect)  # pyright: ignore[reportArgumentType]
+    announcer = Announcer(load_settings(), ledger, prefect)  # pyright: ignore[reportArgumentType]
     for _ in range(3):
         await ledger.quarantine(
             b"?", reason="not-json", lane="fast", source="x", max_rows=9, max_bytes=999

@@ -1,7 +1,7 @@
 """Every route against its own schema and against what its schema forbids: never a 5xx."""
 
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, cast
 from urllib.parse import quote
 
 import hypothesis
@@ -63,15 +63,15 @@ def unlocked(served: Served) -> Iterator[Served]:
         yield running
 
 
-@SCHEMA.parametrize()
+@SCHEMA.parametrize()  # pyright: ignore[reportUntypedFunctionDecorator]
 @hypothesis.settings(
     max_examples=40,
     deadline=None,
     derandomize=True,
     database=None,
-    suppress_health_check=list(hypothesis.HealthCheck),
+    suppress_health_check=cast("list[hypothesis.HealthCheck]", list(hypothesis.HealthCheck)),
 )
-def test_a_route_keeps_to_its_schema(case: schemathesis.Case, served: Served) -> None:
+def test_a_route_keeps_to_its_schema(case: schemathesis.Case[Any], served: Served) -> None:
     token = FAST_TOKEN if case.path.startswith("/events") else OPERATOR_TOKEN
     response = case.call(
         base_url=f"http://127.0.0.1:{served.client.port}",

@@ -2,11 +2,13 @@
 
 import re
 import shutil
+from collections.abc import Iterator
 from datetime import date
 from pathlib import Path
 
 import pytest
 import typer
+from minio.datatypes import Object
 
 from flows import dbt_runner
 from flows.prepare_warehouse import ensure_warehouse
@@ -41,7 +43,7 @@ def files(of: list[tuple[str, str]]) -> dict[str, str]:
 
 
 @pytest.fixture
-def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """A copy of the project with the newcomer's files in it."""
     shutil.copytree(
         PROJECT / "analytics",
@@ -63,6 +65,13 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def _forget() -> None:
     for cached in (dbt_runner.seeds_version, dbt_runner._version, dbt_runner._parsed):  # pyright: ignore[reportPrivateUsage]
         cached.cache_clear()
+
+
+def _manifest_file(found: Object) -> ManifestFile:
+    assert found.object_name is not None, "a listing names each object"
+    assert found.etag is not None, "and its version"
+    assert found.size is not None, "and its size"
+    return ManifestFile(found.object_name, found.etag, None, found.size)
 
 
 @pytest.fixture
@@ -98,7 +107,7 @@ async def test_a_newcomer_adds_a_dataset(
     declared = datasets.get("shop.orders")
     stage.dataset = declared.model_copy(update={"bucket": stage.dataset.bucket})
     listed = list(lake.list_objects(stage.dataset.bucket, folder(stage.dataset, MAY)))
-    manifest = [ManifestFile(o.object_name, o.etag, None, o.size) for o in listed]
+    manifest = [_manifest_file(found) for found in listed]
     result = await stage.build(MAY, *manifest)
 
     assert (result.rows_bronze, result.rows_silver, result.rows_rejected) == (3, 2, 1)

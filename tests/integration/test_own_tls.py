@@ -2,6 +2,7 @@
 
 import ssl
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -69,16 +70,16 @@ def test_certificates_that_cannot_be_used_are_one_line(
     cert, key = site.issue(SITE, "site")
     rubbish = tmp_path / "rubbish"
     rubbish.write_text("no certificate")
-    given = {
+    given: dict[str, dict[str, Any]] = {
         "missing": {"tls_cert": tmp_path / "nowhere", "tls_key": key},
         "no pem": {"tls_cert": rubbish, "tls_key": key},
         "another's key": {"tls_cert": cert, "tls_key": site.issue(SITE, "other")[1]},
         "no key": {"tls_cert": cert},
         "client ca": {"tls_cert": cert, "tls_key": key, "tls_client_ca": rubbish},
-    }[broken]
+    }
     with (
         pytest.raises(SettingsError, match=r"^QUICKSILVER_TLS_") as caught,
-        serving(ledger_url, **given),
+        serving(ledger_url, **given[broken]),
     ):
         pass
     assert "\n" not in str(caught.value)

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from datetime import date
 from io import BytesIO
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 from urllib.parse import urlsplit
 
 import psycopg
@@ -220,7 +220,7 @@ def production(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Production]
         made.passwords |= {name: secrets.token_hex(16) for name in names}
         with psycopg.connect(stack.home.database_url("postgres", admin=True), autocommit=True) as c:
             for name in ("prefect", "ledger", "warehouse"):
-                c.execute(f"drop database {name} with (force)")  # pyright: ignore
+                c.execute(f"drop database {name} with (force)")
         for _ in range(2):  # as often as you like
             done = subprocess.run(
                 [str(BINARIES / "psql"), "--no-psqlrc", "--file", str(COMPOSE / "roles.sql")],
@@ -240,7 +240,7 @@ def production(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Production]
 def denied(url: str, statement: str) -> bool:
     with psycopg.connect(url) as connection:
         try:
-            connection.execute(statement)  # pyright: ignore
+            connection.execute(cast("Any", statement))
         except psycopg.errors.InsufficientPrivilege:
             return True
     return False
@@ -295,7 +295,7 @@ async def test_the_settler_decides_and_reads_no_trip(production: Production) -> 
         assert await Warehouse(load_settings(warehouse_url=settler)).settle(partition, 7) is None
         with pytest.raises(psycopg.OperationalError):
             zombie.execute("select 1")
-    with psycopg.connect(owner, row_factory=dict_row) as connection:
+    with psycopg.connect(owner, row_factory=cast("Any", dict_row)) as connection:
         row = connection.execute("select holder, is_revoked from quicksilver.fence").fetchone()
         assert row == {"holder": 7, "is_revoked": True}
     for statement in (
@@ -350,7 +350,7 @@ async def test_the_ledger_is_backed_up_and_restored(production: Production, tmp_
     (tmp_path / "half.dump").write_bytes(dump.read_bytes()[:3000])
     broken = run_script("restore.sh", str(tmp_path / "half.dump"), "--yes", **libpq)
     assert broken.returncode != 0
-    with psycopg.connect(owner, row_factory=dict_row) as connection:
+    with psycopg.connect(owner, row_factory=cast("Any", dict_row)) as connection:
         rows = connection.execute("select key from quicksilver.event").fetchall()
         assert len(rows) == len(before) + 1, "a backup that is cut short changes nothing"
     done = run_script("restore.sh", file, "--yes", **libpq)

@@ -88,7 +88,7 @@ async def test_the_newest_sweep_counts_and_old_ones_go(ledger: Ledger) -> None:
     (row,) = [row for row in await ledger.proof() if row["dataset"] == NAME]
     assert (row["objects_listed"], row["in_bronze"], row["unknown"]) == (20, 1, 1)
     async with ledger.database.transaction() as tx:
-        connection = tx._connection
+        connection = tx._connection  # pyright: ignore[reportPrivateUsage]
         kept = await (
             await connection.execute("select dts from quicksilver.sweep order by id")
         ).fetchall()

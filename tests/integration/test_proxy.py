@@ -4,11 +4,12 @@ import os
 import ssl
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from threading import Thread
+from typing import Any
 
 import httpx
 import pytest
@@ -43,7 +44,7 @@ class Receiver(ThreadingHTTPServer):
 
 
 class _Answer(BaseHTTPRequestHandler):
-    server: Receiver  # pyright: ignore
+    server: Receiver  # pyright: ignore[reportIncompatibleVariableOverride]
 
     def do_GET(self) -> None:
         self.rfile.read(int(self.headers.get("content-length", 0)))
@@ -55,7 +56,7 @@ class _Answer(BaseHTTPRequestHandler):
 
     do_POST = do_GET  # noqa: N815  (the base class looks for that name)
 
-    def log_message(self, *_: object) -> None:
+    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002
         return
 
 
@@ -76,7 +77,7 @@ class Proxy:
 
 
 @contextmanager
-def caddy(folder: Path, receivers: list[Receiver], tls: Path) -> Iterator[Proxy]:
+def caddy(folder: Path, receivers: list[Receiver], tls: Path) -> Generator[Proxy]:
     ports = {name: choose_port(None) for name in ("HTTP", "HTTPS", "EVENTS")}
     away = f"{LOOPBACK}:{choose_port(None)}"
     environment = {

@@ -15,6 +15,7 @@ from service.errors import PayloadError
 from tests.conftest import Postgres
 from tests.integration.serving import (
     DURABLE_TOKEN,
+    Answer,
     Client,
     Served,
     receive,
@@ -115,9 +116,12 @@ def test_an_event_is_recorded_once_on_both_lanes_and_when_retried(served: Served
 def test_the_same_event_at_the_same_moment_counts_once(served: Served) -> None:
     key = key_of(3)
     body = notification(record(key))
+
+    def post(lane: str) -> Answer:
+        return served.client.post(body, lane=lane)
+
     with ThreadPoolExecutor(8) as pool:
-        lanes = ["fast", "durable"] * 8
-        answers = list(pool.map(lambda lane: served.client.post(body, lane=lane), lanes))
+        answers = list(pool.map(post, ["fast", "durable"] * 8))
     assert {answer.status for answer in answers} == {200}
     assert sorted(answer.text for answer in answers) == ["duplicate"] * 15 + ["settling"]
     assert events(served, key)[0]["deliveries"] == 16
@@ -218,7 +222,7 @@ def test_a_body_is_discarded(served: Served) -> None:
     [({"quarantine_limit": 3}, 10, 3), ({"quarantine_bytes": 4096}, 1500, 2)],
 )
 def test_quarantine_is_bounded_and_counts_what_it_drops(
-    ledger_url: str, bounds: dict[str, int], size: int, remain: int
+    ledger_url: str, bounds: dict[str, Any], size: int, remain: int
 ) -> None:
     with serving(ledger_url, **bounds) as served:
         for number in range(6):

@@ -6,7 +6,7 @@ import json
 from collections.abc import AsyncGenerator, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import boto3
 import httpx
@@ -44,8 +44,9 @@ class Receiver:
         return await self.client.post(path, content=body, headers=headers)
 
     def rows(self, statement: str) -> list[dict[str, Any]]:
-        with psycopg.connect(self.ledger_url, row_factory=dict_row) as connection:
-            return connection.execute(statement).fetchall()
+        with psycopg.connect(self.ledger_url, row_factory=cast("Any", dict_row)) as connection:
+            found = connection.execute(cast("Any", statement)).fetchall()
+        return cast("list[dict[str, Any]]", found)
 
     def partition(self) -> dict[str, Any]:
         (row,) = self.rows("select dt::text, generation, state from quicksilver.partition")

@@ -78,7 +78,7 @@ class TestServers:
         url = stack.home.database_url("postgres", admin=True)
         with psycopg.connect(url) as admin:
             shown = {
-                name: admin.execute(f"show {name}").fetchone()  # type: ignore[arg-type]
+                name: admin.execute(f"show {name}").fetchone()
                 for name in ("fsync", "synchronous_commit", "max_connections", "timezone")
             }
             databases = admin.execute("select datname from pg_database").fetchall()

@@ -5,17 +5,18 @@ The snapshots are made by `python -m tests.upgrade`, one for each release (docs/
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Awaitable, Iterator
 from dataclasses import dataclass
 from datetime import date, timedelta
 from io import BytesIO
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import psycopg
 import pyarrow.parquet as pq
 import pytest
 from prefect.client.orchestration import get_client
+from prefect.client.schemas.objects import State
 from prefect.flow_engine import run_flow
 
 from flows.prepare_warehouse import ensure_warehouse
@@ -65,12 +66,13 @@ class Old:
         with psycopg.connect(self.settings.warehouse_url.get_secret_value()) as warehouse:
             found = [
                 warehouse.execute(
-                    f"select count(*) from {table} where dt = %s",  # pyright: ignore
+                    f"select count(*) from {table} where dt = %s",
                     (f"2024-{month:02}-01",),
                 ).fetchone()
                 for table in tables
             ]
-        return tuple(int(row[0]) for row in found if row)  # pyright: ignore
+        bronze, silver, rejected = (int(row[0]) for row in found if row)
+        return bronze, silver, rejected
 
 
 @pytest.fixture(params=VERSIONS)
@@ -211,6 +213,7 @@ async def _finish(old: Old, ledger: Ledger, deployments: Deployments) -> None:
 async def _run(run: Any) -> None:
     async with get_client() as client:
         flow_run = await client.read_flow_run(run)
-    await run_flow(  # pyright: ignore
+    ended = run_flow(
         silver_build, flow_run=flow_run, parameters=flow_run.parameters, return_type="state"
     )
+    await cast("Awaitable[State[Any]]", ended)  # as of every flow that is a coroutine

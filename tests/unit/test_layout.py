@@ -4,7 +4,7 @@ import pyarrow as pa
 import pytest
 
 from flows.layout import declared_columns, declared_types, landed_type, plan
-from flows.tlc_schema import COLUMNS, Column, Kind
+from flows.tlc_schema import COLUMNS, ArrowSchema, ArrowType, Column, Kind
 from service.datasets import Dataset, load_datasets
 from service.errors import BronzeFileError
 from service.settings import PROJECT
@@ -28,12 +28,12 @@ OLD = pa.schema(
 FILE = "s3://datasets/bronze/data.parquet"
 
 
-def placed(schema: pa.Schema, present: dict[str, str] | None = None) -> dict[str, str]:
+def placed(schema: ArrowSchema, present: dict[str, str] | None = None) -> dict[str, str]:
     found = plan(COLUMNS, schema, present or {}, FILE, 10)
     return {landing.name: landing.sql_type for landing in found.landings}
 
 
-def changed(**types: pa.DataType | None) -> pa.Schema:
+def changed(**types: ArrowType | None) -> ArrowSchema:
     fields = [(f.name, types.get(f.name, f.type)) for f in OLD]
     known = {name for name, _ in fields}
     fields += [(name, kind) for name, kind in types.items() if name not in known]
@@ -76,7 +76,7 @@ def test_both_spellings_in_one_file_are_both_kept() -> None:
         (changed(airport_fee=pa.string()), "column airport_fee is of type string, not a number"),
     ],
 )
-def test_what_is_required_is_named_when_it_is_wrong(schema: pa.Schema, sentence: str) -> None:
+def test_what_is_required_is_named_when_it_is_wrong(schema: ArrowSchema, sentence: str) -> None:
     with pytest.raises(BronzeFileError, match=sentence) as caught:
         plan(COLUMNS, schema, {}, FILE, 10)
     assert str(caught.value).startswith(FILE)
@@ -123,7 +123,7 @@ def test_a_column_called_like_the_partition_does_not_become_it() -> None:
         (pa.struct([("a", pa.int8())]), "text"),
     ],
 )
-def test_every_type_has_a_place(arrow: pa.DataType, sql_type: str) -> None:
+def test_every_type_has_a_place(arrow: ArrowType, sql_type: str) -> None:
     assert landed_type(arrow)[0] == sql_type
 
 
