@@ -3,6 +3,8 @@
 One invocation at a time and process: dbt keeps its adapter in a global.
 """
 
+from __future__ import annotations
+
 import hashlib
 import importlib
 import multiprocessing
@@ -11,16 +13,13 @@ import shutil
 import tempfile
 import threading
 from collections.abc import Generator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cache
 from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from dbt.cli.main import dbtRunner
-from dbt.contracts.graph.manifest import Manifest
-from dbt.parser.manifest import extended_mashumuro_decoder
 from psycopg.conninfo import conninfo_to_dict
 
 from service.database import conninfo
@@ -28,11 +27,17 @@ from service.errors import ModelError
 from service.settings import PROJECT, Settings
 from service.warehouse import SCRATCH_OPTIONS
 
+# dbt itself is imported where it is called: that takes 1.6 s, and who deploys a flow only reads it.
+if TYPE_CHECKING:
+    from dbt.contracts.graph.manifest import Manifest
+
 ANALYTICS = PROJECT / "analytics"
 
 # What of the project decides how it parses. Not `target/`, which parsing writes.
 _SOURCES = ("dbt_project.yml", "profiles.yml", "models", "macros", "seeds", "tests")
 _PARSED = "partial_parse.msgpack"
+# Versions whose parse is kept: about a megabyte each.
+_KEPT = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,26 +110,31 @@ def manifest() -> Manifest:
     Raises:
         ModelError: the project does not parse; dbt's own words.
     """
-    return _parsed(_version(), _cache_folder())
+    return _parsed(_version(), _cache_folders())
 
 
 @cache
-def _parsed(version: str, folder: Path) -> Manifest:
+def _parsed(version: str, folders: Sequence[Path]) -> Manifest:
     with _light_locks():
-        parsed = _load(version, folder)
+        parsed = _load(version, folders)
     # The one that it came with lies in memory that a fork shares.
     parsed._lock = threading.Lock()  # pyright: ignore[reportPrivateUsage, reportAttributeAccessIssue]
     return parsed
 
 
-def _load(version: str, folder: Path) -> Manifest:
-    path = folder / version / _PARSED
-    if path.exists():
-        parsed = Manifest.from_msgpack(path.read_bytes(), decoder=extended_mashumuro_decoder)
+def _load(version: str, folders: Sequence[Path]) -> Manifest:
+    from dbt.cli.main import dbtRunner
+    from dbt.contracts.graph.manifest import Manifest
+    from dbt.parser.manifest import extended_mashumuro_decoder
+
+    kept = [path for folder in folders if (path := folder / version / _PARSED).exists()]
+    if kept:
+        parsed = Manifest.from_msgpack(kept[0].read_bytes(), decoder=extended_mashumuro_decoder)
         # What the macros see as `graph`; dbt itself only makes it when it parses.
         parsed.build_flat_graph()
         return parsed
-    folder.mkdir(parents=True, exist_ok=True)
+    folder = _writable(folders)
+    path = folder / version / _PARSED
     with tempfile.TemporaryDirectory(dir=folder) as target:
         outcome = dbtRunner().invoke(["parse", *_flags(Path(target))])
         if not outcome.success or not isinstance(outcome.result, Manifest):
@@ -132,16 +142,38 @@ def _load(version: str, folder: Path) -> Manifest:
         path.parent.mkdir(exist_ok=True)
         # Whole or not at all: two processes that parse at once leave the same file twice.
         (Path(target) / _PARSED).replace(path)
+    for old in sorted(folder.glob(f"*/{_PARSED}"), key=_age)[_KEPT:]:
+        shutil.rmtree(old.parent, ignore_errors=True)
     return outcome.result
 
 
-def _cache_folder() -> Path:
-    """Beside the stack's state; a process without one keeps it with the user's caches."""
-    home = os.environ.get("QUICKSILVER_HOME")
-    if home:
-        return Path(home).resolve() / "dbt"
+def _age(path: Path) -> float:
+    with suppress(FileNotFoundError):
+        return -path.stat().st_mtime
+    return 0.0
+
+
+def _cache_folders() -> tuple[Path, ...]:
+    """With the user's caches, for all stacks of theirs; where that cannot be, beside the state."""
     root = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
-    return Path(root) / "quicksilver" / "dbt"
+    home = os.environ.get("QUICKSILVER_HOME")
+    own = [Path(home).resolve() / "dbt"] if home else []
+    return (Path(root) / "quicksilver" / "dbt", *own)
+
+
+def _writable(folders: Sequence[Path]) -> Path:
+    """The first of the folders that can be written.
+
+    Raises:
+        OSError: none can.
+    """
+    for folder in folders[:-1]:
+        with suppress(OSError):
+            folder.mkdir(parents=True, exist_ok=True)
+            if os.access(folder, os.W_OK):
+                return folder
+    folders[-1].mkdir(parents=True, exist_ok=True)
+    return folders[-1]
 
 
 def _flags(target: Path) -> list[str]:
@@ -184,6 +216,8 @@ def run(
 def _invoke(
     command: Sequence[str], environment: Mapping[str, str], *, select: str, exclude: str
 ) -> list[Any]:
+    from dbt.cli.main import dbtRunner
+
     before = {name: os.environ.get(name) for name in environment}
     os.environ.update(environment)
     target = Path(tempfile.mkdtemp(prefix="quicksilver-dbt-"))

@@ -131,12 +131,18 @@ async def test_a_model_by_hand_is_refused_with_the_way_to_build_it(settings: Set
     assert "quicksilver rebuild DATASET DT" in results[0].message
 
 
+@pytest.mark.parametrize("is_cache_usable", [True, False])
 async def test_a_parsed_project_is_found_again(
-    settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_cache_usable: bool
 ) -> None:
-    monkeypatch.setenv("QUICKSILVER_HOME", str(tmp_path))
+    cache = tmp_path / "cache"
+    if not is_cache_usable:
+        cache.touch()
+    monkeypatch.setenv("XDG_CACHE_HOME", str(cache))
+    monkeypatch.setenv("QUICKSILVER_HOME", str(tmp_path / "home"))
     parsed = dbt_runner.manifest()
     assert len(kept(tmp_path)) == 1
+    assert kept(cache if is_cache_usable else tmp_path / "home")
     dbt_runner._parsed.cache_clear()  # pyright: ignore[reportPrivateUsage]
     again = dbt_runner.manifest()
     assert again is not parsed

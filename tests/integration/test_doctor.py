@@ -474,7 +474,7 @@ def test_dbt_does_not_parse(chain: Chain, tmp_path: Path, monkeypatch: pytest.Mo
     (broken / "models" / "silver" / "yellow_trips.sql").write_text("select {{ ref('nothing') }}")
     monkeypatch.setattr(dbt_runner, "ANALYTICS", broken)
     monkeypatch.setattr(dbt_runner, "_version", lambda: "broken")
-    monkeypatch.setattr(dbt_runner, "_cache_folder", lambda: tmp_path)
+    monkeypatch.setattr(dbt_runner, "_cache_folders", lambda: (tmp_path,))
     found = only(run(chain.examine()), "dbt")
     assert "yellow_trips" in found.seen
     assert "nothing" in found.seen
