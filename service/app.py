@@ -63,7 +63,8 @@ def create_app(settings: Settings) -> FastAPI:
         title="Quicksilver",
         summary="Bronze lands, silver builds.",
         version=VERSION,
-        # `service.pages.reference` is at /docs: the stock pages load from another host.
+        # `service.pages.reference` has both, for operators; the stock page loads from another host.
+        openapi_url=None,
         docs_url=None,
         redoc_url=None,
     )

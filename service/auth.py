@@ -8,11 +8,15 @@ from pydantic import SecretStr
 
 
 def bearer(header: str | None) -> str | None:
-    """The token of an `Authorization: Bearer …` header; MinIO may send it without the scheme."""
-    if not header:
+    """The token of an `Authorization: Bearer <token>` header; None without one of this scheme.
+
+    Empty, and so accepted nowhere, where the scheme comes with no token or with several.
+    """
+    scheme, _, token = (header or "").partition(" ")
+    if scheme.lower() != "bearer":
         return None
-    scheme, _, rest = header.partition(" ")
-    return rest.strip() if rest and scheme.lower() == "bearer" else header.strip()
+    token = token.strip(" ")
+    return "" if any(character.isspace() for character in token) else token
 
 
 def is_accepted(presented: str | None, tokens: Sequence[SecretStr]) -> bool:

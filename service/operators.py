@@ -2,12 +2,13 @@
 
 from fastapi import HTTPException, Request
 
-from service.auth import bearer, is_accepted
-from service.sessions import CSRF_HEADER, is_local_name, is_own_origin, session_of
+from service.auth import bearer
+from service.sessions import CSRF_HEADER, Session, is_local_name, is_own_origin, session_of
 from service.settings import Settings
 from service.throttle import failed_logins
 
 _READING = {"GET", "HEAD", "OPTIONS"}
+_CHALLENGE = {"WWW-Authenticate": "Bearer"}
 
 
 def require_operator(request: Request) -> str:
@@ -24,20 +25,33 @@ def require_operator(request: Request) -> str:
     if not settings.operator_tokens:
         refuse_foreign_pages(request)
         return "local"
-    header = request.headers.get("authorization")
-    if header is not None:
-        if is_accepted(bearer(header), settings.operator_tokens):
-            return "token"
+    session = known_session(request)
+    if session is None:
+        raise HTTPException(
+            401,
+            "an operator's token is needed: send Authorization: Bearer <token>",
+            _CHALLENGE,
+        )
+    if request.method in _READING or session.accepts(request.headers.get(CSRF_HEADER)):
+        return session.actor
+    raise HTTPException(403, "a browser's session changes nothing without X-CSRF-Token")
+
+
+def known_session(request: Request) -> Session | None:
+    """The session of who asks, None for who shows nothing; a wrong bearer token is counted.
+
+    Raises:
+        HTTPException: 401 for a wrong token, 429 after too many of them.
+    """
+    session = session_of(request.app.state.settings, request)
+    if session is None and bearer(request.headers.get("authorization")) is not None:
         raise_for_guessing(request)
-    elif (session := session_of(settings, request)) is not None:
-        if request.method in _READING or session.accepts(request.headers.get(CSRF_HEADER)):
-            return session.actor
-        raise HTTPException(403, "a browser's session changes nothing without X-CSRF-Token")
-    raise HTTPException(
-        401,
-        "an operator's token is needed: send Authorization: Bearer <token>",
-        {"WWW-Authenticate": "Bearer"},
-    )
+        raise HTTPException(
+            401,
+            "this token is not accepted: it is one of QUICKSILVER_OPERATOR_TOKENS",
+            _CHALLENGE,
+        )
+    return session
 
 
 def raise_for_guessing(request: Request) -> None:

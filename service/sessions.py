@@ -1,4 +1,4 @@
-"""Browser sessions: an operator's token once, then a signed cookie that expires.
+"""Operators' sessions: a token with each request, or once, then a signed cookie that expires.
 
 The key that signs a cookie is derived from the very token that was shown at login: taking this
 token out of the settings ends the sessions it opened, and adding another one ends none.
@@ -18,7 +18,7 @@ from pydantic import SecretStr
 from starlette.requests import HTTPConnection
 
 from service import clock
-from service.auth import is_accepted
+from service.auth import bearer, is_accepted
 from service.settings import Settings
 
 COOKIE = "quicksilver_session"
@@ -35,16 +35,23 @@ _NAME_LENGTH = 40
 class Session:
     """Who is at the browser, and what their forms must carry.
 
-    `cookie` is the value to set, for a session that the browser does not hold yet.
+    `cookie` is the value to set, for a session that the browser does not hold yet. `is_by_header`
+    is one that lasts as long as its request, which carried the operators' token itself.
     """
 
     actor: str
     csrf: str
     cookie: str | None = None
+    is_by_header: bool = False
 
     def accepts(self, token: object) -> bool:
-        """Whether a form's or header's CSRF token is this session's."""
-        return isinstance(token, str) and hmac.compare_digest(token.encode(), self.csrf.encode())
+        """Whether a form's or header's CSRF token is this session's.
+
+        Who sent the token in a header need not show it: no other site's form can send one.
+        """
+        return self.is_by_header or (
+            isinstance(token, str) and hmac.compare_digest(token.encode(), self.csrf.encode())
+        )
 
 
 def log_in(settings: Settings, token: str, name: str) -> Session | None:
@@ -55,7 +62,10 @@ def log_in(settings: Settings, token: str, name: str) -> Session | None:
 
 
 def session_of(settings: Settings, connection: HTTPConnection) -> Session | None:
-    """The session that a request's cookie holds; None when there is none, or it ended.
+    """The session that a request's bearer token or cookie opens; None when neither does.
+
+    A bearer token counts alone: beside a wrong one, a cookie is not looked at. Headers of other
+    schemes are none of ours: a proxy's own `Basic` comes with every request of its users.
 
     Without operator tokens everybody on this machine has one: only its CSRF token matters.
     """
@@ -63,6 +73,11 @@ def session_of(settings: Settings, connection: HTTPConnection) -> Session | None
     if not settings.operator_tokens:
         key = _local_key(settings)
         return _read(key, cookie, "local") or _open(key, "", "local")
+    presented = bearer(connection.headers.get("authorization"))
+    if presented is not None:
+        if not is_accepted(presented, settings.operator_tokens):
+            return None
+        return Session("token", _csrf(_key(presented), "header"), is_by_header=True)
     for token in settings.operator_tokens:
         session = _read(_key(token.get_secret_value()), cookie, "page")
         if session is not None:

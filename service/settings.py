@@ -103,6 +103,16 @@ class Settings(BaseSettings):
             return tuple(part.strip() for part in value.split(",") if part.strip())
         return value
 
+    @field_validator("webhook_tokens", "operator_tokens")
+    @classmethod
+    def _one_word_each(cls, value: tuple[SecretStr, ...]) -> tuple[SecretStr, ...]:
+        if any(character.isspace() for token in value for character in token.get_secret_value()):
+            raise ValueError(
+                "must be tokens without spaces, separated by commas: `Authorization: Bearer` takes"
+                " one word"
+            )
+        return value
+
     @field_validator("roles")
     @classmethod
     def _known_roles(cls, value: tuple[str, ...]) -> tuple[str, ...]:

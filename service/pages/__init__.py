@@ -23,6 +23,7 @@ def install(app: FastAPI) -> None:
     """Add the pages, what they load, and the headers that guard them."""
     for part in (overview, partition, events, quarantine, actions, login, live, reference):
         app.include_router(part.router)
+    app.include_router(reference.openapi_router)
     strays.install(app)
     app.mount("/static", StaticFiles(directory=Path(__file__).with_name("static")), "static")
     app.add_middleware(SecurityHeaders)

@@ -8,7 +8,7 @@ from sse_starlette import EventSourceResponse, ServerSentEvent
 from starlette.responses import Response
 
 from service.errors import LedgerUnavailableError
-from service.operators import refuse_foreign_pages
+from service.operators import known_session, refuse_foreign_pages
 from service.pages.page import ledger_of
 from service.sessions import session_of
 from service.wake import Wake, wait_for
@@ -28,7 +28,7 @@ _PING = 15
 async def live(request: Request) -> Response:
     """A stream that says `changed` whenever pages differ; it ends with the session."""
     refuse_foreign_pages(request)
-    if session_of(request.app.state.settings, request) is None:
+    if known_session(request) is None:
         raise HTTPException(401, "log in first")
     return EventSourceResponse(_changes(request), ping=_PING)
 

@@ -20,7 +20,7 @@ from service.errors import (
 )
 from service.foreign_text import visible
 from service.ledger import Ledger
-from service.operators import refuse_foreign_pages
+from service.operators import known_session, refuse_foreign_pages
 from service.pages import formats
 from service.receiver import BodyTooLargeError, read_body
 from service.sessions import CSRF_FIELD, LIFETIME, Session, cookie_settings, session_of
@@ -46,6 +46,7 @@ _TITLES = {
 
 # What to do next, where the reason itself does not say.
 _NEXT = {
+    401: "Send an accepted one as Authorization: Bearer, or none, and log in at /login.",
     404: "Look in the overview, or ask Explain what became of an object.",
     405: "Go back, and use the page's own buttons.",
     422: "Correct the address, or go back and correct the form.",
@@ -83,14 +84,14 @@ _templates = _environment()
 
 
 def viewer(request: Request) -> Session:
-    """Who looks at a page.
+    """Who looks at a page: by the operators' token in the header, or by a browser's session.
 
     Raises:
         LoginNeededError: nobody who may.
-        HTTPException: 403 for another site's page.
+        HTTPException: 401 for a wrong token, 403 for another site's page.
     """
     refuse_foreign_pages(request)
-    session = session_of(request.app.state.settings, request)
+    session = known_session(request)
     if session is None:
         raise LoginNeededError
     return session
@@ -205,7 +206,9 @@ class PageRoute(APIRoute):
                 where = request.url.path + (f"?{request.url.query}" if request.url.query else "")
                 return RedirectResponse("/login?" + urlencode({"next": where}), 303)
             except HTTPException as error:
-                return error_page(request, error.status_code, str(error.detail))
+                answer = error_page(request, error.status_code, str(error.detail))
+                answer.headers.update(error.headers or {})
+                return answer
             except RequestValidationError as error:
                 first = error.errors()[0]
                 return error_page(request, 422, f"{first['loc'][-1]}: {first['msg']}")

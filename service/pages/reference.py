@@ -1,4 +1,4 @@
-"""`/docs`: the API's reference, rendered from its own OpenAPI schema.
+"""`/docs`: the API's reference, rendered from its own OpenAPI schema, which is at `/openapi.json`.
 
 FastAPI's stock page loads its parts from another host and needs inline scripts; this one works
 offline, under the pages' own policy, without JavaScript, in the dark and with a keyboard.
@@ -8,14 +8,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from fastapi import APIRouter, FastAPI, Request
+from fastapi import APIRouter, Depends, FastAPI, Request
 from starlette.responses import Response
 
-from service.operators import refuse_foreign_pages
-from service.pages.page import PageRoute, render
-from service.sessions import session_of
+from service.operators import require_operator
+from service.pages.page import PageRoute, Viewer, render
 
 router = APIRouter(route_class=PageRoute, include_in_schema=False)
+# For programs: its refusals are no pages.
+openapi_router = APIRouter(include_in_schema=False)
 
 _INTRODUCTIONS = {
     "operators": "With an operator's token as Authorization: Bearer, or a browser's session."
@@ -53,20 +54,26 @@ class Operation:
 
 
 @router.get("/docs")
-async def reference(request: Request) -> Response:
+async def reference(request: Request, session: Viewer) -> Response:
     """Every operation of the API."""
-    refuse_foreign_pages(request)
     app: FastAPI = request.app
     settings = app.state.settings
     return render(
         request,
         "reference.html",
-        session_of(settings, request),
+        session,
         groups=operations(app.openapi()),
         introductions=_INTRODUCTIONS,
         url=settings.url,
         version=app.version,
     )
+
+
+@openapi_router.get("/openapi.json", dependencies=[Depends(require_operator)])
+async def openapi(request: Request) -> dict[str, Any]:
+    """The API's OpenAPI schema."""
+    app: FastAPI = request.app
+    return app.openapi()
 
 
 def operations(schema: Mapping[str, Any]) -> dict[str, list[Operation]]:

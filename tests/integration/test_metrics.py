@@ -29,7 +29,7 @@ from service.settings import PROJECT
 from tests.integration.ledger_kit import BUCKET, DT, NAME, Kit, days
 
 COMPOSE = PROJECT / "compose"
-TOKEN = "an operator's own token"
+TOKEN = "an-operators-own-token"
 
 Samples = dict[tuple[str, frozenset[tuple[str, str]]], float]
 

@@ -31,11 +31,15 @@ def own_clock() -> Iterator[None]:
         ("Bearer abc", "abc"),
         ("bearer abc", "abc"),
         ("BEARER   abc  ", "abc"),
-        ("abc", "abc"),
-        ("Basic abc", "Basic abc"),
-        ("Bearer", "Bearer"),
-        ("Bearer ", "Bearer"),
-        ("Bearer a b", "a b"),
+        ("abc", None),
+        ("Basic abc", None),
+        ("Bearerabc", None),
+        ("Token Bearer abc", None),
+        ("Bearer", ""),
+        ("Bearer ", ""),
+        ("Bearer a b", ""),
+        ("Bearer abc\tabc", ""),
+        ("Bearer Bearer abc", ""),
     ],
 )
 def test_the_token_of_a_header(header: str | None, token: str | None) -> None:
@@ -78,9 +82,20 @@ def test_every_token_is_compared_as_a_digest(
 
 @given(header=st.text(st.characters(max_codepoint=255)))
 def test_fuzz_any_header_is_accepted_or_refused(header: str) -> None:
-    assert is_accepted(bearer(header), [OLD]) == (
-        "old-token" in header.split(" ", 1)[-1].strip() and bearer(header) == "old-token"
-    )
+    scheme, *rest = header.split(" ")
+    is_right = scheme.lower() == "bearer" and [part for part in rest if part] == ["old-token"]
+    assert is_accepted(bearer(header), [OLD]) == is_right
+
+
+@given(
+    scheme=st.sampled_from(["Bearer", "bearer", "BEARER", "Basic", "Token", "", "Bearer:"]),
+    gap=st.text(" \t", max_size=3),
+    token=st.sampled_from(["old-token", "old-token ", "new", "old-token old-token", ""]),
+)
+def test_only_the_scheme_and_one_token_are_accepted(scheme: str, gap: str, token: str) -> None:
+    is_right = scheme.lower() == "bearer" and gap.strip(" ") == "" and gap != ""
+    accepted = is_accepted(bearer(scheme + gap + token), [OLD])
+    assert accepted == (is_right and token.strip() == "old-token")
 
 
 def test_twenty_failures_are_answered_the_next_must_wait() -> None:

@@ -50,6 +50,8 @@ def test_the_defaults_are_read() -> None:
         ("QUICKSILVER_QUARANTINE_LIMIT", "-1"),
         ("QUICKSILVER_TRUSTED_PROXIES", "127.0.0.1,s3cr3t"),
         ("QUICKSILVER_TRUSTED_PROXIES", "*"),
+        ("QUICKSILVER_WEBHOOK_TOKENS", "one,s3cr3t two"),
+        ("QUICKSILVER_OPERATOR_TOKENS", "s3cr3t\ttwo"),
     ],
 )
 def test_a_wrong_setting_is_one_line(

@@ -1,0 +1,143 @@
+"""Who may read and act: the operators' token in the header, or a browser's session; nobody else."""
+
+import http.client
+from collections.abc import Iterator
+from urllib.parse import urlencode
+
+import pytest
+
+from tests.conftest import Postgres
+from tests.integration.serving import OPERATOR_TOKEN, Client, Served, serving
+from tests.payloads import KEY, notification, record
+
+DATASET, DT = "nyc_tlc.yellow_tripdata", "2024-01-01"
+PAGES = ["/", "/partitions", f"/partitions/{DATASET}/{DT}", "/events", "/quarantine", "/explain"]
+PROGRAMS = ["/metrics", "/openapi.json", "/api/partitions", "/api/quarantine"]
+REBUILD = f"/partitions/{DATASET}/{DT}/rebuild"
+
+
+@pytest.fixture(scope="module")
+def served(stack_postgres: Postgres, ledger_template: str) -> Iterator[Served]:
+    """A receiver that an event reached."""
+    url = stack_postgres.create_database("operators", "ledger", ledger_template)
+    with serving(url) as running:
+        assert running.client.post(notification(record(KEY))).status == 200
+        yield running
+    stack_postgres.drop_database("operators")
+
+
+@pytest.fixture
+def operator(served: Served) -> Client:
+    """Shows the operators' token in the header."""
+    return Client(served.client.port, OPERATOR_TOKEN)
+
+
+@pytest.fixture
+def stranger(served: Served) -> Client:
+    """Shows another token; from an address of its own, whose wrong tokens are counted apart."""
+    return Client(served.client.port, "not-an-operators", "127.0.0.9")
+
+
+def logged_in(served: Served) -> str:
+    """The cookie of a browser that logged in."""
+    body = urlencode({"token": OPERATOR_TOKEN, "name": "anna"}).encode()
+    answer = served.client.request("POST", "/login", body)
+    return answer.headers["set-cookie"].partition(";")[0]
+
+
+def live(client: Client) -> tuple[int, str]:
+    """The stream's status, and its first line; it never ends by itself."""
+    with client.connect() as connection:
+        connection.sendall(client.head("GET", "/live"))
+        response = http.client.HTTPResponse(connection)
+        response.begin()
+        return response.status, response.readline().decode().strip()
+
+
+@pytest.mark.parametrize("path", [*PAGES, "/docs", *PROGRAMS])
+def test_the_token_in_the_header_opens_it(operator: Client, path: str) -> None:
+    answer = operator.request("GET", path)
+    assert answer.status == 200
+    assert "set-cookie" not in answer.headers
+    if path in PAGES:
+        assert "You are token." in answer.text
+        assert "Log out" not in answer.text
+
+
+@pytest.mark.parametrize("path", [*PAGES, "/docs", *PROGRAMS])
+def test_a_wrong_token_in_the_header_is_refused(stranger: Client, path: str) -> None:
+    answer = stranger.request("GET", path)
+    assert (answer.status, answer.headers["www-authenticate"]) == (401, "Bearer")
+    assert "this token is not accepted" in answer.text
+    assert ("<!doctype html>" in answer.text) == (path not in PROGRAMS)
+
+
+@pytest.mark.parametrize("header", ["", f"Basic {OPERATOR_TOKEN}", OPERATOR_TOKEN])
+@pytest.mark.parametrize("path", [*PAGES, "/docs"])
+def test_a_page_sends_who_shows_no_bearer_token_to_log_in(
+    served: Served, path: str, header: str
+) -> None:
+    answer = served.client.request("GET", path, Authorization=header)
+    assert answer.status == 303
+    assert answer.headers["location"] == "/login?" + urlencode({"next": path})
+
+
+@pytest.mark.parametrize("header", ["", f"Basic {OPERATOR_TOKEN}", OPERATOR_TOKEN])
+@pytest.mark.parametrize("path", PROGRAMS)
+def test_a_program_is_refused_without_a_bearer_token(
+    served: Served, path: str, header: str
+) -> None:
+    answer = served.client.request("GET", path, Authorization=header)
+    assert (answer.status, answer.headers["www-authenticate"]) == (401, "Bearer")
+
+
+@pytest.mark.parametrize("path", [*PAGES, "/docs", *PROGRAMS])
+def test_a_session_opens_it(served: Served, path: str) -> None:
+    cookie = logged_in(served)
+    assert served.client.request("GET", path, Authorization="", Cookie=cookie).status == 200
+    # A proxy's own scheme comes with every request of its users, and is none of ours.
+    beside = served.client.request("GET", path, Authorization="Basic YTpi", Cookie=cookie)
+    assert beside.status == 200
+    wrong = served.client.request("GET", path, Authorization="Bearer wrong", Cookie=cookie)
+    assert wrong.status == 401
+
+
+def test_the_stream_takes_the_token_too(served: Served, operator: Client, stranger: Client) -> None:
+    assert live(operator) == (200, "event: changed")
+    assert live(stranger)[0] == 401
+    assert served.client.request("GET", "/live", Authorization="").status == 401
+
+
+def test_who_shows_the_token_acts_without_a_forms_field(
+    served: Served, operator: Client, stranger: Client
+) -> None:
+    assert stranger.request("POST", REBUILD).status == 401
+    done = operator.request("POST", REBUILD)
+    assert (done.status, done.headers["location"]) == (303, f"/partitions/{DATASET}/{DT}")
+    # A browser that can send the header for another site's page still says whose page it is.
+    foreign = operator.request("POST", REBUILD, Sec_Fetch_Site="cross-site")
+    assert foreign.status == 403
+    without = served.client.request(
+        "POST", REBUILD, b"csrf=", Authorization="", Cookie=logged_in(served)
+    )
+    assert without.status == 403
+    actions = served.rows("select actor, action, subject from quicksilver.action")
+    assert [tuple(row.values()) for row in actions] == [("token", "rebuild", f"{DATASET}/{DT}")]
+
+
+def test_guessing_at_pages_is_slowed_down(served: Served) -> None:
+    guesser = Client(served.client.port, "a-guess", "127.0.0.10")
+    answers = [guesser.request("GET", "/") for _ in range(21)]
+    assert [answer.status for answer in answers] == [401] * 20 + [429]
+    assert int(answers[-1].headers["retry-after"]) > 0
+    assert (
+        Client(served.client.port, OPERATOR_TOKEN, "127.0.0.10").request("GET", "/").status == 200
+    )
+
+
+def test_without_tokens_the_reference_is_open(served: Served) -> None:
+    with serving(served.database_url, operator_tokens="") as running:
+        for path in ("/docs", "/openapi.json"):
+            assert running.client.request("GET", path, Authorization="").status == 200
+            foreign = running.client.request("GET", path, Authorization="", Host="a.example")
+            assert foreign.status == 403
