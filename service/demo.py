@@ -20,12 +20,12 @@ import psycopg
 import pyarrow.parquet as pq
 from psycopg.rows import dict_row
 from rich.console import Console
-from rich.table import Table
 
 from flows.ingest_nyc_tlc import DATASET
 from flows.tlc_generated import write_generated_year
 from flows.tlc_source import file_name
 from service.bronze import minio_client
+from service.cli.listing import Listing
 from service.cli.stack import initialise_child
 from service.datasets import load_datasets
 from service.errors import QuicksilverError
@@ -216,11 +216,12 @@ def _report(stack: Stack, console: Console) -> list[str]:
     builds = stack.ledger("select * from quicksilver.build order by id")
     counts = {row["dt"]: row for row in stack.warehouse(_COUNTS)}
     ui = stack.env["PREFECT_API_URL"].removesuffix("/api")
-    table = Table(title="bronze landed, silver built")
-    for name in ("partition", "rows in", "silver", "rejected", "PUT → silver", "run"):
-        table.add_column(name, justify="left" if name in ("partition", "run") else "right")
+    numbers = ("rows in", "silver", "rejected", "PUT → silver")
+    listing = Listing(
+        *("partition", *numbers, "run"), right=numbers, title="bronze landed, silver built"
+    )
     for build in builds:
-        table.add_row(
+        listing.add(
             f"{build['dt']} g{build['generation']}",
             *(f"{build[name] or 0:,}" for name in ("rows_bronze", "rows_silver", "rows_rejected")),
             _seconds(build["put_at"], build["published_at"]),
@@ -229,16 +230,13 @@ def _report(stack: Stack, console: Console) -> list[str]:
     total = {
         name: sum(row[name] for row in counts.values()) for name in ("bronze", "silver", "rejected")
     }
-    table.add_section()
-    table.add_row(
+    listing.sum_up(
         f"{len(counts)} partitions",
         *(f"{n:,}" for n in total.values()),
         "",
         f"{len(builds)} builds",
     )
-    # Links that are cut off lead nowhere: into a file or a pipe the table is as wide as it needs.
-    wide = console if console.is_terminal else Console(width=140)
-    wide.print(table)
+    console.print(listing)
     return _problems(stack, builds, counts)
 
 

@@ -32,7 +32,9 @@ async def migrate(database_url: str, *, upto: int | None = None) -> list[str]:
     try:
         connection = await psycopg.AsyncConnection.connect(conninfo(database_url), autocommit=True)
     except psycopg.OperationalError as error:
-        raise LedgerUnavailableError(f"the ledger's Postgres cannot be reached: {error}") from error
+        # libpq tells each address that it tried on a line of its own.
+        tried = " ".join(str(error).split())
+        raise LedgerUnavailableError(f"the ledger's Postgres cannot be reached: {tried}") from error
     applied: list[str] = []
     async with connection:
         # The service's own role may change rows alone, so it is not asked for more without need.

@@ -2,30 +2,33 @@
 
 from collections.abc import Sequence
 
-from rich.table import Table
 from rich.text import Text
 
+from service.cli.listing import Listing
 from service.gates import GateSet, GateView
 
 _COLOURS = {"waiting": "cyan", "pending": "yellow", "fired": "green"}
 
 
-def gates_table(views: Sequence[GateView]) -> Table:
+def gates_table(views: Sequence[GateView]) -> Listing:
     """Every set, for people."""
     waiting = sum(view.state == "waiting" for view in views)
-    table = Table(title="Gates", title_justify="left", caption=f"{waiting} of {len(views)} wait")
-    for name in ("set", "state", "still missing", "fired last", "run"):
-        table.add_column(name, overflow="fold")
+    listing = Listing(
+        *("set", "state", "still missing", "fired last", "run"),
+        free=("still missing",),
+        title="Gates",
+        caption=f"{waiting} of {len(views)} wait",
+    )
     for view in views:
         fired = view.fired
-        table.add_row(
-            Text(f"{view.found.gate.name} {view.found.key}"),
+        listing.add(
+            f"{view.found.gate.name} {view.found.key}",
             Text(view.state, _COLOURS[view.state]),
-            Text(_missing(view.found)),
+            _missing(view.found),
             f"generation {fired['generation']}" if fired else "never",
             str(fired["flow_run_id"] or "none") if fired else "none",
         )
-    return table
+    return listing
 
 
 def _missing(found: GateSet) -> str:

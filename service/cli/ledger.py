@@ -7,12 +7,12 @@ from typing import Annotated, Any
 import typer
 from rich.console import Group, RenderableType
 from rich.live import Live
-from rich.table import Table
 from rich.text import Text
 
 from service.api import State, shown, shown_gate
 from service.bronze import Bronze
 from service.cli.gates import gates_table
+from service.cli.listing import Listing
 from service.cli.proof import proof_tables, read_proof
 from service.cli.shared import (
     AsJson,
@@ -108,26 +108,32 @@ def _status(answer: dict[str, Any]) -> RenderableType:
     return Group(partitions, gates_table(answer["gates"])) if answer["gates"] else partitions
 
 
-def status_table(answer: dict[str, Any]) -> Table:
+def status_table(answer: dict[str, Any]) -> Listing:
     """Partitions and how many are in which state, for people."""
     counts = ", ".join(f"{n} {state}" for state, n in _totals(answer["counts"]).items() if n)
-    table = Table(title=counts or "nothing landed yet", title_justify="left")
-    for name in ("dataset", "dt", "state", "generation", "built", "silver", "rejected", "why"):
-        table.add_column(name, overflow="fold")
+    numbers = ("generation", "built", "silver", "rejected")
+    listing = Listing(
+        *("dataset", "dt", "state", *numbers, "why"),
+        right=numbers,
+        free=("why",),
+        title=counts or "nothing landed yet",
+    )
     for row in answer["partitions"]:
-        table.add_row(
+        listing.add(
             row["dataset"],
             row["dt"],
-            f"[{_COLOURS[row['state']]}]{row['state']}[/]{', gone' if row['gone_at'] else ''}",
+            Text(row["state"], _COLOURS[row["state"]]) + (", gone" if row["gone_at"] else ""),
             str(row["generation"]),
             str(row["built_generation"]),
             _number(row["rows_silver"]),
             _number(row["rows_rejected"]),
-            Text(visible(row["error"] or row["wait_reason"] or "", keep="\n")),
+            row["error"] or row["wait_reason"] or "",
         )
-    if len(table.rows) < sum(count["partitions"] for count in answer["counts"]):
-        table.caption = f"{len(table.rows)} of them are shown: see --limit, --state and --dataset"
-    return table
+    if len(listing.rows) < sum(count["partitions"] for count in answer["counts"]):
+        listing.caption = (
+            f"{len(listing.rows)} of them are shown: see --limit, --state and --dataset"
+        )
+    return listing
 
 
 def _totals(counts: list[dict[str, Any]]) -> dict[str, int]:
@@ -161,23 +167,25 @@ def events(
         console.print(events_table(rows))
 
 
-def events_table(rows: list[dict[str, Any]]) -> Table:
+def events_table(rows: list[dict[str, Any]]) -> Listing:
     """Events, for people; keys are foreign text."""
-    table = Table(caption="no events" if not rows else None)
-    for name in ("received", "event", "key", "generation", "reason", "copies", "lanes"):
-        table.add_column(name, overflow="fold")
+    listing = Listing(
+        *("received", "event", "key", "generation", "reason", "copies", "lanes"),
+        right=("generation", "copies"),
+        caption="" if rows else "no events",
+    )
     for row in rows:
         lanes = [lane for lane in ("fast", "durable") if row[f"{lane}_at"]]
-        table.add_row(
+        listing.add(
             f"{row['received_at']:%Y-%m-%d %H:%M:%S}",
-            Text(visible(row["event_name"])),
-            Text(visible(row["key"])),
+            row["event_name"],
+            row["key"],
             str(row["generation"] or ""),
             row["reason"],
             str(row["deliveries"]),
             ", ".join(lanes) or row["source"],
         )
-    return table
+    return listing
 
 
 @app.command()
@@ -202,22 +210,26 @@ def explain(
         console.print(builds_table(answer["builds"]))
 
 
-def builds_table(rows: list[dict[str, Any]]) -> Table:
+def builds_table(rows: list[dict[str, Any]]) -> Listing:
     """Builds of a partition, for people."""
-    table = Table(title="Builds of its partition", title_justify="left")
-    for name in ("build", "generation", "attempt", "state", "finished", "run", "error"):
-        table.add_column(name, overflow="fold")
+    numbers = ("build", "generation", "attempt")
+    listing = Listing(
+        *(*numbers, "state", "finished", "run", "error"),
+        right=numbers,
+        free=("error",),
+        title="Builds of its partition",
+    )
     for row in rows:
-        table.add_row(
+        listing.add(
             str(row["id"]),
             str(row["generation"]),
             str(row["attempt"] or ""),
             row["state"],
             f"{row['finished_at']:%Y-%m-%d %H:%M:%S}" if row["finished_at"] else "",
             _run(row),
-            Text(visible(row["error"] or "", keep="\n")),
+            row["error"] or "",
         )
-    return table
+    return listing
 
 
 def _run(row: dict[str, Any]) -> str:

@@ -5,10 +5,10 @@ from datetime import date, datetime
 from typing import Any
 
 from rich.console import Group, RenderableType
-from rich.table import Table
 from rich.text import Text
 
 from service import clock
+from service.cli.listing import Listing
 from service.ledger import Ledger
 
 _DIFFERENCES = {
@@ -53,25 +53,26 @@ def proof_tables(answer: dict[str, Any]) -> RenderableType:
     )
 
 
-def _sides(rows: Sequence[dict[str, Any]]) -> Table:
-    table = Table(title="Proof that nothing was lost", title_justify="left")
-    table.add_column("dataset", overflow="fold")
-    for name in ("listed in bronze", "in the ledger", "built at the newest generation"):
-        table.add_column(name, justify="right")
-    table.add_column("difference", overflow="fold")
-    table.add_column("compared")
+def _sides(rows: Sequence[dict[str, Any]]) -> Listing:
+    sides = ("listed in bronze", "in the ledger", "built at the newest generation")
+    listing = Listing(
+        *("dataset", *sides, "difference", "compared"),
+        right=sides,
+        free=("difference",),
+        title="Proof that nothing was lost",
+    )
     for row in rows:
-        table.add_row(
-            Text(row["dataset"]),
+        listing.add(
+            row["dataset"],
             _number(row["in_bronze"]),
             _number(row["in_ledger"]),
             _number(row["built"]),
-            Text(_difference(row)),
+            _difference(row),
             _age(row["compared_at"]),
         )
     if not rows:
-        table.caption = "no dataset"
-    return table
+        listing.caption = "no dataset"
+    return listing
 
 
 def _difference(row: dict[str, Any]) -> str:
@@ -86,39 +87,40 @@ def _difference(row: dict[str, Any]) -> str:
     return "none" if row["compared_at"] else "not compared yet"
 
 
-def _origins(rows: Sequence[dict[str, Any]], last: int) -> Table:
+def _origins(rows: Sequence[dict[str, Any]], last: int) -> Listing:
     title = f"Who told of the newest objects (of the last {last:,} events)"
-    table = Table(title=title, title_justify="left")
-    table.add_column("dataset", overflow="fold")
-    for words in _ORIGINS.values():
-        table.add_column(words, justify="right")
-    table.add_column("lost by push", justify="right")
+    numbers = (*_ORIGINS.values(), "lost by push")
+    listing = Listing("dataset", *numbers, right=numbers, title=title)
     for row in rows:
-        numbers = [_number(row[name]) for name in _ORIGINS]
-        table.add_row(Text(row["dataset"]), *numbers, f"{row['lost_by_push']:.2%}")
+        listing.add(
+            row["dataset"], *(_number(row[n]) for n in _ORIGINS), f"{row['lost_by_push']:.2%}"
+        )
     if not rows:
-        table.caption = "no event yet"
-    return table
+        listing.caption = "no event yet"
+    return listing
 
 
-def _lanes(rows: Sequence[dict[str, Any]]) -> Table:
-    table = Table(title="Lanes, by the last canary", title_justify="left")
-    for name in ("bucket", "lane", "state", "lag", "measured", "why"):
-        table.add_column(name, overflow="fold")
+def _lanes(rows: Sequence[dict[str, Any]]) -> Listing:
+    listing = Listing(
+        *("bucket", "lane", "state", "lag", "measured", "why"),
+        right=("lag",),
+        free=("why",),
+        title="Lanes, by the last canary",
+    )
     for row in rows:
         for lane in ("fast", "durable"):
             state, lag = row[f"{lane}_state"], row[f"{lane}_lag"]
-            table.add_row(
-                Text(row["bucket"]),
+            listing.add(
+                row["bucket"],
                 lane,
                 state,
                 "" if lag is None else f"{lag:.3f} s",
                 _age(row["at"]),
-                Text(row["fault"] or "") if state in ("silent", "unknown") else "",
+                row["fault"] or "" if state in ("silent", "unknown") else "",
             )
     if not rows:
-        table.caption = "no canary flew yet"
-    return table
+        listing.caption = "no canary flew yet"
+    return listing
 
 
 def _number(value: int | None) -> str:

@@ -4,9 +4,8 @@ from typing import Annotated, Any
 
 import httpx
 import typer
-from rich.table import Table
-from rich.text import Text
 
+from service.cli.listing import Listing
 from service.cli.shared import AsJson, console, print_json, reported, with_ledger
 from service.errors import QuicksilverError
 from service.foreign_text import visible
@@ -16,12 +15,17 @@ from service.settings import Settings, load_settings
 
 app = typer.Typer(help="List, show, replay or discard quarantined events.", no_args_is_help=True)
 
-RowId = Annotated[int, typer.Argument(help="The row's id, from `quarantine list`.")]
+RowId = Annotated[
+    # Postgres' largest bigint.
+    int, typer.Argument(help="The row's id, from `quarantine list`.", min=1, max=2**63 - 1)
+]
 
 
 @app.command("list")
 @reported
-def list_rows(limit: int = 100, as_json: AsJson = False) -> None:
+def list_rows(
+    limit: Annotated[int, typer.Option(min=1, max=10_000)] = 100, as_json: AsJson = False
+) -> None:
     """What is in quarantine, newest first."""
 
     async def work(_: Settings, ledger: Ledger) -> list[dict[str, Any]]:
@@ -31,17 +35,17 @@ def list_rows(limit: int = 100, as_json: AsJson = False) -> None:
     if as_json:
         print_json(rows)
         return
-    table = Table("id", "reason", "count", "size", "lane", "source", "first seen", "last seen")
+    listing = Listing(
+        *("id", "reason", "count", "size", "lane", "source", "first seen", "last seen"),
+        right=("id", "count", "size"),
+    )
     for row in rows:
-        table.add_row(
-            *(
-                Text(visible(row[name]))
-                for name in ("id", "reason", "count", "size", "lane", "source")
-            ),
+        listing.add(
+            *(str(row[name]) for name in ("id", "reason", "count", "size", "lane", "source")),
             f"{row['first_seen']:%Y-%m-%d %H:%M:%S}",
             f"{row['last_seen']:%Y-%m-%d %H:%M:%S}",
         )
-    console.print(table if rows else "quarantine is empty")
+    console.print(listing if rows else "quarantine is empty")
 
 
 @app.command()

@@ -3,18 +3,21 @@
 import asyncio
 import functools
 import json
-from collections.abc import AsyncGenerator, Callable, Coroutine
-from contextlib import asynccontextmanager
+import sys
+from collections.abc import AsyncGenerator, Callable, Coroutine, Generator
+from contextlib import asynccontextmanager, contextmanager
 from datetime import date, datetime
 from typing import Annotated, Any, ParamSpec, TypeVar
 from uuid import UUID
 
+import psycopg
 import typer
 from rich.console import Console
 
 from service.database import Database
 from service.datasets import load_datasets
 from service.errors import QuicksilverError, SettingsError
+from service.foreign_text import visible
 from service.ledger import Ledger
 from service.settings import Settings, load_settings
 
@@ -27,13 +30,28 @@ app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
 )
-console = Console()
+
+# Into a file or a pipe nothing is folded: a program reads lines, and a search wants names whole.
+_UNFOLDED = 100_000
+
+console = Console(width=None if sys.stdout.isatty() else _UNFOLDED)
 complaints = Console(stderr=True)
 
 
 def complain(sentence: str) -> None:
-    """A sentence to stderr; brackets in it are text, not style."""
-    complaints.print(sentence, style="red", highlight=False, markup=False)
+    """A sentence to stderr, on one line; what it quotes after a last colon stays as it stands.
+
+    Brackets in it are text, not style, and what would command a terminal is spelled out.
+    """
+    said, colon, quoted = sentence.partition(":\n")
+    said = " ".join(line.strip() for line in said.splitlines())
+    complaints.print(
+        visible(said + colon + quoted, keep="\n"),
+        style="red",
+        highlight=False,
+        markup=False,
+        soft_wrap=True,
+    )
 
 
 def declared_names(incomplete: str) -> list[str]:
@@ -62,9 +80,7 @@ def reported(command: Callable[P, R]) -> Callable[P, R]:
         try:
             return command(*args, **kwargs)
         except SettingsError as error:
-            complaints.print(
-                f"setting refused: {error}", style="red", highlight=False, markup=False
-            )
+            complain(f"setting refused: {error}")
             raise typer.Exit(2) from None
         except QuicksilverError as error:
             complain(f"error: {error}")
@@ -94,9 +110,36 @@ async def opened_ledger(settings: Settings) -> AsyncGenerator[Ledger]:
     )
     await database.open()
     try:
-        yield Ledger(database, datasets)
+        with refusals_told():
+            yield Ledger(database, datasets)
     finally:
         await database.close()
+
+
+@contextmanager
+def refusals_told() -> Generator[None]:
+    """What Postgres refuses because nobody prepared it for us, as a sentence with what to do.
+
+    Raises:
+        QuicksilverError: the ledger lacks tables, or its role lacks rights.
+    """
+    try:
+        yield
+    except (
+        psycopg.errors.UndefinedTable,
+        psycopg.errors.UndefinedColumn,
+        psycopg.errors.UndefinedFunction,
+        psycopg.errors.InvalidSchemaName,
+    ) as error:
+        raise QuicksilverError(
+            "the ledger has no schema yet, or an older one than this program:"
+            f" run `quicksilver migrate` ({error.diag.message_primary})"
+        ) from error
+    except psycopg.errors.InsufficientPrivilege as error:
+        raise QuicksilverError(
+            f"the ledger's role lacks rights ({error.diag.message_primary}): grant them, or name"
+            " another role in QUICKSILVER_DATABASE_URL"
+        ) from error
 
 
 def print_json(value: Any) -> None:

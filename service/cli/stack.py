@@ -12,7 +12,7 @@ import typer
 import uvicorn
 
 from service import stack
-from service.cli.shared import app, console, reported
+from service.cli.shared import app, console, refusals_told, reported
 from service.errors import QuicksilverError, SettingsError
 from service.log import configure_logging
 from service.settings import PROJECT, Settings, load_settings
@@ -118,7 +118,8 @@ def migrate() -> None:
 
     settings = load_settings()
     settings.require("database_url")
-    applied = asyncio.run(bring(settings.database_url.get_secret_value()))
+    with refusals_told():
+        applied = asyncio.run(bring(settings.database_url.get_secret_value()))
     _say("\n".join(f"applied {name}" for name in applied) or "the ledger is up to date")
 
 
