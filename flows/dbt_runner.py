@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any
 
 from psycopg.conninfo import conninfo_to_dict
 
+from flows import dbt_shortcuts
 from service.database import conninfo
 from service.errors import ModelError
 from service.settings import PROJECT, Settings
@@ -218,6 +219,7 @@ def _invoke(
 ) -> list[Any]:
     from dbt.cli.main import dbtRunner
 
+    dbt_shortcuts.install()
     before = {name: os.environ.get(name) for name in environment}
     os.environ.update(environment)
     target = Path(tempfile.mkdtemp(prefix="quicksilver-dbt-"))

@@ -6,11 +6,13 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import psycopg
+import psycopg2
 import pytest
 
-from flows import dbt_runner
+from flows import dbt_runner, dbt_shortcuts
 from flows.prepare_warehouse import ensure_warehouse
 from service.datasets import load_datasets
 from service.settings import PROJECT, Settings, load_settings
@@ -129,6 +131,27 @@ async def test_a_model_by_hand_is_refused_with_the_way_to_build_it(settings: Set
     results = await asyncio.to_thread(dbt_runner.run, settings, ["run"], {}, select="daily_revenue")
     assert results[0].status == "error"
     assert "quicksilver rebuild DATASET DT" in results[0].message
+
+
+async def test_dbt_takes_every_shortcut(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Seven nodes, and no connection for each of them."""
+    connect = psycopg2.connect
+    opened: list[str] = []
+
+    def counted(*arguments: Any, **keywords: Any) -> Any:
+        opened.append(keywords["host"])
+        return connect(*arguments, **keywords)
+
+    monkeypatch.setattr(psycopg2, "connect", counted)
+    results = await asyncio.to_thread(
+        dbt_runner.run, settings, ["test"], {}, select="resource_type:test"
+    )
+    assert dbt_shortcuts.install() == [], "this version of dbt has no place for them"
+    assert len(results) >= 7
+    # One of the thread that asks, one of each of two that work.
+    assert len(opened) <= 3
 
 
 @pytest.mark.parametrize("is_cache_usable", [True, False])

@@ -1,0 +1,120 @@
+"""What dbt finds out anew on every invocation, remembered; what it makes for nobody here, left out.
+
+A run is one process and one invocation of dbt, so whatever dbt does before its first statement is
+part of every build's time: together these are a quarter of the time that dbt itself takes
+(`bench/README.md`). Each replaces one function of dbt by another that gives the answer it would
+give here. Where a version of dbt has no such function, dbt runs without the shortcut.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from functools import cache
+from types import CodeType
+from typing import Any
+
+# A replacement, made from what it replaces.
+Make = Callable[[Any], Any]
+
+
+@cache
+def install() -> list[str]:
+    """Put the shortcuts into this process, once; the names of those that dbt has no place for."""
+    from dbt.adapters.postgres.connections import PostgresConnectionManager
+    from dbt.compilation import Linker
+    from dbt.plugins.manager import PluginManager
+    from dbt.task.build import BuildTask
+    from dbt_common.behavior_flags import BehaviorFlagRendered
+    from dbt_common.clients.jinja import MacroFuzzEnvironment, NativeSandboxEnvironment
+
+    shortcuts: list[tuple[type, str, Make]] = [
+        (PluginManager, "get_prefixed_modules", _found_once),
+        (BehaviorFlagRendered, "_default_source", _no_source),
+        (Linker, "get_graph_summary", _no_summary),
+        (BuildTask, "get_model_schemas", _of_others),
+        (MacroFuzzEnvironment, "compile", _compiled_once),
+        (NativeSandboxEnvironment, "compile", _compiled_once),
+        (PostgresConnectionManager, "release", _kept_open),
+    ]
+    missing: list[str] = []
+    for owner, name, make in shortcuts:
+        replaced = getattr(owner, name, None)
+        if replaced is None:
+            missing.append(f"{owner.__name__}.{name}")
+        else:
+            setattr(owner, name, make(replaced))
+    return missing
+
+
+def _found_once(find: Callable[[], dict[str, Any]]) -> Any:
+    """dbt's plugins, sought in every folder of `sys.path`: 60 ms. None is installed meanwhile."""
+    return staticmethod(cache(find))
+
+
+def _no_source(_: object) -> Any:
+    """Which module made a flag, for a message that nobody reads: the whole stack with its source
+    lines, six times, 20 ms."""
+    return staticmethod(lambda: "dbt")
+
+
+def _no_summary(_: object) -> Callable[[Any, Any], dict[int, Any]]:
+    """The graph as JSON, twice, for a file in a folder that is removed: 20 ms."""
+    return lambda _self, _manifest: {}
+
+
+def _kept_open(release: Callable[[Any], None]) -> Callable[[Any], None]:
+    """Connections: closed after each node and opened for the next, 7 ms each, and the new session
+    reads the catalog anew. The thread keeps its own; dbt closes them all when it is done."""
+
+    def keep(self: Any) -> None:
+        connection = self.get_if_exists()
+        if connection is None or connection.state != "open" or connection.handle.closed:
+            release(self)
+            return
+        # As closing would: what was not committed is gone, also what dbt does not know of.
+        connection.handle.rollback()
+        connection.transaction_open = False
+
+    return keep
+
+
+def _of_others(schemas_of: Callable[..., set[Any]]) -> Callable[..., set[Any]]:
+    """The schemas that a build needs, for which dbt opens a connection of its own: 40 ms.
+
+    What is materialized as `partition` is made in the schema `build` and published into its own,
+    which publishing creates.
+    """
+
+    def get_model_schemas(self: Any, adapter: Any, selected_uids: Iterable[str]) -> set[Any]:
+        nodes = self.manifest.nodes
+        others = [
+            uid
+            for uid in selected_uids
+            if uid not in nodes or nodes[uid].config.materialized != "partition"
+        ]
+        return schemas_of(self, adapter, frozenset(others))
+
+    return get_model_schemas
+
+
+def _compiled_once(compile_template: Callable[..., CodeType]) -> Callable[..., CodeType]:
+    """Templates, such as the values of `profiles.yml`, each of which is compiled at every use."""
+    known: dict[tuple[type, str, bool], CodeType] = {}
+
+    def compile(  # noqa: A001 - jinja's name for it
+        self: Any,
+        source: Any,
+        name: str | None = None,
+        filename: str | None = None,
+        raw: bool = False,
+        defer_init: bool = False,
+    ) -> Any:
+        if raw or name or filename or not isinstance(source, str):
+            return compile_template(self, source, name, filename, raw, defer_init)
+        # An environment's class and its extensions go together; filters are looked up when it runs.
+        key = (type(self), source, defer_init)
+        if key not in known:
+            known[key] = compile_template(self, source, name, filename, raw, defer_init)
+        return known[key]
+
+    return compile
