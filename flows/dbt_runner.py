@@ -25,7 +25,7 @@ from psycopg.conninfo import conninfo_to_dict
 from flows import dbt_shortcuts
 from service.database import conninfo
 from service.errors import ModelError
-from service.settings import PROJECT, Settings
+from service.settings import PROJECT, Settings, load_settings
 from service.warehouse import SCRATCH_OPTIONS
 
 # dbt itself is imported where it is called: that takes 1.6 s, and who deploys a flow only reads it.
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 ANALYTICS = PROJECT / "analytics"
 
 # What of the project decides how it parses. Not `target/`, which parsing writes.
-_SOURCES = ("dbt_project.yml", "profiles.yml", "models", "macros", "seeds", "tests")
+_SOURCES = ("dbt_project.yml", "models", "macros", "seeds", "tests")
 _PARSED = "partial_parse.msgpack"
 # Versions whose parse is kept: about a megabyte each.
 _KEPT = 10
@@ -89,7 +89,18 @@ def seeds_version() -> str:
 
 @cache
 def _version() -> str:
-    return _digest(*_SOURCES, metadata.version("dbt-core"), metadata.version("dbt-postgres"))
+    profiles = hashlib.sha256((_profiles() / "profiles.yml").read_bytes()).hexdigest()
+    versions = (metadata.version("dbt-core"), metadata.version("dbt-postgres"))
+    return _digest(*_SOURCES, *versions, profiles)
+
+
+def _profiles() -> Path:
+    """The folder of `profiles.yml`.
+
+    Raises:
+        SettingsError: a setting is wrong, DBT_PROFILES_DIR among them.
+    """
+    return load_settings().dbt_profiles_dir
 
 
 def _digest(*names: str) -> str:
@@ -181,7 +192,7 @@ def _flags(target: Path) -> list[str]:
     """What every invocation is told: nothing is written, said or sent that nobody reads."""
     return [
         "--project-dir", str(ANALYTICS),
-        "--profiles-dir", os.environ.get("DBT_PROFILES_DIR") or str(ANALYTICS),
+        "--profiles-dir", str(_profiles()),
         "--target-path", str(target),
         "--log-path", str(target),
         "--log-level", "none",

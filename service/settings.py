@@ -140,6 +140,15 @@ class Settings(BaseSettings):
             ) from None
         return value
 
+    @field_validator("dbt_profiles_dir")
+    @classmethod
+    def _profiles(cls, value: Path) -> Path:
+        # Flow runs stand elsewhere: a relative folder means the same to all.
+        folder = PROJECT / value.expanduser()
+        if not (folder / "profiles.yml").is_file():
+            raise ValueError(f"{folder} holds no profiles.yml: name the folder that does")
+        return folder
+
     @field_validator("minio_endpoint_url", "prefect_api_url", "url")
     @classmethod
     def _http(cls, value: str) -> str:

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 from pydantic import SecretStr
 
+from flows import dbt_runner
 from service.errors import SettingsError
 from service.settings import PROJECT, Settings, load_settings
 
@@ -65,6 +66,24 @@ def test_a_wrong_setting_is_one_line(
     assert "\n" not in said
     assert "s3cr3t" not in said
     assert caught.value.__cause__ is None, "a traceback would show the value"
+
+
+def test_dbts_profiles_are_where_the_env_file_says(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "profiles.yml").write_text("quicksilver: {}\n")
+    (tmp_path / ".env").write_text(f"DBT_PROFILES_DIR={tmp_path}\n")
+    monkeypatch.setitem(Settings.model_config, "env_file", tmp_path / ".env")
+    flags = dbt_runner._flags(tmp_path / "target")  # pyright: ignore[reportPrivateUsage]
+    assert flags[flags.index("--profiles-dir") + 1] == str(tmp_path)
+
+
+def test_a_folder_without_dbts_profiles_is_refused(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("DBT_PROFILES_DIR", str(tmp_path))
+    with pytest.raises(SettingsError, match=r"^DBT_PROFILES_DIR: .* holds no profiles\.yml"):
+        load_settings()
 
 
 def test_tokens_are_several_and_rotate(monkeypatch: pytest.MonkeyPatch) -> None:
