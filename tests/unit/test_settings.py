@@ -126,6 +126,9 @@ def example_lines() -> dict[str, tuple[str, str]]:
     for line in EXAMPLE.read_text(encoding="utf-8").splitlines():
         if line.startswith("# "):
             comment = line[2:]
+            if match := re.fullmatch(r"([A-Z_]+)=.*", comment):
+                # Of the environment alone; in the file it would have no effect.
+                assert match[1] not in ALIASES
         elif match := re.fullmatch(r"([A-Z_]+)=(.*)", line):
             found[match[1]] = (match[2], comment)
             comment = ""
@@ -138,6 +141,21 @@ def test_the_example_lists_every_setting_with_a_word_on_it() -> None:
     found = example_lines()
     assert set(found) == set(ALIASES)
     assert [name for name, (_, comment) in found.items() if not comment] == []
+
+
+def test_the_example_lists_what_only_the_environment_says() -> None:
+    asked = {"OTEL_EXPORTER_OTLP_ENDPOINT"}
+    for path in [*PROJECT.glob("service/**/*.py"), *PROJECT.glob("flows/**/*.py")]:
+        code = path.read_text(encoding="utf-8")
+        found = re.findall(r"environ(?:\.get\(|\[)\"((?:QUICKSILVER|MINIO|DBT|TLC)_\w+)", code)
+        asked.update(found)
+    profile = (PROJECT / "analytics" / "profiles.yml").read_text(encoding="utf-8")
+    asked.update(re.findall(r"env_var\('(DBT_\w+)'", profile))
+    assert {"MINIO_BIN", "QUICKSILVER_SECRETS_DIR", "DBT_PG_HOST"} <= asked
+    text = EXAMPLE.read_text(encoding="utf-8")
+    named = re.findall(r"^(?:# )?([A-Z_]+)=", text, flags=re.MULTILINE)
+    assert asked <= set(named)
+    assert len(named) == len(set(named))
 
 
 def test_the_example_holds_no_secret() -> None:
