@@ -9,7 +9,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from service import backfill as work
 from service.bronze import Bronze
-from service.cli.shared import DatasetName, app, console, opened_ledger, parse_date, reported
+from service.cli.shared import DatasetName, actor, app, console, opened_ledger, parse_date, reported
 from service.database import Row
 from service.errors import QuicksilverError
 from service.settings import load_settings
@@ -50,6 +50,7 @@ async def _run(
                 newest_first=newest_first,
                 rebuild=rebuild,
             )
+        await ledger.log_action(actor(), "backfill", f"{name} from {first} to {last}")
         console.print(
             f"{name}: {len(plan.partitions)} partitions in bronze, {plan.scheduled} to build,"
             f" {plan.skipped} built or on their way already",

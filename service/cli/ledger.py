@@ -1,6 +1,5 @@
 """Commands that read and steer the ledger, with the same words and numbers as the page."""
 
-import getpass
 import time
 from typing import Annotated, Any
 
@@ -18,6 +17,7 @@ from service.cli.shared import (
     AsJson,
     DatasetName,
     OnlyDataset,
+    actor,
     app,
     console,
     parse_date,
@@ -42,11 +42,6 @@ _COLOURS = {
     "paused": "magenta",
     "built": "green",
 }
-
-
-def actor() -> str:
-    """Who is at the command line, for the log of actions."""
-    return f"cli:{getpass.getuser()}"
 
 
 @app.command()
@@ -277,7 +272,9 @@ def reconcile(
         await ledger.sync_datasets()
         sweep = Sweep(settings, ledger, Bronze(settings))
         with console.status("listing bronze"):
-            return await sweep.run_once([dataset] if dataset else None)
+            results = await sweep.run_once([dataset] if dataset else None)
+        await ledger.log_action(actor(), "reconcile", dataset or "all datasets")
+        return results
 
     results = with_ledger(work)
     if as_json:

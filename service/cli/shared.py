@@ -2,6 +2,7 @@
 
 import asyncio
 import functools
+import getpass
 import json
 import sys
 from collections.abc import AsyncGenerator, Callable, Coroutine, Generator
@@ -87,6 +88,11 @@ def reported(command: Callable[P, R]) -> Callable[P, R]:
             raise typer.Exit(1) from None
 
     return run
+
+
+def actor() -> str:
+    """Who is at the command line, for the log of actions."""
+    return f"cli:{getpass.getuser()}"
 
 
 def with_ledger(work: Callable[[Settings, Ledger], Coroutine[Any, Any, R]]) -> R:

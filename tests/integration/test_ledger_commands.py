@@ -1,5 +1,6 @@
 """Commands on a ledger that is not as they need it, and what they leave in the log of actions."""
 
+import getpass
 from collections.abc import Iterator
 
 import psycopg
@@ -7,8 +8,11 @@ import pytest
 from psycopg import sql
 from typer.testing import CliRunner
 
+from service.cli import backfill, ledger
 from service.cli.main import app
+from service.settings import Settings
 from tests.conftest import Postgres
+from tests.integration.ledger_kit import FakeBronze
 
 COMMANDS = [
     "status",
@@ -60,3 +64,35 @@ def test_a_role_without_rights_is_one_line(
         line = told(command, stranger, monkeypatch)
         assert "QUICKSILVER_DATABASE_URL" in line, command
         assert "permission denied" in line, command
+
+
+def test_who_reconciled_and_backfilled_is_logged(
+    ledger_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lake = FakeBronze()
+    lake.put("bronze/nyc_tlc/yellow_tripdata/dt=2024-01-01/data.parquet", "v1")
+
+    def bronze(_: Settings) -> FakeBronze:
+        return lake
+
+    for module in (ledger, backfill):
+        monkeypatch.setattr(module, "Bronze", bronze)
+    monkeypatch.setenv("QUICKSILVER_DATABASE_URL", ledger_url)
+    name = "nyc_tlc.yellow_tripdata"
+    for command in (
+        f"reconcile --dataset {name}",
+        "reconcile",
+        f"backfill {name} --from 2024-01 --to 2024-02 --no-wait",
+    ):
+        result = CliRunner().invoke(app, command.split())
+        assert result.exit_code == 0, (command, result.output)
+    with psycopg.connect(ledger_url) as connection:
+        logged = connection.execute(
+            "select actor, action, subject from quicksilver.action order by at"
+        ).fetchall()
+    who = f"cli:{getpass.getuser()}"
+    assert logged == [
+        (who, "reconcile", name),
+        (who, "reconcile", "all datasets"),
+        (who, "backfill", f"{name} from 2024-01-01 to 2024-02-01"),
+    ]
