@@ -6,7 +6,8 @@ happen is an error. A download is streamed to a file: memory stays flat whatever
 
 import hashlib
 import time
-from collections.abc import Iterable
+from collections.abc import Generator, Iterable
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date
 from http import HTTPStatus
@@ -73,6 +74,14 @@ class Source(Protocol):
 
         Raises:
             SourceUnavailableError: not delivered, or not whole; the message names the file.
+        """
+        ...
+
+    def publishes(self, month: date) -> bool:
+        """Whether the source has the month, without bringing it.
+
+        Raises:
+            SourceUnavailableError: it cannot be asked.
         """
         ...
 
@@ -143,6 +152,13 @@ class FolderSource:
         except OSError as error:
             raise SourceUnavailableError(f"{path}: cannot be read: {error.strerror}") from error
 
+    def publishes(self, month: date) -> bool:
+        """Whether the file is there."""
+        return (self.folder / file_name(month)).is_file()
+
+    def __str__(self) -> str:
+        return str(self.folder)
+
 
 @dataclass(frozen=True, slots=True)
 class HttpSource:
@@ -159,36 +175,69 @@ class HttpSource:
             SourceUnavailableError: unreachable, refused, broken off, or too large or slow.
         """
         name = file_name(month)
-        url = self.base.copy_with(path=f"{self.base.path.rstrip('/')}/{name}")
-        shown = str(url.copy_with(username=None, password=None, query=None))
+        shown = self._shown(name)
         # Compressed on the way, the length announced would not be the length of the file.
         headers = {"Accept-Encoding": "identity"}
         if known is not None and known.url == shown:
             headers["If-None-Match"] = known.etag
-        try:
-            with (
-                httpx.Client(timeout=TIMEOUT, follow_redirects=True) as client,
-                client.stream("GET", url, headers=headers) as response,
-            ):
-                if response.status_code == HTTPStatus.NOT_MODIFIED and len(headers) > 1:
-                    return SameAsBefore()
-                if _is_unpublished(response):
-                    return NotPublished(shown)
-                if response.status_code != HTTPStatus.OK:
-                    raise SourceUnavailableError(
-                        f"{name}: {shown} answered {response.status_code}"
-                        f" {response.reason_phrase}".rstrip()
-                    )
-                fetched = _spool(response.iter_bytes(CHUNK), into / name)
-                _refuse_truncated(name, response)
-        except httpx.HTTPError as error:
-            raise SourceUnavailableError(
-                f"{name}: {shown} was not delivered: {str(error) or type(error).__name__}"
-            ) from error
+        with self._asked(name, headers) as response:
+            if response.status_code == HTTPStatus.NOT_MODIFIED and len(headers) > 1:
+                return SameAsBefore()
+            if not self._has(name, response):
+                return NotPublished(shown)
+            fetched = _spool(response.iter_bytes(CHUNK), into / name)
+            _refuse_truncated(name, response)
         etag = response.headers.get("etag", "")
         if not _fits_metadata(etag) or not _fits_metadata(shown):
             return fetched
         return Fetched(fetched.path, fetched.size, fetched.sha256, Origin(shown, etag))
+
+    def publishes(self, month: date) -> bool:
+        """Ask for the month, and hang up when the answer begins.
+
+        Raises:
+            SourceUnavailableError: unreachable, or refused.
+        """
+        name = file_name(month)
+        with self._asked(name, {}) as response:
+            return self._has(name, response)
+
+    def __str__(self) -> str:
+        return _without_secrets(self.base)
+
+    @contextmanager
+    def _asked(self, name: str, headers: dict[str, str]) -> Generator[httpx.Response]:
+        try:
+            with (
+                httpx.Client(timeout=TIMEOUT, follow_redirects=True) as client,
+                client.stream("GET", self._url(name), headers=headers) as response,
+            ):
+                yield response
+        except httpx.HTTPError as error:
+            raise SourceUnavailableError(
+                f"{name}: {self._shown(name)} was not delivered:"
+                f" {str(error) or type(error).__name__}"
+            ) from error
+
+    def _has(self, name: str, response: httpx.Response) -> bool:
+        if _is_unpublished(response):
+            return False
+        if response.status_code != HTTPStatus.OK:
+            raise SourceUnavailableError(
+                f"{name}: {self._shown(name)} answered {response.status_code}"
+                f" {response.reason_phrase}".rstrip()
+            )
+        return True
+
+    def _url(self, name: str) -> httpx.URL:
+        return self.base.copy_with(path=f"{self.base.path.rstrip('/')}/{name}")
+
+    def _shown(self, name: str) -> str:
+        return _without_secrets(self._url(name))
+
+
+def _without_secrets(url: httpx.URL) -> str:
+    return str(url.copy_with(username=None, password=None, query=None))
 
 
 def _is_unpublished(response: httpx.Response) -> bool:

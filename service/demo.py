@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Any, cast
 from uuid import UUID
 
-import httpx
 import psycopg
 import pyarrow.parquet as pq
 from psycopg.rows import dict_row
@@ -23,12 +22,12 @@ from rich.console import Console
 
 from flows.ingest_nyc_tlc import DATASET
 from flows.tlc_generated import write_generated_year
-from flows.tlc_source import file_name
+from flows.tlc_source import SourceUnavailableError, file_name, open_source
 from service.bronze import minio_client
 from service.cli.listing import Listing
 from service.cli.stack import initialise_child
 from service.datasets import load_datasets
-from service.errors import QuicksilverError
+from service.errors import QuicksilverError, SettingsError
 from service.partition import folder
 from service.plain_http import plain_client
 from service.settings import Settings, load_settings
@@ -36,6 +35,7 @@ from service.stack import EmbeddedStack
 from service.stack.commands import worker_limit
 
 YEAR = 2019
+MONTHS = [date(YEAR, month, 1) for month in range(1, 13)]
 # Overwritten at the end, with all but its last rows: a correction as TLC publishes them.
 CORRECTED = date(YEAR, 7, 1)
 _DROPPED = 100
@@ -100,6 +100,7 @@ def run_demo(settings: Settings, console: Console) -> None:
 
     Raises:
         DemoFailedError: a count is off, or a run did not complete.
+        SettingsError: `TLC_SOURCE` has not what the demo needs; nothing was started.
         StackError: the embedded stack did not start.
     """
     home = settings.home.expanduser().resolve() / "demo"
@@ -109,7 +110,7 @@ def run_demo(settings: Settings, console: Console) -> None:
     def show(line: str) -> None:
         console.print(line, highlight=False, markup=False)
 
-    os.environ["TLC_SOURCE"] = _source(settings, home, show)
+    os.environ["TLC_SOURCE"] = choose_source(settings, home, show)
     began = time.monotonic()
     with EmbeddedStack(
         home, after_servers=[initialise_child], limit=worker_limit(settings), say=show
@@ -127,25 +128,37 @@ def run_demo(settings: Settings, console: Console) -> None:
     show(f"all as it must be, in {time.monotonic() - began:.0f} s")
 
 
-def _source(settings: Settings, home: Path, show: Show) -> str:
-    """`TLC_SOURCE` as set; else the official one if it answers; else generated months."""
-    if "TLC_SOURCE" in os.environ:
-        where = settings.tlc_source
-        # The flows run elsewhere: a folder must mean the same there.
-        where = where if "://" in where else str(Path(where).expanduser().resolve())
-        show(f"source: {where} (TLC_SOURCE)")
-        return where
+def choose_source(settings: Settings, home: Path, show: Show) -> str:
+    """`TLC_SOURCE` if it has the year; where that is TLC's own and out of reach, generated months.
+
+    Raises:
+        SettingsError: another source than TLC's own lacks a month, or does not answer.
+    """
+    where = settings.tlc_source
+    is_official = where == Settings.model_fields["tlc_source"].default
+    source = open_source(where)
     try:
-        probe = f"{settings.tlc_source}/{file_name(date(YEAR, 1, 1))}"
-        if httpx.head(probe, timeout=10).is_success:
-            show("source: TLC's official files, full size: this takes a while")
-            return settings.tlc_source
-    except httpx.HTTPError:
-        pass
-    months = home / "generated"
-    write_generated_year(months, YEAR)
+        missing = [file_name(month) for month in MONTHS if not source.publishes(month)]
+    except SourceUnavailableError as error:
+        if not is_official:
+            raise SettingsError(f"TLC_SOURCE: {error}") from error
+        missing = [str(error)]
+    if not missing:
+        show(
+            "source: TLC's official files, full size: this takes a while"
+            if is_official
+            else f"source: {source} (TLC_SOURCE)"
+        )
+        return where
+    if not is_official:
+        raise SettingsError(
+            f"TLC_SOURCE: {source} lacks {len(missing)} of the {len(MONTHS)} months of {YEAR}"
+            f" that the demo ingests: {', '.join(missing)}"
+        )
+    generated = home / "generated"
+    write_generated_year(generated, YEAR)
     show("source: TLC's own is out of reach; twelve small months of its layout were GENERATED")
-    return str(months)
+    return str(generated)
 
 
 def _ingest(stack: Stack, show: Show) -> None:
@@ -248,8 +261,7 @@ def _problems(
     stack: Stack, builds: list[dict[str, Any]], counts: Mapping[date, dict[str, Any]]
 ) -> list[str]:
     problems: list[str] = []
-    months = [date(YEAR, month, 1) for month in range(1, 13)]
-    if sorted(counts) != months:
+    if sorted(counts) != MONTHS:
         problems.append(f"the warehouse holds {len(counts)} partitions instead of twelve")
     for dt, row in counts.items():
         if row["bronze"] != row["silver"] + row["rejected"]:
@@ -263,7 +275,7 @@ def _problems(
         landed = sum(_rows_in(stack, f["key"]) for f in build["manifest"])
         if landed != counts.get(dt, {}).get("bronze"):
             problems.append(f"{dt}: {landed} rows landed, {counts.get(dt)} in the warehouse")
-    expected = sorted([*months, CORRECTED])
+    expected = sorted([*MONTHS, CORRECTED])
     if sorted(build["dt"] for build in builds) != expected:
         problems.append(f"{len(builds)} builds instead of 13")
     bad = [b for b in builds if b["state"] != "succeeded"]

@@ -135,7 +135,8 @@ class TestWeb:
         assert fetched.path.read_bytes() == body
         assert fetched.sha256 == hashlib.sha256(body).hexdigest()
         assert fetched.origin == Origin(f"{web.url}{NAME}", '"v1"')
-        assert [path for path, _ in web.asked] == [f"/trip-data/{NAME}"]
+        assert open_source(web.url).publishes(MARCH)
+        assert {path for path, _ in web.asked} == {f"/trip-data/{NAME}"}
 
     def test_asks_only_for_what_changed(self, web: Web, tmp_path: Path) -> None:
         web.answer = says(304)
@@ -168,12 +169,16 @@ class TestWeb:
     def test_no_such_file_is_not_published(self, web: Web, tmp_path: Path, answer: Answer) -> None:
         web.answer = answer
         assert open_source(web.url).fetch(MARCH, tmp_path) == NotPublished(f"{web.url}{NAME}")
+        assert not open_source(web.url).publishes(MARCH)
 
     @pytest.mark.parametrize("status", [304, 401, 403, 429, 500, 502, 503])
     def test_any_other_answer_is_a_failure(self, web: Web, tmp_path: Path, status: int) -> None:
         web.answer = says(status)
+        source = open_source(web.url)
         with pytest.raises(SourceUnavailableError, match=f"{NAME}: .* answered {status}"):
-            open_source(web.url).fetch(MARCH, tmp_path)
+            source.fetch(MARCH, tmp_path)
+        with pytest.raises(SourceUnavailableError, match=f"{NAME}: .* answered {status}"):
+            source.publishes(MARCH)
 
     def test_a_truncated_download_is_an_error(self, web: Web, tmp_path: Path) -> None:
         web.answer = says(200, b"only half", length=18)
