@@ -167,6 +167,7 @@ def events_table(rows: list[dict[str, Any]]) -> Listing:
     listing = Listing(
         *("received", "event", "key", "generation", "reason", "copies", "lanes"),
         right=("generation", "copies"),
+        below=("key", "event"),
         caption="" if rows else "no events",
     )
     for row in rows:

@@ -13,15 +13,16 @@ from service.foreign_text import visible
 _NARROWEST = 24
 # Of a column: a line and a blank on both sides.
 _BORDERS = 3
-_GAP = 2
+_GAP = 1
 _INDENT = "  "
 
 
 class Listing:
     """Rows under headings. Names, dates and keys are never folded: in a terminal that is too narrow
-    for a row, free text and then the widest columns go below it, each with its heading.
+    for a row, free text and then other columns go below it, each with its heading.
 
-    `right` are the headings of numbers, `free` those of sentences.
+    `right` are the headings of numbers, `free` those of sentences, `below` those that go next;
+    after them it is the widest that does.
     """
 
     def __init__(
@@ -29,6 +30,7 @@ class Listing:
         *headings: str,
         right: Collection[str] = (),
         free: Collection[str] = (),
+        below: Sequence[str] = (),
         title: str = "",
         caption: str = "",
     ) -> None:
@@ -39,6 +41,7 @@ class Listing:
         self._title = title
         self._right = right
         self._free = free
+        self._below = below
 
     def add(self, *cells: str | Text) -> None:
         """A row; what is no Text is taken as foreign, and as no markup."""
@@ -103,8 +106,9 @@ class Listing:
     ) -> RenderResult:
         """No borders; what does not fit beside the rest goes below each row."""
         beside = [place for place, name in enumerate(self.headings) if name not in self._free]
+        going = [self.headings.index(name) for name in self._below]
         while len(beside) > 1 and self._needed(beside, widths) > options.max_width:
-            beside.remove(max(beside, key=widths.__getitem__))
+            beside.remove(going.pop(0) if going else max(beside, key=widths.__getitem__))
         below = [place for place in range(len(widths)) if place not in beside]
         table = Table(box=None, pad_edge=False, padding=(0, _GAP, 0, 0))
         for place in beside:

@@ -57,6 +57,18 @@ def test_a_terminal_folds_no_name(width: int) -> None:
     assert "as it was" in said
 
 
+def test_what_goes_below_first_is_said() -> None:
+    made = Listing("at", "event", "key", below=("event",))
+    made.add("2024-01-01 12:00:00", "Put", "a" * 60)
+    out = StringIO()
+    Console(file=out, width=80, force_terminal=True, color_system=None).print(made)
+    assert [line.rstrip() for line in out.getvalue().splitlines()] == [
+        "at                  key",
+        f"2024-01-01 12:00:00 {'a' * 60}",
+        "  event: Put",
+    ]
+
+
 def test_a_line_break_in_a_name_is_spelled_out() -> None:
     made = Listing("key", "why", free=("why",))
     made.add("a\nb", "c\nd")
