@@ -17,6 +17,7 @@ from flows.partition_build import build_partition
 from flows.run_report import leave_report
 from flows.run_trace import trace_steps, traced
 from flows.silver_batch import build_together
+from flows.stand_in import standing_in
 from flows.through_ledger import Lake, opened
 from service import failpoint
 from service.datasets import Dataset
@@ -130,9 +131,19 @@ async def _claim(lake: Lake, partition: Partition, run: UUID) -> SealedBuild | N
     owner = f"flow-run:{run}"
     lease = timedelta(seconds=lake.settings.claim_lease)
     claims = await ledger.claim(owner, slots=_NO_LIMIT, lease=lease, only=[partition])
+    if not claims:
+        async with standing_in(lake.settings, ledger) as stand_in:
+            if await stand_in.is_wanted():
+                # Nobody else ends what holds it, a build of the same kind as this one perhaps.
+                await stand_in.run_once()
+                claims = await ledger.claim(owner, slots=_NO_LIMIT, lease=lease, only=[partition])
     if claims:
         sealed = await seal_listed(ledger, lake.bronze, owner, claims[0])
-        return sealed if isinstance(sealed, SealedBuild) else None
+        if not isinstance(sealed, SealedBuild):
+            return None
+        start_within = timedelta(seconds=lake.settings.start_deadline)
+        await ledger.mark_dispatched([sealed], owner, run, start_within=start_within)
+        return sealed
     row = await ledger.partition(partition)
     if row is None:
         raise BuildRefusedError(f"bronze holds no object of {partition}")

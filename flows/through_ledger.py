@@ -1,17 +1,19 @@
 """How flows meet the service: through the ledger, whether the service is up or not."""
 
 import asyncio
+import contextlib
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 
 from flows.blocks import settings_of_run
+from flows.stand_in import standing_in
 from service import clock
 from service.bronze import Bronze
 from service.database import Database, Row
 from service.datasets import load_datasets
-from service.errors import QuicksilverError
+from service.errors import BuildRefusedError, QuicksilverError
 from service.ledger import Ledger
 from service.partition import Partition
 from service.settings import Settings
@@ -60,7 +62,8 @@ async def ensure_built(
     """Wait until partitions are built; with no service to do it, have them built here.
 
     What bronze holds is made known to the ledger first, so that a lost event does not matter and
-    a partition that the webhook told of is built once.
+    a partition that the webhook told of is built once. What the service had under way when it went
+    is seen to its end first; a retry and a readiness rule wait here as they do there.
 
     Returns:
         The partitions' rows, all built.
@@ -75,21 +78,37 @@ async def ensure_built(
     for partition in partitions:
         await sweep.compare(ledger.datasets.get(partition.dataset), lane="poll", dt=partition.dt)
     deadline = clock.now() + patience
-    lease = timedelta(seconds=lake.settings.claim_lease)
-    while True:
-        rows = await _rows(ledger, partitions)
-        waiting = [row for row in rows if row["shown_state"] != "built"]
-        if not waiting and len(rows) == len(partitions):
-            return rows
-        unhappy = [row for row in waiting if row["shown_state"] in ("failed", "paused")]
-        missing = set(partitions) - {Partition(row["dataset"], row["dt"]) for row in rows}
-        if unhappy or missing or clock.now() > deadline:
-            raise QuicksilverError(_complaint(unhappy or waiting, missing))
-        if not await ledger.dispatchers_alive(within=lease):
-            for row in waiting:
-                if row["shown_state"] == "pending":
-                    await build_here(Partition(row["dataset"], row["dt"]))
-        await asyncio.sleep(_LOOK)
+    async with standing_in(lake.settings, ledger) as stand_in:
+        while True:
+            rows = await _rows(ledger, partitions)
+            waiting = [row for row in rows if row["shown_state"] != "built"]
+            if not waiting and len(rows) == len(partitions):
+                return rows
+            unhappy = [row for row in waiting if row["shown_state"] in ("failed", "paused")]
+            missing = set(partitions) - {_partition(row) for row in rows}
+            if unhappy or missing or clock.now() > deadline:
+                raise QuicksilverError(_complaint(unhappy or waiting, missing))
+            if await stand_in.is_wanted():
+                held = await stand_in.run_once()
+                for row in await _rows(ledger, partitions):
+                    if _is_due(row) and _partition(row) not in held:
+                        # Refused: another run was faster, and is waited for.
+                        with contextlib.suppress(BuildRefusedError):
+                            await build_here(_partition(row))
+            await asyncio.sleep(_LOOK)
+
+
+def _partition(row: Row) -> Partition:
+    return Partition(row["dataset"], row["dt"])
+
+
+def _is_due(row: Row) -> bool:
+    """Whether a dispatcher would claim it now."""
+    # A moment that is no moment is not shown: `pending` at once, `waiting` not before more lands.
+    due = row["due_at"] is None or row["due_at"] <= clock.now()
+    return (row["shown_state"] == "pending" and due) or (
+        row["shown_state"] == "waiting" and row["due_at"] is not None and due
+    )
 
 
 async def _rows(ledger: Ledger, partitions: Sequence[Partition]) -> list[Row]:

@@ -103,6 +103,12 @@ class FakePrefect(Deployments):
         self.created: list[str] = []
         self.most_in_flight = 0
 
+    async def open(self) -> None:
+        """Nothing to open."""
+
+    async def close(self) -> None:
+        """Nothing to close."""
+
     def set_state(self, run: UUID, kind: str, name: str = "", message: str = "") -> None:
         """Bring a run into a state."""
         self.runs[run] = RunState(kind, name or kind.title(), message, kind in TERMINAL)
