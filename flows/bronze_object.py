@@ -1,7 +1,7 @@
 """One bronze object as a parquet file: exactly the version that the manifest names, or nothing.
 
 Every request carries the etag as `If-Match`, so an object that is overwritten between two reads
-ends the build instead of giving it half of each.
+ends the build instead of giving it half of each. Where the version is gone, the etag alone decides.
 """
 
 import io
@@ -28,6 +28,10 @@ _READ_AHEAD = 4 * 1024 * 1024
 _GONE = {"PreconditionFailed", "NoSuchKey", "NoSuchVersion", "NoSuchObject"}
 
 
+class _NoSuchVersionError(Exception):
+    """The version is gone; its key may hold the same content all the same."""
+
+
 class BronzeObject(io.RawIOBase):
     """A seekable read-only file over one object of the manifest; keeps one window in memory."""
 
@@ -36,6 +40,7 @@ class BronzeObject(io.RawIOBase):
         self._client = client
         self._bucket = bucket
         self._file = file
+        self._version = file.version_id
         self._position = 0
         self._window_at = 0
         self._window = b""
@@ -83,6 +88,15 @@ class BronzeObject(io.RawIOBase):
         return length
 
     def _get(self, offset: int, length: int) -> bytes:
+        try:
+            return self._ask(offset, length)
+        except _NoSuchVersionError:
+            # Expired by a lifecycle rule, or removed. The same content may stand there under
+            # another version: the etag decides.
+            self._version = None
+            return self._ask(offset, length)
+
+    def _ask(self, offset: int, length: int) -> bytes:
         name = f"s3://{self._bucket}/{self._file.key}"
         response = None
         try:
@@ -92,10 +106,12 @@ class BronzeObject(io.RawIOBase):
                 offset=offset,
                 length=length,
                 request_headers={"If-Match": f'"{self._file.etag}"'},
-                version_id=self._file.version_id,
+                version_id=self._version,
             )
             data = response.read()
         except S3Error as error:
+            if error.code == "NoSuchVersion" and self._version is not None:
+                raise _NoSuchVersionError from error
             if error.code in _GONE:
                 raise ManifestChangedError(
                     f"{name} is no longer the object that was listed (etag {self._file.etag}):"

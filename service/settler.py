@@ -188,7 +188,7 @@ class Settler:
         if build.state == "published":
             return await self._finish(build, "succeeded")
         if build.state == "yielded":
-            return await self._finish(build, "superseded", retry_at=clock.now())
+            return await self._end_yielded(build)
         cancelled = run is not None and run.type == "CANCELLED"
         if cancelled and build.cancel_requested_at is None:
             why = "cancelled in Prefect; `quicksilver rebuild` starts it again"
@@ -205,6 +205,24 @@ class Settler:
         return await self._give_up(
             build, why, counted=counted, state="failed" if failed else "lost"
         )
+
+    async def _end_yielded(self, build: ActiveBuild) -> bool:
+        """Build anew what changed while it was read.
+
+        With a newer generation that begins at once, and afresh. With the same one the next listing
+        may show what changed; when it shows the same again, bronze contradicts its own listing,
+        and that must not be asked for ever.
+        """
+        dataset = self._ledger.datasets.by_name.get(build.partition.dataset)
+        attempts = await self._ledger.attempts(build.partition) + 1
+        error = build.error
+        retry_at: datetime | None = clock.now()
+        if attempts >= (dataset.attempts if dataset else 1):
+            error = f"{error}; {attempts} builds met this, and the listing names no other"
+            retry_at = None
+        elif attempts > 1:
+            retry_at = clock.now() + build_delay(attempts - 1)
+        return await self._finish(build, "superseded", error=error, counted=True, retry_at=retry_at)
 
     async def _give_up(
         self, build: ActiveBuild, why: str, *, counted: bool, state: str = "lost"

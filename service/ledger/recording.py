@@ -45,6 +45,8 @@ class Recording(Part):
         reasons: list[str] = []
         events: dict[bytes, dict[str, Any]] = {}
         objects: dict[tuple[str, str], dict[str, Any]] = {}
+        # Put again with the very same content: another version holds it now.
+        renewed: dict[tuple[str, str], dict[str, Any]] = {}
         changes: dict[Partition, Change] = {}
         for arrival, identity in zip(arrivals, identities, strict=True):
             name = (arrival.event.bucket, arrival.event.key)
@@ -68,10 +70,16 @@ class Recording(Part):
                 change.traceparent = arrival.traceparent
                 known[name] = KnownObject(arrival.event.etag or "", arrival.event.version_id)
                 objects[name] = _object_row(arrival)
+            elif reason == "unchanged" and known[name].version_id != arrival.event.version_id:
+                row = _object_row(arrival)
+                renewed[name] = max(row, renewed.get(name, row), key=_put_at)
             _merge_event(events, identity, arrival, reason, generation)
         writes: list[Statement] = [("record_events", {"items": as_json(list(events.values()))})]
         if changes:
             writes.append(("upsert_objects", {"items": as_json(list(objects.values()))}))
+        if renewed:
+            writes.append(("renew_objects", {"items": as_json(list(renewed.values()))}))
+        if changes:
             await self._raise(tx, changes, locked, priority, after=writes)
         else:
             await tx.run_together(writes)
@@ -234,6 +242,11 @@ def _object_row(arrival: Arrival) -> dict[str, Any]:
         "found_by": arrival.lane,
         "seen_at": arrival.received_at,
     }
+
+
+def _put_at(row: dict[str, Any]) -> float:
+    """When an object row's version was put; first of all where nobody said so."""
+    return row["last_modified"].timestamp() if row["last_modified"] else 0.0
 
 
 def _merge_event(

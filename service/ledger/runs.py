@@ -66,13 +66,13 @@ class Runs(Part):
             row = await tx.one("publish_build", build=build_id, details=as_json(details), **counts)
             if row is None:
                 return False
-            await tx.run(
-                "show_published",
-                dataset=row["dataset"],
-                dt=row["dt"],
-                generation=row["generation"],
-                manifest=as_json(row["manifest"]),
-                **counts,
+            at = {**where_of(partition_of(row)), "generation": row["generation"]}
+            manifest = as_json(row["manifest"])
+            await tx.run_together(
+                [
+                    ("show_published", {**at, "manifest": manifest, **counts}),
+                    ("events_recovered", at),
+                ]
             )
             await announce_partition(
                 tx,

@@ -51,7 +51,7 @@ class Settlement(Part):
         now = clock.now()
         where = where_of(build.partition)
         async with self.database.transaction() as tx:
-            await tx.one("lock_partition", **where)
+            partition = await tx.one("lock_partition", **where)
             row = await tx.one(
                 "finish_build",
                 build=build.id,
@@ -60,7 +60,7 @@ class Settlement(Part):
                 error=error,
                 now=now,
             )
-            if row is None:
+            if row is None or partition is None:
                 return False
             if state != "succeeded":
                 shown = await tx.one(
@@ -74,7 +74,12 @@ class Settlement(Part):
                     **where,
                 )
                 if shown is not None and shown["state"] == "failed":
-                    await tx.run("events_failed", generation=build.generation, **where)
+                    await tx.run(
+                        "events_failed",
+                        generation=build.generation,
+                        built=partition["built_generation"],
+                        **where,
+                    )
                     await announce_partition(
                         tx,
                         FAILED,

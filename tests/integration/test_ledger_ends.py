@@ -11,6 +11,7 @@ import pytest
 
 from service import clock
 from service.backoff import BUILD_BASE, BUILD_CAP, build_delay
+from service.intake import Arrival, Lane
 from service.partition import Partition
 from tests.integration.ledger_kit import DT, NAME, FlowRun, Kit, dataset, days, together
 
@@ -135,6 +136,116 @@ class TestRetries:
         await kit.settler().run_once()
         assert await kit.cycle() == [True]
         assert await kit.cycle() == []
+
+
+class TestReasons:
+    async def _use_up(self, kit: Kit) -> None:
+        while (await kit.row())["state"] != "failed":
+            await _fail(kit)
+            clock.advance(timedelta(minutes=1))
+
+    async def test_every_file_of_a_failed_partition_says_so(self, kit: Kit) -> None:
+        await kit.put("a", file="one.parquet")
+        assert await kit.cycle() == [True]
+        await kit.put("b", file="two.parquet")
+        await kit.put("c", file="three.parquet")
+        await self._use_up(kit)
+        assert await kit.reasons() == ["fired", "failed", "failed"]
+
+    @pytest.mark.parametrize("how", ["version", "rebuild"])
+    async def test_what_is_built_after_all_is_failed_no_longer(self, kit: Kit, how: str) -> None:
+        await kit.put("a", file="one.parquet")
+        await kit.put("b", file="two.parquet")
+        await self._use_up(kit)
+        if how == "rebuild":
+            await kit.ledger.rebuild([HERE])
+        else:
+            await kit.put("c", file="two.parquet")
+        assert (await kit.reasons())[:2] == ["failed", "failed"], "not before silver stands"
+        assert await kit.cycle() == [True]
+        assert set(await kit.reasons()) == {"fired"}
+        told = await kit.ledger.explain(kit.key(file="one.parquet"))
+        assert ": fired." in told["summary"]
+
+
+class TestYields:
+    async def _yield(self, kit: Kit) -> None:
+        assert await kit.dispatcher().run_once() == 1
+        (flow,) = kit.take_runs()
+        assert await flow.begin()
+        assert flow.begun is not None
+        await kit.ledger.yield_build(flow.begun.id, "not what was listed")
+        await flow.end("COMPLETED", "Superseded")
+        assert await kit.settler().run_once() == 0
+
+    async def test_bronze_that_contradicts_its_listing_is_not_asked_for_ever(
+        self, kit: Kit
+    ) -> None:
+        await kit.put("a")
+        await self._yield(kit)
+        # Once at once: the next listing may show what changed. It shows the same.
+        await self._yield(kit)
+        row = await kit.row()
+        assert (row["state"], row["attempts"]) == ("pending", 2)
+        assert await kit.dispatcher().run_once() == 0, "not without a pause"
+        clock.advance(timedelta(seconds=BUILD_BASE))
+        await self._yield(kit)
+        row = await kit.row()
+        assert (row["state"], row["due_at"]) == ("failed", None)
+        assert "not what was listed; 3 builds met this" in row["error"]
+        assert await kit.reasons() == ["failed"]
+
+    async def test_what_is_really_new_is_built_at_once_and_afresh(self, kit: Kit) -> None:
+        await kit.put("a")
+        for content in ("b", "c", "d", "e"):
+            await self._yield(kit)
+            # Nobody told of it: the next listing does.
+            kit.bronze.put(kit.key(), content)
+        assert await kit.cycle() == [True]
+        row = await kit.row()
+        assert (row["state"], row["built_generation"], row["attempts"]) == ("built", 5, 0)
+
+
+class TestVersions:
+    async def _told(self, kit: Kit, version: str | None, lane: Lane = "fast") -> str:
+        clock.advance(timedelta(seconds=1))
+        event = kit.arrival(DT, "a", version=version, sequencer=version or lane, lane=lane)
+        return (await kit.tell(event))[0]
+
+    async def _version(self, kit: Kit) -> str | None:
+        """What the next build of the same content would read."""
+        await kit.ledger.rebuild([HERE])
+        assert await kit.cycle() == [True]
+        ((version,),) = await kit.fetch(
+            "select manifest -> 0 ->> 'version' from quicksilver.build order by id desc limit 1"
+        )
+        return version
+
+    async def test_the_same_content_under_another_version_is_read_there(self, kit: Kit) -> None:
+        kit.bronze.put(kit.key(), "a")
+        assert await self._told(kit, "v1") == "settling"
+        assert await kit.cycle() == [True]
+        assert await self._told(kit, "v2") == "unchanged"
+        assert (await kit.row())["generation"] == 1
+        assert await self._version(kit) == "v2"
+
+    async def test_an_older_version_that_comes_late_changes_nothing(self, kit: Kit) -> None:
+        kit.bronze.put(kit.key(), "a")
+        clock.advance(timedelta(seconds=2))
+        late = kit.arrival(DT, "a", version="v1")
+        assert await self._told(kit, "v2") == "settling"
+        assert await kit.tell(late) == ["unchanged"]
+        assert await self._version(kit) == "v2"
+
+    async def test_a_batch_in_any_order_leaves_the_newest(self, kit: Kit) -> None:
+        kit.bronze.put(kit.key(), "a")
+        assert await self._told(kit, "v1") == "settling"
+        several: list[Arrival] = []
+        for version in ("v2", "v3"):
+            clock.advance(timedelta(seconds=1))
+            several.append(kit.arrival(DT, "a", version=version, sequencer=version))
+        assert await kit.tell(*several[::-1]) == ["unchanged"] * 2
+        assert await self._version(kit) == "v3"
 
 
 class TestUpkeep:

@@ -8,7 +8,10 @@ from typing import Any
 import psycopg
 import pyarrow.compute as pc
 import pytest
+from minio.commonconfig import ENABLED
+from minio.versioningconfig import VersioningConfig
 
+from flows.bronze_object import open_parquet
 from flows.dbt_runner import NodeResult
 from flows.tlc_generated import Flaws, generate_month
 from flows.tlc_schema import ArrowTable
@@ -67,6 +70,23 @@ async def test_times_are_utc_from_new_york(stage: Stage) -> None:
     )[0]
     assert found[0] == expected
     assert found[1].total_seconds() == 5 * 3600
+
+
+async def test_a_version_that_expired_is_read_by_its_etag(stage: Stage) -> None:
+    bucket = stage.dataset.bucket
+    stage.lake.set_bucket_versioning(bucket, VersioningConfig(ENABLED))
+    first, second = (stage.put(month(JANUARY, rows=20), JANUARY) for _ in range(2))
+    assert first.version_id
+    assert (first.etag, first.version_id != second.version_id) == (second.etag, True)
+    stage.lake.remove_object(bucket, first.key, version_id=first.version_id)
+
+    file: Any = open_parquet(stage.lake, bucket, first)
+    assert file.read().num_rows == 20
+
+    stage.put(month(JANUARY, rows=30), JANUARY)
+    stage.lake.remove_object(bucket, first.key, version_id=second.version_id)
+    with pytest.raises(ManifestChangedError):
+        open_parquet(stage.lake, bucket, first)
 
 
 async def test_building_twice_changes_nothing_but_the_build(stage: Stage) -> None:
