@@ -132,7 +132,12 @@ async def read(ledger: Ledger) -> list[Metric]:
         _gauge("quarantine_bodies", "Bodies in quarantine", (), [((), quarantine["bodies"])]),
         _gauge("quarantine_bytes", "Their size", (), [((), quarantine["bytes"])]),
         _total(totals, "quarantine_dropped", "Bodies dropped from a full quarantine"),
-        _total(totals, "sweep_found", "Objects that a sweep found: each one a lost event"),
+        _total(
+            totals,
+            "sweep_found",
+            "Objects that only a sweep found: lost events, or found at a service's start or by"
+            " `reconcile` before the durable lane brought them",
+        ),
     ]
 
 

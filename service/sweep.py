@@ -1,14 +1,17 @@
 """The sweep: bronze is listed and compared with the ledger; what differs becomes dirty.
 
 It finds what no event told: a full queue directory, a kill between PUT and enqueue, a target that
-was not configured yet. Each finding is a lost event, and counted as one.
+was not configured yet. Each finding is a lost event, and counted as one. What has just landed is
+left to its lanes, and asked for again when they had their time; but a start, and whoever asks for a
+sweep, finds everything at once, also what the durable lane was about to bring.
 """
 
 import asyncio
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
-from datetime import date, timedelta
+from datetime import date, datetime, timedelta
 from itertools import islice
+from time import monotonic
 
 import structlog
 
@@ -25,6 +28,9 @@ from service.settings import Settings
 from service.wake import wait_for
 
 _log = structlog.get_logger(__name__)
+
+# How long the lanes have to tell of an object: the durable one's directory is read every 3 s.
+SETTLED = timedelta(seconds=10)
 
 # One page of MinIO's listing: compared and recorded before the next one is read.
 _PAGE = 1000
@@ -48,34 +54,77 @@ class Sweep:
         self._ledger = ledger
         self._bronze = bronze
         self.interval = settings.sweep_interval
+        # What was left to its lanes, by bucket, key and etag: since when, and its partition. Seen
+        # first, not put: MinIO's clock may be another than ours.
+        self._fresh: dict[tuple[str, str, str], tuple[datetime, Partition]] = {}
 
     async def run(self, wake: asyncio.Event) -> None:
         """Sweep at start and every interval, until cancelled; setting the event sweeps at once."""
+        settled_for = timedelta(0)
         while True:
             try:
-                await self.run_once()
+                await self.run_once(settled_for=settled_for)
+                settled_for = SETTLED
             except (BronzeUnavailableError, LedgerUnavailableError) as error:
                 _log.warning("the sweep broke off; the next one starts over", error=str(error))
-            await wait_for(wake, self.interval)
+            await self._pause(wake)
+
+    async def _pause(self, wake: asyncio.Event) -> None:
+        """Until the next pass; meanwhile what the last one left out is asked for again."""
+        until = monotonic() + self.interval
+        while (left := until - monotonic()) > 0:
+            if await wait_for(wake, min(left, SETTLED.total_seconds()) if self._fresh else left):
+                return
+            try:
+                await self.look_again()
+            except (BronzeUnavailableError, LedgerUnavailableError) as error:
+                _log.warning("fresh objects are asked for later", error=str(error))
+
+    async def look_again(self) -> None:
+        """Find what was left to its lanes `SETTLED` ago, and no lane has told of since.
+
+        Raises:
+            BronzeUnavailableError, LedgerUnavailableError: some are still to be asked for.
+        """
+        due = clock.now() - SETTLED
+        waited: dict[Partition, dict[str, str]] = {}
+        for (_, key, etag), (since, partition) in self._fresh.items():
+            if since <= due:
+                waited.setdefault(partition, {})[key] = etag
+        for partition, objects in sorted(waited.items()):
+            dataset = self._ledger.datasets.get(partition.dataset)
+            if await self._ledger.etags(dataset.bucket, list(objects)) != objects:
+                await self.compare(dataset, dt=partition.dt, settled_for=SETTLED)
+        self._forget(due, self._ledger.datasets.by_name)
+
+    def _forget(self, due: datetime, names: Collection[str]) -> None:
+        self._fresh = {
+            name: (since, partition)
+            for name, (since, partition) in self._fresh.items()
+            if since > due or partition.dataset not in names
+        }
 
     async def run_once(
         self, datasets: Sequence[str] | None = None, *, settled_for: timedelta = timedelta(0)
     ) -> list[SweepResult]:
         """Compare datasets (all by default) with bronze.
 
-        Objects younger than `settled_for` are left to their events.
+        Objects younger than `settled_for` are left to their events; `look_again` asks for them.
 
         Raises:
             BronzeUnavailableError, LedgerUnavailableError: the sweep is incomplete; what it
             found so far is recorded.
         """
         names = datasets if datasets is not None else list(self._ledger.datasets.by_name)
-        return [
+        started_at = clock.now()
+        results = [
             await self.compare(
                 self._ledger.datasets.get(name), lane="sweep", settled_for=settled_for
             )
             for name in names
         ]
+        self._forget(started_at - settled_for, names)
+        return results
 
     async def compare(
         self,
@@ -93,7 +142,6 @@ class Sweep:
         """
         prefix = folder(dataset, dt) if dt else dataset.prefix
         started_at = clock.now()
-        newest = started_at - settled_for
         walk = self._bronze.walk(dataset.bucket, prefix)
         listed = found = 0
         seen: set[str] = set()
@@ -106,8 +154,9 @@ class Sweep:
             arrivals = [
                 arrival
                 for o in page
-                if known.get(o.key) != o.etag and o.last_modified <= newest
+                if known.get(o.key) != o.etag
                 for arrival in arrivals_of(o, dataset, self._ledger, lane)
+                if not self._is_left(arrival, started_at, settled_for)
             ]
             reasons = await self._ledger.record(arrivals, priority=priority)
             found += sum(reason in ("settling", "paused") for reason in reasons)
@@ -122,6 +171,15 @@ class Sweep:
                 dataset.name, started_at, listed=listed, found=found, gone=len(gone), dts=dts
             )
         return SweepResult(dataset.name, listed, found, len(gone))
+
+    def _is_left(self, arrival: Arrival, now: datetime, settled_for: timedelta) -> bool:
+        """Whether an object is too young to be called lost."""
+        event, partition = arrival.event, arrival.partition
+        if partition is None or event.event_at is None or event.event_at <= now - settled_for:
+            return False
+        name = (event.bucket, event.key, event.etag or "")
+        since, _ = self._fresh.setdefault(name, (now, partition))
+        return now - since < settled_for
 
     async def _gone(self, dataset: Dataset, dt: date | None, seen: set[str]) -> list[Partition]:
         """Partitions whose objects were deleted since the ledger saw them."""

@@ -58,8 +58,10 @@ class Wake:
             await asyncio.sleep(delay(max(failures, 1), base=0.2, cap=10))
 
 
-async def wait_for(event: asyncio.Event, seconds: float) -> None:
-    """Wait until the event is set or the time is over, and clear it."""
+async def wait_for(event: asyncio.Event, seconds: float) -> bool:
+    """Wait until the event is set or the time is over, and clear it; whether it was set."""
     with contextlib.suppress(TimeoutError):
         await asyncio.wait_for(event.wait(), max(seconds, 0.0))
+    was_set = event.is_set()
     event.clear()
+    return was_set

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import replace
-from datetime import timedelta
+from datetime import date, timedelta
 
 import pytest
 
@@ -12,6 +13,7 @@ from service import clock
 from service.intake import Lane
 from service.ledger import NoBuild, SealedBuild
 from service.partition import Partition
+from service.sweep import SETTLED
 from tests.integration.ledger_kit import BUCKET, DT, NAME, Kit, at, dataset, days, together
 
 HERE = Partition(NAME, DT)
@@ -476,6 +478,60 @@ class TestSweep:
         (again,) = await kit.sweep().run_once()
         assert (again.found, again.gone) == (0, 0)
         assert await kit.cycle() == []
+
+    async def test_what_has_just_landed_is_left_to_its_lanes(self, kit: Kit) -> None:
+        sweep = kit.sweep()
+        told, lost = days(2)
+        for dt in (told, lost):
+            kit.bronze.put(kit.key(dt), "a")
+        (swept,) = await sweep.run_once(settled_for=SETTLED)
+        assert (swept.listed, swept.found) == (2, 0)
+        await kit.tell(kit.arrival(told, "a", lane="durable"))
+        await sweep.look_again()
+        assert await kit.ledger.partition(Partition(NAME, lost)) is None, "not before its time"
+        clock.advance(SETTLED)
+        await sweep.look_again()
+        assert (await kit.row(lost))["state"] == "pending"
+        assert (await kit.ledger.counters())["sweep_found"] == 1
+        await sweep.look_again()
+        (swept,) = await sweep.run_once(settled_for=SETTLED)
+        assert swept.found == 0
+
+    async def test_a_lake_whose_clock_is_ahead_hides_nothing(self, kit: Kit) -> None:
+        listed = kit.bronze.put(kit.key(), "a")
+        kit.bronze.objects[kit.key()] = replace(listed, last_modified=at(3600))
+        sweep = kit.sweep()
+        (swept,) = await sweep.run_once(settled_for=SETTLED)
+        assert swept.found == 0
+        clock.advance(SETTLED)
+        (swept,) = await sweep.run_once(settled_for=SETTLED)
+        assert swept.found == 1
+
+    async def test_its_start_finds_all_at_once_and_the_rest_comes_soon(
+        self, kit: Kit, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr("service.sweep.SETTLED", timedelta(seconds=0.05))
+        sweep, wake = kit.sweep(), asyncio.Event()
+        assert sweep.interval > 60
+
+        async def until_known(dt: date) -> None:
+            async with asyncio.timeout(30):
+                while True:
+                    if await kit.ledger.partition(Partition(NAME, dt)):
+                        return
+                    await asyncio.sleep(0.01)
+
+        first, second = days(2)
+        kit.bronze.put(kit.key(first), "a")
+        running = asyncio.create_task(sweep.run(wake))
+        try:
+            await until_known(first)
+            kit.bronze.put(kit.key(second), "a")
+            # A pass that leaves it out, and none in the whole interval after.
+            wake.set()
+            await until_known(second)
+        finally:
+            running.cancel()
 
     async def test_its_finding_and_the_late_event_build_once(self, kit: Kit) -> None:
         kit.bronze.put(kit.key(), "a")
