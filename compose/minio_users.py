@@ -13,7 +13,7 @@ from pathlib import Path
 
 from service.bronze import minio_client
 from service.datasets import load_datasets
-from service.lanes import minio_admin
+from service.lane_targets import minio_admin
 from service.settings import load_settings
 
 HERE = Path(__file__).parent

@@ -23,7 +23,7 @@ from service.datasets import Datasets, load_datasets
 from service.deployments import Deployments
 from service.dispatcher import Dispatcher
 from service.errors import (
-    BronzeUnavailableError,
+    UNAVAILABLE,
     DatasetsError,
     DeploymentNotFoundError,
     LedgerUnavailableError,
@@ -77,13 +77,13 @@ def create_app(settings: Settings) -> FastAPI:
     app.include_router(health.router)
     app.include_router(api.router)
     pages.install(app)
-    for passing in (LedgerUnavailableError, BronzeUnavailableError, PrefectUnavailableError):
+    for passing in UNAVAILABLE:
         app.add_exception_handler(passing, _unavailable)
     return app
 
 
 async def _unavailable(_request: Request, error: Exception) -> Response:
-    """What passes by itself is 503, with the reason."""
+    """What passes by itself, or with a setting, is 503, with the reason."""
     return JSONResponse({"detail": str(error)}, 503, {"Retry-After": "3"})
 
 
@@ -101,6 +101,9 @@ async def running(app: FastAPI) -> AsyncGenerator[None]:
         settings.require("webhook_tokens")
     if "dispatcher" in settings.roles:
         settings.require("warehouse_url")
+    if {"dispatcher", "sweep"} & set(settings.roles):
+        # Both list bronze.
+        settings.require("minio_access_key", "minio_secret_key")
     datasets = load_datasets(settings.datasets_file)
     url = settings.database_url.get_secret_value()
     await migrate(url)

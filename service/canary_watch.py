@@ -17,7 +17,7 @@ from service.bronze import minio_client
 from service.canary import PATIENCE, Sighting, fly
 from service.errors import BronzeUnavailableError, LedgerUnavailableError
 from service.lane_faults import find_fault
-from service.lanes import LANES
+from service.lane_targets import LANES
 from service.ledger import Ledger
 from service.settings import Settings
 from service.sweep import Sweep

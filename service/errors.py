@@ -59,3 +59,13 @@ class ModelError(QuicksilverError):
 
 class DataTestError(QuicksilverError):
     """A dbt data test failed; the message names it and shows rows; silver stays as it was."""
+
+
+# What keeps a request from being answered and is nobody's mistake who sent it. A setting among
+# them: a receiver alone starts without the lake's credentials, and may be asked to reconcile.
+UNAVAILABLE = (
+    LedgerUnavailableError,
+    BronzeUnavailableError,
+    PrefectUnavailableError,
+    SettingsError,
+)

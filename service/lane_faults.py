@@ -16,7 +16,7 @@ from minio import Minio
 from minio.error import MinioAdminException, MinioException
 
 from service import clock
-from service.lanes import LANES, minio_admin, target_arn
+from service.lane_targets import LANES, minio_admin, target_arn
 from service.ledger import Ledger
 from service.partition import CANARY_PREFIX
 from service.settings import Settings
@@ -93,16 +93,16 @@ async def find_fault(
             return fault
     if await ledger.refused_since(lane, since):
         return Fault(
-            f"the receiver refuses the {lane} lane's token: give MinIO's webhook target {target}"
-            " an auth_token that QUICKSILVER_WEBHOOK_TOKENS names"
+            f"the receiver refuses the {lane} lane's token: `quicksilver init --renew-lanes` gives"
+            f" MinIO's webhook target {target} the one of QUICKSILVER_WEBHOOK_TOKENS again"
         )
     fault = None if is_reached else await _receiver_fault(settings)
     if fault is not None:
         return fault
     return Fault(
         f"nothing of it arrived, and no hop says why: does the webhook target {target} point to"
-        " this service, and does a proxy between them let it through? MinIO's log names what it"
-        " was answered",
+        " this service (`quicksilver init --receiver-url URL` has it do so), and does a proxy"
+        " between them let it through? MinIO's log names what it was answered",
         is_certain=False,
     )
 

@@ -3,16 +3,9 @@
 Applied again, nothing changes; other rules of the bucket are left alone.
 """
 
-import json
-import time
-from dataclasses import dataclass
-from typing import Any, cast
-from urllib.parse import urlsplit
-
 import urllib3
-from minio import Minio, MinioAdmin
-from minio.credentials.providers import StaticProvider
-from minio.error import MinioAdminException, MinioException, S3Error
+from minio import Minio
+from minio.error import MinioException, S3Error
 from minio.notificationconfig import (
     NotificationConfig,
     PrefixFilterRule,
@@ -23,137 +16,61 @@ from minio.notificationconfig import (
 from service.bronze import minio_client
 from service.datasets import Dataset, Datasets
 from service.errors import BronzeUnavailableError, QuicksilverError
+from service.lane_targets import LANES, Say, configure_targets, minio_admin, target_arn
 from service.partition import CANARY_PREFIX
 from service.settings import Settings
 
-FAST = "QUICKSILVER_FAST"
-DURABLE = "QUICKSILVER_DURABLE"
-LANES = {"fast": FAST, "durable": DURABLE}
-
-# A restarting MinIO answers again within seconds; a cluster may take longer.
-_RESTART_WITHIN = 60.0
-
-
-@dataclass(frozen=True, slots=True)
-class LaneReport:
-    """What `configure_lanes` did, for people."""
-
-    lines: tuple[str, ...]
-
-
-def target_arn(target: str) -> str:
-    """The name by which bucket rules call a webhook target."""
-    return f"arn:minio:sqs::{target}:webhook"
-
-
-def minio_admin(settings: Settings) -> MinioAdmin:
-    """A client of MinIO's admin API."""
-    parts = urlsplit(settings.minio_endpoint_url)
-    return MinioAdmin(
-        endpoint=parts.netloc,
-        credentials=StaticProvider(
-            settings.minio_access_key, settings.minio_secret_key.get_secret_value()
-        ),
-        secure=parts.scheme == "https",
-        http_client=urllib3.PoolManager(timeout=urllib3.Timeout(10.0), retries=False),
-    )
-
-
-def known_targets(admin: MinioAdmin) -> set[str]:
-    """The ARNs of the notification targets that MinIO has now.
-
-    Raises:
-        BronzeUnavailableError: MinIO did not answer.
-        QuicksilverError: the credentials may not ask.
-    """
-    try:
-        info: dict[str, Any] = json.loads(admin.info())
-    except MinioAdminException as error:
-        raise QuicksilverError(
-            f"MinIO refused to list its webhook targets ({error}): the credentials of"
-            " `quicksilver init` need admin:ServerInfo and admin:ConfigUpdate"
-        ) from error
-    except (urllib3.exceptions.HTTPError, OSError) as error:
-        raise BronzeUnavailableError(f"MinIO does not answer: {error}") from error
-    return set(cast("list[str]", info.get("sqsARN") or []))
-
 
 def configure_lanes(
-    settings: Settings, datasets: Datasets, *, receiver_url: str, queue_dir: str
-) -> LaneReport:
+    settings: Settings,
+    datasets: Datasets,
+    say: Say,
+    *,
+    receiver_url: str,
+    queue_dir: str | None = None,
+    renew: bool = False,
+) -> None:
     """Make the buckets, both webhook targets and the notification rules what they should be.
 
     Args:
         settings: endpoint, credentials and webhook tokens.
         datasets: whose prefixes and suffixes are to be told of.
+        say: is told what was done, for people.
         receiver_url: the service's address as MinIO reaches it.
-        queue_dir: a folder on MinIO's own disk, where the durable lane keeps what was not taken.
+        queue_dir: a folder on MinIO's own disk, where the durable lane keeps what was not taken;
+            None leaves the one that is set.
+        renew: set both targets again though they look right: nobody can compare their tokens.
 
     Raises:
         BronzeUnavailableError: MinIO did not answer.
         QuicksilverError: MinIO refused; the message says what and why.
     """
-    lines: list[str] = []
     settings.require("webhook_tokens")
     client = minio_client(settings)
     admin = minio_admin(settings)
+    buckets = list(dict.fromkeys(d.bucket for d in datasets.datasets))
     try:
-        for bucket in dict.fromkeys(d.bucket for d in datasets.datasets):
+        for bucket in buckets:
             if not client.bucket_exists(bucket):
                 client.make_bucket(bucket)
-                lines.append(f"bucket {bucket}: made")
-        lines += _configure_targets(settings, admin, receiver_url, queue_dir)
-        for bucket in dict.fromkeys(d.bucket for d in datasets.datasets):
+                say(f"bucket {bucket}: made")
+        configure_targets(
+            settings,
+            admin,
+            say,
+            receiver_url=receiver_url.rstrip("/"),
+            queue_dir=queue_dir,
+            renew=renew,
+        )
+        for bucket in buckets:
             changed = _configure_rules(client, bucket, datasets)
-            lines.append(f"bucket {bucket}: notification rules {'set' if changed else 'in place'}")
+            say(f"bucket {bucket}: notification rules {'set' if changed else 'in place'}")
     except S3Error as error:
         raise QuicksilverError(f"MinIO refused: {error.code}: {error.message}") from error
     except (MinioException, urllib3.exceptions.HTTPError, OSError) as error:
         raise BronzeUnavailableError(
             f"MinIO at {settings.minio_endpoint_url} does not answer: {error}"
         ) from error
-    return LaneReport(tuple(lines))
-
-
-def _configure_targets(
-    settings: Settings, admin: MinioAdmin, receiver_url: str, queue_dir: str
-) -> list[str]:
-    known = known_targets(admin)
-    missing = {lane: target for lane, target in LANES.items() if target_arn(target) not in known}
-    if not missing:
-        return ["webhook targets: in place"]
-    tokens = settings.webhook_tokens
-    for lane, target in missing.items():
-        # The second token, where there is one, is the durable lane's: each can be rotated alone.
-        token = tokens[-1 if lane == "durable" and len(tokens) > 1 else 0]
-        config = {
-            "endpoint": f"{receiver_url}/events/minio?lane={lane}",
-            "auth_token": f'"{token.get_secret_value()}"',
-        }
-        if lane == "durable":
-            config["queue_dir"] = queue_dir
-            config["queue_limit"] = "100000"
-        try:
-            admin.config_set(f"notify_webhook:{target}", config)
-        except MinioAdminException as error:
-            raise QuicksilverError(
-                f"MinIO did not take the webhook target {target}: {error}. MinIO tries the"
-                f" address when it is set: is the service running, and does {receiver_url} reach"
-                " it from MinIO's host?"
-            ) from error
-    admin.service_restart()
-    deadline = time.monotonic() + _RESTART_WITHIN
-    wanted = {target_arn(target) for target in missing.values()}
-    while time.monotonic() < deadline:
-        try:
-            if wanted <= known_targets(admin):
-                return [f"webhook target {target}: set" for target in missing.values()]
-        except QuicksilverError:
-            pass
-        time.sleep(0.25)
-    raise BronzeUnavailableError(
-        f"MinIO does not show the webhook targets {_RESTART_WITHIN:g} s after its restart"
-    )
 
 
 def wanted_rules(datasets: Datasets, bucket: str) -> list[QueueConfig]:

@@ -4,12 +4,15 @@ import asyncio
 import os
 import shlex
 import sys
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
 from typing import Any
 
 import httpx
 from prefect.client.orchestration import PrefectClient, get_client
 from prefect.client.schemas.actions import WorkPoolCreate, WorkPoolUpdate
 from prefect.exceptions import ObjectNotFound, PrefectHTTPStatusError
+from prefect.settings import PREFECT_API_URL, temporary_settings
 from prefect.workers.process import ProcessWorker
 
 from service.errors import PrefectUnavailableError, QuicksilverError
@@ -43,7 +46,7 @@ async def configure_pool(settings: Settings, *, warm: bool = True) -> str:
         QuicksilverError: a pool of that name is of another type.
     """
     try:
-        async with _client() as client:
+        async with prefect_client(settings) as client:
             try:
                 pool = await client.read_work_pool(POOL)
             except ObjectNotFound:
@@ -75,8 +78,15 @@ async def configure_pool(settings: Settings, *, warm: bool = True) -> str:
         ) from error
 
 
-def _client() -> PrefectClient:
-    return get_client()
+@asynccontextmanager
+async def prefect_client(settings: Settings) -> AsyncGenerator[PrefectClient]:
+    """Prefect's client at the settings' address, and whatever makes its own client within.
+
+    Prefect's default is another one, a server of its own that ends with the process.
+    """
+    with temporary_settings({PREFECT_API_URL: settings.prefect_api_url}):
+        async with get_client() as client:
+            yield client
 
 
 def _command(template: dict[str, Any]) -> str | None:

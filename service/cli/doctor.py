@@ -6,6 +6,7 @@ from dataclasses import asdict
 import typer
 
 from service.cli.shared import AsJson, app, console, print_json, reported
+from service.errors import SettingsError
 from service.settings import load_settings
 
 _MARKS = {"ok": "[green]ok[/]", "broken": "[red]broken[/]", "skipped": "[dim]skipped[/]"}
@@ -15,7 +16,7 @@ _MARKS = {"ok": "[green]ok[/]", "broken": "[red]broken[/]", "skipped": "[dim]ski
 @reported
 def doctor(as_json: AsJson = False) -> None:
     """Check each link from the settings to silver; exit 1 when one is broken."""
-    from service.doctor import Finding, Patient, examine
+    from service.doctor import Finding, Patient, examine, unexamined
 
     def show(finding: Finding) -> None:
         if as_json:
@@ -25,7 +26,12 @@ def doctor(as_json: AsJson = False) -> None:
         if finding.mend:
             console.print(f"         mend: {finding.mend}", markup=False, highlight=False)
 
-    findings = asyncio.run(examine(Patient(load_settings()), show))
+    try:
+        settings = load_settings()
+    except SettingsError as error:
+        findings = unexamined(error, show)
+    else:
+        findings = asyncio.run(examine(Patient(settings), show))
     if as_json:
         print_json([asdict(finding) for finding in findings])
     if any(finding.status == "broken" for finding in findings):

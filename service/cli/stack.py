@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Annotated
 
 import typer
@@ -85,26 +86,44 @@ def env() -> None:
 @reported
 def init(
     queue_dir: Annotated[
-        str, typer.Option(help="On MinIO's own disk: where undelivered events are kept.")
+        str,
+        typer.Option(help="On MinIO's own disk: where undelivered events are kept [as it is]."),
     ] = "",
     receiver_url: Annotated[
         str, typer.Option(help="The service's address as MinIO reaches it [QUICKSILVER_URL].")
     ] = "",
-    lanes: Annotated[bool, typer.Option(help="Set up MinIO too: bucket, targets, rules.")] = True,
+    lanes: Annotated[
+        bool,
+        typer.Option(help="Set up MinIO too, when all else is: bucket, targets, rules."),
+    ] = True,
+    renew_lanes: Annotated[
+        bool,
+        typer.Option(
+            "--renew-lanes", help="Set both targets again: MinIO shows nobody the tokens it has."
+        ),
+    ] = False,
     with_example: Annotated[
         bool, typer.Option("--example", help="Also the example automation.")
     ] = False,
 ) -> None:
-    """Set up bucket, lanes, pool, blocks, deployments, automations; again, it changes nothing."""
-    from service.setup import QUEUE_DIR, initialise
+    """Set up pool, blocks, deployments, automations, bucket, lanes; again, it changes nothing.
+
+    MinIO takes the lanes only while the service answers: before its first start, all else is set up
+    and the call ends with what to do.
+    """
+    from service.setup import initialise
+
+    if renew_lanes and not lanes:
+        raise typer.BadParameter("--renew-lanes and --no-lanes: which one?")
 
     asyncio.run(
         initialise(
             load_settings(),
             _say,
-            queue_dir=queue_dir or QUEUE_DIR,
+            queue_dir=queue_dir or None,
             receiver_url=receiver_url or None,
             lanes=lanes,
+            renew_lanes=renew_lanes,
             with_example=with_example,
         )
     )
@@ -146,13 +165,14 @@ async def serve_until_stopped(settings: Settings) -> None:
     server = uvicorn.Server(server_config(application, settings))
     async with running(application):
         keep_out_of_collections()
-        try:
+        # uvicorn's way to say that it cannot listen; told when all that ran beside it has ended.
+        with suppress(SystemExit):
             await server.serve()
-        except SystemExit as error:
-            raise QuicksilverError(
-                f"the service cannot listen on {settings.host}:{settings.port}:"
-                " is another one running? set QUICKSILVER_PORT"
-            ) from error
+    if not server.started:
+        raise QuicksilverError(
+            f"the service cannot listen on {settings.host}:{settings.port}:"
+            " is another one running? set QUICKSILVER_PORT"
+        )
 
 
 def keep_out_of_collections() -> None:

@@ -7,9 +7,9 @@ from collections.abc import Callable
 
 from service.doctor import databases, lake, orchestrator
 from service.doctor.patient import BrokenError, Check, Finding, Patient
-from service.errors import QuicksilverError
+from service.errors import QuicksilverError, SettingsError
 
-__all__ = ["Finding", "Patient", "examine"]
+__all__ = ["Finding", "Patient", "examine", "unexamined"]
 
 _LINKS: tuple[tuple[str, tuple[str, ...], Check], ...] = (
     ("settings", (), databases.check_settings),
@@ -49,6 +49,17 @@ async def examine(patient: Patient, show: Callable[[Finding], None]) -> list[Fin
         if patient.ledger is not None:
             await patient.ledger.database.close()
     return patient.findings
+
+
+def unexamined(error: SettingsError, show: Callable[[Finding], None]) -> list[Finding]:
+    """All findings where the settings themselves are refused: nothing else can be asked."""
+    findings = [Finding("settings", "broken", str(error), "correct it in the environment or .env")]
+    findings += [
+        Finding(link, "skipped", "needs settings") for link, _, _ in _LINKS if link != "settings"
+    ]
+    for finding in findings:
+        show(finding)
+    return findings
 
 
 async def _finding(link: str, check: Check, patient: Patient) -> Finding:

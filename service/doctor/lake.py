@@ -11,7 +11,8 @@ from service.canary import fly
 from service.doctor.patient import BrokenError, Patient, first_line
 from service.errors import BronzeUnavailableError, QuicksilverError
 from service.lane_faults import find_fault, target_fault
-from service.lanes import LANES, known_targets, minio_admin, rules_in_place, target_arn
+from service.lane_targets import LANES, known_targets, minio_admin, target_arn
+from service.lanes import rules_in_place
 
 _ANSWER_WITHIN = 5
 

@@ -13,11 +13,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 
 from service import clock
-from service.errors import (
-    BronzeUnavailableError,
-    LedgerUnavailableError,
-    PrefectUnavailableError,
-)
+from service.errors import UNAVAILABLE
 from service.foreign_text import visible
 from service.ledger import Ledger
 from service.operators import known_session, refuse_foreign_pages
@@ -212,11 +208,7 @@ class PageRoute(APIRoute):
             except RequestValidationError as error:
                 first = error.errors()[0]
                 return error_page(request, 422, f"{first['loc'][-1]}: {first['msg']}")
-            except (
-                LedgerUnavailableError,
-                BronzeUnavailableError,
-                PrefectUnavailableError,
-            ) as error:
+            except UNAVAILABLE as error:
                 return error_page(request, 503, str(error))
 
         return shown

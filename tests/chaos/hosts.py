@@ -237,6 +237,7 @@ def site(folder: Path, say: Callable[[str], None], *, seed: int = 0) -> Generato
         configure_lanes(
             made.settings,
             load_datasets(folder / "datasets.yaml"),
+            say,
             receiver_url=made.url("proxy", 8081),
             queue_dir=str(folder / "minio" / "queue"),
         )

@@ -26,7 +26,8 @@ from service.database import Database
 from service.datasets import Dataset, Datasets
 from service.intake import arrive
 from service.lane_faults import Refusals
-from service.lanes import target_arn, wanted_rules
+from service.lane_targets import target_arn
+from service.lanes import wanted_rules
 from service.ledger import Ledger
 from service.notification import ObjectEvent
 from service.recorder import Recorder

@@ -25,7 +25,8 @@ from flows import dbt_runner
 from service.bronze import minio_client
 from service.datasets import load_datasets
 from service.doctor import Finding, Patient, examine, lake
-from service.lanes import minio_admin, wanted_rules
+from service.lane_targets import minio_admin
+from service.lanes import wanted_rules
 from service.settings import PROJECT, Settings, load_settings
 from service.stack.ports import LOOPBACK, choose_port
 from tests.conftest import MinioServer, Postgres
@@ -443,7 +444,10 @@ def test_a_token_that_minio_has_wrong(chain: Chain, lane: str) -> None:
         state.settings = before
     assert f"did not arrive in {PATIENCE:g} s by: {lane}" in found.seen
     assert f"the receiver refuses the {lane} lane's token" in found.mend
-    assert f"QUICKSILVER_{lane.upper()}" in found.mend
+    assert (
+        f"`quicksilver init --renew-lanes` gives MinIO's webhook target QUICKSILVER_{lane.upper()}"
+        in (found.mend)
+    )
 
 
 def test_a_target_that_is_missing(chain: Chain, monkeypatch: pytest.MonkeyPatch) -> None:

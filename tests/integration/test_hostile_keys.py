@@ -84,8 +84,8 @@ def test_hostile_keys_come_through_both_lanes(
         configure_lanes(
             served.app.state.settings,
             load_datasets(declared),
+            print,
             receiver_url=minio_server.receiver_url,
-            queue_dir="",
         )
         client = Minio(
             urlsplit(minio_server.endpoint_url).netloc,

@@ -21,7 +21,7 @@ from minio.error import S3Error
 from psycopg.rows import dict_row
 
 from service.bronze import Bronze
-from service.lanes import minio_admin
+from service.lane_targets import minio_admin
 from service.migrate import migrate
 from service.partition import CANARY_PREFIX, Partition
 from service.settings import PROJECT, Settings, load_settings

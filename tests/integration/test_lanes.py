@@ -1,0 +1,241 @@
+"""MinIO's webhook targets: set where somebody answers, corrected when they are not what they
+should be, and otherwise left alone. A MinIO whose environment says nothing of them, as people's."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from io import BytesIO
+from pathlib import Path
+from threading import Thread
+from typing import Any
+from uuid import uuid4
+
+import httpx
+import pytest
+
+from service.bronze import minio_client
+from service.datasets import load_datasets
+from service.errors import QuicksilverError
+from service.lane_targets import configured_targets, minio_admin, read_targets
+from service.lanes import configure_lanes
+from service.settings import Settings, load_settings
+from service.stack.minio import minio_binary
+from service.stack.ports import LOOPBACK, choose_port
+from tests.conftest import MinioServer
+from tests.integration.serving import until
+
+SECRET = "the-lake-s-secret"
+BUCKET = "lanes"
+
+
+@dataclass
+class Listener:
+    """Stands where targets point to: who told of what on which lane, and with which token."""
+
+    url: str
+    heard: list[tuple[str, str | None]] = field(default_factory=list[tuple[str, str | None]])
+
+    def heard_of(self, lane: str) -> str | None:
+        """What the newest event of a lane carried as its authorization."""
+        return next((token for path, token in reversed(self.heard) if path.endswith(lane)), None)
+
+
+@contextmanager
+def listening() -> Generator[Listener]:
+    """A receiver of events, on a port of its own."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            body = self.rfile.read(int(self.headers.get("content-length") or 0))
+            if body:
+                listener.heard.append((self.path, self.headers["Authorization"]))
+            self.send_response(200)
+            self.send_header("content-length", "0")
+            self.end_headers()
+
+        def log_message(self, format: str, *args: Any) -> None:  # noqa: A002
+            return
+
+    server = ThreadingHTTPServer((LOOPBACK, 0), Handler)
+    listener = Listener(f"http://{LOOPBACK}:{server.server_port}")
+    thread = Thread(target=server.serve_forever)
+    thread.start()
+    try:
+        yield listener
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+
+@dataclass
+class Lake:
+    """A MinIO of people's own, and how it is set up."""
+
+    settings: Settings
+    folder: Path
+
+    def configure(self, receiver_url: str, tokens: str = "one", **options: Any) -> list[str]:
+        """Set the lanes up; what was said."""
+        said: list[str] = []
+        settings = self.settings.model_copy(
+            update={"webhook_tokens": load_settings(webhook_tokens=tokens).webhook_tokens}
+        )
+        datasets = load_datasets(self.settings.datasets_file)
+        configure_lanes(settings, datasets, said.append, receiver_url=receiver_url, **options)
+        return said
+
+    def put(self) -> None:
+        """Land an object that both lanes tell of."""
+        name = f"trips/dt=2024-01-01/{uuid4().hex}.parquet"
+        minio_client(self.settings).put_object(BUCKET, name, BytesIO(b"x"), 1)
+
+
+@pytest.fixture(scope="module")
+def lake(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lake]:
+    folder = tmp_path_factory.mktemp("lake")
+    declared = folder / "datasets.yaml"
+    declared.write_text(
+        f'{{"datasets": {{"trips": {{"bucket": "{BUCKET}", "key": "trips/dt={{dt}}/{{file}}",'
+        ' "deployment": "a/b"}}}'
+    )
+    port = choose_port(None)
+    url = f"http://{LOOPBACK}:{port}"
+    with (folder / "log").open("wb") as log:
+        process = subprocess.Popen(
+            [
+                *(str(minio_binary()), "server", "--address", f"{LOOPBACK}:{port}"),
+                *("--certs-dir", str(folder / "certs"), str(folder / "data")),
+            ],
+            env={
+                "PATH": os.environ.get("PATH", os.defpath),
+                "HOME": str(folder),
+                "MINIO_ROOT_USER": "admin",
+                "MINIO_ROOT_PASSWORD": SECRET,
+                "MINIO_BROWSER": "off",
+                "MINIO_UPDATE": "off",
+            },
+            stdout=log,
+            stderr=subprocess.STDOUT,
+        )
+    try:
+        until(lambda: answers(f"{url}/minio/health/ready"), "MinIO starts")
+        yield Lake(
+            load_settings(
+                minio_endpoint_url=url,
+                minio_access_key="admin",
+                minio_secret_key=SECRET,
+                datasets_file=declared,
+            ),
+            folder,
+        )
+    finally:
+        process.kill()
+        process.wait(20)
+
+
+def answers(url: str) -> bool:
+    try:
+        return httpx.get(url, timeout=2, trust_env=False).is_success
+    except httpx.HTTPError:
+        return False
+
+
+def test_targets_are_set_once_and_corrected_when_they_differ(lake: Lake) -> None:
+    queue = str(lake.folder / "a queue")
+    nobody = f"http://{LOOPBACK}:{choose_port(None)}"
+    with pytest.raises(QuicksilverError) as refused:
+        lake.configure(nobody, queue_dir=queue)
+    assert f"nobody does at {nobody}" in str(refused.value)
+    assert "start `quicksilver serve`, then run `quicksilver init` again" in str(refused.value)
+    assert "--receiver-url" in str(refused.value)
+
+    with listening() as first, listening() as second:
+        said = lake.configure(first.url, queue_dir=queue)
+        assert said == [
+            "webhook target QUICKSILVER_FAST: set",
+            "webhook target QUICKSILVER_DURABLE: set",
+            f"bucket {BUCKET}: notification rules set",
+        ]
+        untouched = ["webhook targets: in place", f"bucket {BUCKET}: notification rules in place"]
+        assert lake.configure(first.url, queue_dir=queue) == untouched
+        assert lake.configure(f"{first.url}/") == untouched, "a queue that is not named stays"
+        lake.put()
+        until(lambda: first.heard_of("fast") == "Bearer one", "the fast lane tells")
+
+        # Another address: both are set again, each with its token, the queue stays.
+        said = lake.configure(second.url, "two,three")
+        assert said[0] == (
+            f"webhook target QUICKSILVER_FAST: set to {second.url}/events/minio?lane=fast,"
+            f" was {first.url}/events/minio?lane=fast"
+        )
+        assert configured_targets(minio_admin(lake.settings))["QUICKSILVER_DURABLE"].queue_dir == (
+            queue
+        )
+        lake.put()
+        until(lambda: second.heard_of("fast") == "Bearer two", "the fast lane tells")
+        until(lambda: second.heard_of("durable") == "Bearer three", "the durable lane tells")
+
+        # Another token: nobody sees that it differs, and it is set when asked for. Another queue.
+        assert lake.configure(second.url, "four,five")[0] == "webhook targets: in place"
+        other = str(lake.folder / "other")
+        said = lake.configure(second.url, "four,five", renew=True, queue_dir=other)
+        assert said[:2] == [
+            "webhook target QUICKSILVER_FAST: set again, with its token",
+            f"webhook target QUICKSILVER_DURABLE: queue directory set to {other}, was {queue}",
+        ]
+        lake.put()
+        until(lambda: second.heard_of("fast") == "Bearer four", "the fast lane tells")
+        until(lambda: second.heard_of("durable") == "Bearer five", "the durable lane tells")
+
+
+def test_a_queue_that_cannot_be_made_is_told_as_minio_says_it(lake: Lake) -> None:
+    with listening() as listener, pytest.raises(QuicksilverError) as refused:
+        lake.configure(listener.url, queue_dir="/proc/nowhere")
+    assert "unable to initialize the queue store" in str(refused.value)
+    assert "quicksilver serve" not in str(refused.value)
+
+
+def test_what_minios_environment_sets_can_only_be_changed_there(
+    minio_server: MinioServer, lake: Lake
+) -> None:
+    own = lake.settings.model_copy(
+        update={
+            "minio_endpoint_url": minio_server.endpoint_url,
+            "minio_access_key": minio_server.access_key,
+            "minio_secret_key": load_settings(
+                minio_secret_key=minio_server.secret_key
+            ).minio_secret_key,
+        }
+    )
+    embedded = Lake(own, lake.folder)
+    present = configured_targets(minio_admin(own))
+    assert present["QUICKSILVER_FAST"].endpoint == (
+        f"{minio_server.receiver_url}/events/minio?lane=fast"
+    )
+    assert all(target.is_of_environment for target in present.values())
+    assert embedded.configure(minio_server.receiver_url)[1] == "webhook targets: in place"
+    settled_there = "MINIO_NOTIFY_WEBHOOK_AUTH_TOKEN_QUICKSILVER_FAST"
+    with pytest.raises(QuicksilverError, match=settled_there):
+        embedded.configure("http://elsewhere:1")
+    with pytest.raises(QuicksilverError, match=settled_there):
+        embedded.configure(minio_server.receiver_url, renew=True)
+
+
+def test_what_minio_tells_of_its_targets_is_read() -> None:
+    text = """notify_webhook enable=off endpoint= auth_token= queue_limit=0 queue_dir= client_cert=
+notify_webhook:OTHER endpoint=http://other queue_dir=/o
+notify_webhook:QUICKSILVER_FAST enable=off endpoint=http://f queue_limit=0 queue_dir=
+notify_webhook:QUICKSILVER_DURABLE endpoint="http://d/a b" queue_limit=1 queue_dir="/a b" x=
+"""
+    (durable,) = read_targets(text).values()
+    assert (durable.endpoint, durable.queue_dir, durable.is_of_environment) == (
+        "http://d/a b",
+        "/a b",
+        False,
+    )
