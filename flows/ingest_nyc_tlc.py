@@ -22,20 +22,22 @@ from prefect.tasks import exponential_backoff
 from flows.blocks import settings_of_run
 from flows.ingest_outcome import MonthResult, Outcome, as_markdown
 from flows.landing import Landing
+from flows.layout import declared_columns
 from flows.tlc_file import RefusedFileError, check_file
-from flows.tlc_source import NotPublished, SameAsBefore, open_source
+from flows.tlc_source import NotPublished, SameAsBefore, Taxi, open_source
 from service import clock
 from service.datasets import load_datasets
 from service.errors import DatasetsError, QuicksilverError, SettingsError
 from service.settings import load_settings
 
+# The stream that the yearly mart is made of.
 DATASET = "nyc_tlc.yellow_tripdata"
 
 # A source and a lake are shared with others: four downloads fill the line and not the memory.
 MONTHS_AT_ONCE = 4
 # TLC publishes a month about two months late; in January this still is the year before.
 YEAR_OF_DAYS_AGO = timedelta(days=30)
-FIRST_YEAR = 2009
+FIRST_YEAR: dict[Taxi, int] = {"yellow": 2009, "green": 2013}
 
 _NEVER_RETRIED = (RefusedFileError, SettingsError, DatasetsError)
 
@@ -51,7 +53,7 @@ def worth_retrying(_task: Any, _run: TaskRun, state: State[Any]) -> bool:
 
 @task(
     name="ingest_one_month",
-    task_run_name="ingest {month:%Y-%m}",
+    task_run_name="ingest {taxi} {month:%Y-%m}",
     retries=3,
     retry_delay_seconds=exponential_backoff(backoff_factor=60),
     retry_jitter_factor=0.5,
@@ -59,7 +61,7 @@ def worth_retrying(_task: Any, _run: TaskRun, state: State[Any]) -> bool:
     cache_policy=NO_CACHE,
     persist_result=False,
 )
-def ingest_one_month(month: date) -> MonthResult:
+def ingest_one_month(month: date, taxi: Taxi = "yellow") -> MonthResult:
     """Bring one month (its first day) into bronze, unless it is there with the same content.
 
     Raises:
@@ -68,10 +70,11 @@ def ingest_one_month(month: date) -> MonthResult:
         BronzeUnavailableError: MinIO did not take it.
     """
     settings = asyncio.run(settings_of_run())
-    landing = Landing(settings, load_datasets(settings.datasets_file).get(DATASET), month)
+    dataset = load_datasets(settings.datasets_file).get(dataset_of(taxi))
+    landing = Landing(settings, dataset, month)
     held = landing.held()
     with tempfile.TemporaryDirectory(prefix="quicksilver-ingest-") as folder:
-        fetched = open_source(settings.tlc_source).fetch(
+        fetched = open_source(settings.tlc_source, taxi).fetch(
             month, Path(folder), held.origin if held else None
         )
         match fetched:
@@ -83,7 +86,7 @@ def ingest_one_month(month: date) -> MonthResult:
             case _:
                 pass
         # Checked even when bronze has the same bytes: they may not have come through here.
-        checked = check_file(fetched.path)
+        checked = check_file(fetched.path, declared_columns(dataset))
         outcome = Outcome.UNCHANGED
         if not landing.same_content(held, fetched):
             landing.land(fetched)
@@ -111,8 +114,10 @@ async def dbt_build(year: int, months: Sequence[date]) -> dict[str, Any]:
     # The cast only quiets a checker: Prefect's own type parameter is invariant.
     task_runner=cast("Any", ThreadPoolTaskRunner(max_workers=MONTHS_AT_ONCE)),
 )
-def ingest_nyc_tlc(year: int | None = None) -> dict[str, str]:
+def ingest_nyc_tlc(year: int | None = None, taxi: Taxi = "yellow") -> dict[str, str]:
     """Ingest a year (default: the year of 30 days ago); a month that fails stops no other.
+
+    Yellow's year is closed at the end; no mart spans a year of green.
 
     Returns:
         Month (`2019-01`) → what became of it.
@@ -124,27 +129,32 @@ def ingest_nyc_tlc(year: int | None = None) -> dict[str, str]:
     logger = get_run_logger()
     settings = load_settings()
     # Wrong settings are one clear error here, not twelve.
-    load_datasets(settings.datasets_file).get(DATASET)
+    dataset = load_datasets(settings.datasets_file).get(dataset_of(taxi)).name
     open_source(settings.tlc_source)
     today = clock.now().date()
     asked = usual_year(today) if year is None else year
-    months = months_to_ask(asked, today)
-    futures = [ingest_one_month.submit(month) for month in months]
+    months = months_to_ask(asked, today, taxi)
+    futures = [ingest_one_month.submit(month, taxi) for month in months]
     results = [_result(month, future) for month, future in zip(months, futures, strict=True)]
-    report = as_markdown(DATASET, asked, results)
+    report = as_markdown(dataset, asked, results)
     logger.info("%s", report)
     create_markdown_artifact(
-        key="ingest-nyc-tlc", markdown=report, description=f"{DATASET} {asked}, month by month"
+        key="ingest-nyc-tlc" if dataset == DATASET else f"ingest-nyc-tlc-{taxi}",
+        markdown=report,
+        description=f"{dataset} {asked}, month by month",
     )
     failed = [result for result in results if result.outcome is Outcome.FAILED]
     if failed:
         reasons = "; ".join(f"{result.month:%Y-%m} {result}" for result in failed)
+        kept = " closed the gate, gold.yearly_summary stays as it was"
         raise IngestFailedError(
-            f"{len(failed)} of {len(results)} months of {asked} closed the gate,"
-            f" gold.yearly_summary stays as it was: {reasons}"
+            f"{len(failed)} of {len(results)} months of {asked}"
+            f"{kept if dataset == DATASET else ' did not reach bronze'}: {reasons}"
         )
     there = [result.month for result in results if result.outcome is not Outcome.NOT_PUBLISHED]
-    if there:
+    if dataset != DATASET:
+        logger.info("nothing spans a year of %s", dataset)
+    elif there:
         closed = dbt_build.submit(asked, there).result()
         logger.info("%d is closed: %s", asked, closed)
     else:
@@ -152,23 +162,29 @@ def ingest_nyc_tlc(year: int | None = None) -> dict[str, str]:
     return {f"{result.month:%Y-%m}": str(result) for result in results}
 
 
+def dataset_of(taxi: Taxi) -> str:
+    """Where a taxi's months land, a name of `datasets.yaml`."""
+    return f"nyc_tlc.{taxi}_tripdata"
+
+
 def usual_year(today: date) -> int:
     """The year that is ingested when none is asked for."""
     return (today - YEAR_OF_DAYS_AGO).year
 
 
-def months_to_ask(year: int, today: date) -> list[date]:
+def months_to_ask(year: int, today: date, taxi: Taxi = "yellow") -> list[date]:
     """The first days of a year's months that have begun.
 
     Raises:
         ValueError: TLC has no such year.
     """
-    if not FIRST_YEAR <= year <= today.year:
+    first = FIRST_YEAR[taxi]
+    if not first <= year <= today.year:
         raise ValueError(
-            f"year {year}: TLC's yellow-taxi records begin in {FIRST_YEAR}, today is {today}"
+            f"year {year}: TLC's {taxi}-taxi records begin in {first}, today is {today}"
         )
-    firsts = (date(year, month, 1) for month in range(1, 13))
-    return [first for first in firsts if first <= today]
+    months = (date(year, month, 1) for month in range(1, 13))
+    return [month for month in months if month <= today]
 
 
 def _result(month: date, future: PrefectFuture[MonthResult]) -> MonthResult:

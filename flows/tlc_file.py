@@ -1,12 +1,13 @@
 """Whether a downloaded month may become bronze: readable to its end, columns there."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from flows.tlc_schema import problems
+from flows.tlc_schema import COLUMNS, Column, problems
 from service.errors import QuicksilverError
 
 # Small enough that a month in one row group of millions is still read in a few MB at a time.
@@ -25,7 +26,7 @@ class Checked:
     row_groups: int
 
 
-def check_file(path: Path) -> Checked:
+def check_file(path: Path, columns: Sequence[Column] = COLUMNS) -> Checked:
     """Read the file through once: footer, columns, then every page of every column.
 
     A footer can be sound over a corrupt page, and bronze is what every build reads, so the pages
@@ -39,7 +40,7 @@ def check_file(path: Path) -> Checked:
         with pq.ParquetFile(
             path, pre_buffer=False, buffer_size=1 << 20, page_checksum_verification=True
         ) as file:
-            reasons = list(problems(file.schema_arrow))
+            reasons = list(problems(file.schema_arrow, columns))
             if reasons:
                 raise RefusedFileError(f"{path.name}: {'; '.join(reasons)}")
             if file.metadata.num_rows == 0:

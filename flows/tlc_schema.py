@@ -5,7 +5,7 @@ years (`Airport_fee` for `airport_fee`, 32-bit ids, `large_string`, a column of 
 is described by its kind, not by one exact Arrow type.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, TypeAlias
@@ -94,13 +94,14 @@ def fits(kind: Kind, found: ArrowType) -> bool:
             return pt.is_boolean(found)
 
 
-def problems(schema: ArrowSchema) -> Iterator[str]:
+def problems(schema: ArrowSchema, columns: Sequence[Column] = COLUMNS) -> Iterator[str]:
     """Why a file of this schema cannot become bronze, one reason each; nothing when it can.
 
     Columns that the layout does not know are no problem: TLC adds some every few years.
     """
-    names = [bronze_name(name) for name in schema.names]
-    for column in COLUMNS:
+    renamed = {former: column.name for column in columns for former in column.former}
+    names = [renamed.get(name, name) for name in schema.names]
+    for column in columns:
         count = names.count(column.name)
         if count > 1:
             yield f"column {column.name} is there {count} times"

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import date
 from http import HTTPStatus
 from pathlib import Path
-from typing import Protocol
+from typing import Literal, Protocol
 from urllib.request import url2pathname
 
 import httpx
@@ -21,6 +21,8 @@ from service.errors import QuicksilverError, SettingsError
 from service.settings import PROJECT
 
 OFFICIAL_HOST = "d37ci6vzurychx.cloudfront.net"
+
+Taxi = Literal["yellow", "green"]
 
 CHUNK = 1 << 20
 # TLC's largest month so far has 15 million trips in 250 MB; past 4 GB it is something else.
@@ -86,12 +88,12 @@ class Source(Protocol):
         ...
 
 
-def file_name(month: date) -> str:
+def file_name(month: date, taxi: Taxi = "yellow") -> str:
     """TLC's own name of a month's file."""
-    return f"yellow_tripdata_{month:%Y-%m}.parquet"
+    return f"{taxi}_tripdata_{month:%Y-%m}.parquet"
 
 
-def open_source(location: str) -> Source:
+def open_source(location: str, taxi: Taxi = "yellow") -> Source:
     """The source behind `TLC_SOURCE`; a relative folder is taken from the project's root.
 
     Raises:
@@ -104,7 +106,7 @@ def open_source(location: str) -> Source:
             raise SettingsError(f"TLC_SOURCE: no valid URL: {error}") from None
         if not base.host:
             raise SettingsError("TLC_SOURCE: the URL names no host")
-        return HttpSource(base)
+        return HttpSource(base, taxi)
     if location.startswith("file://"):
         host, _, path = location.removeprefix("file://").partition("/")
         if host not in ("", "localhost"):
@@ -119,7 +121,7 @@ def open_source(location: str) -> Source:
     # A mistyped folder would otherwise look like twelve months that are not published yet.
     if not location or not folder.is_dir():
         raise SettingsError(f"TLC_SOURCE: there is no folder {folder}")
-    return FolderSource(folder)
+    return FolderSource(folder, taxi)
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,6 +129,7 @@ class FolderSource:
     """A folder of this machine."""
 
     folder: Path
+    taxi: Taxi = "yellow"
 
     def fetch(
         self,
@@ -139,7 +142,7 @@ class FolderSource:
         Raises:
             SourceUnavailableError: the file is there and cannot be read.
         """
-        path = self.folder / file_name(month)
+        path = self.folder / file_name(month, self.taxi)
         try:
             with path.open("rb") as file:
                 return _spool(iter(lambda: file.read(CHUNK), b""), into / path.name)
@@ -154,7 +157,7 @@ class FolderSource:
 
     def publishes(self, month: date) -> bool:
         """Whether the file is there."""
-        return (self.folder / file_name(month)).is_file()
+        return (self.folder / file_name(month, self.taxi)).is_file()
 
     def __str__(self) -> str:
         return str(self.folder)
@@ -165,6 +168,7 @@ class HttpSource:
     """A web server; its base URL may carry a user and a query, neither is ever shown."""
 
     base: httpx.URL
+    taxi: Taxi = "yellow"
 
     def fetch(
         self, month: date, into: Path, known: Origin | None = None
@@ -174,7 +178,7 @@ class HttpSource:
         Raises:
             SourceUnavailableError: unreachable, refused, broken off, or too large or slow.
         """
-        name = file_name(month)
+        name = file_name(month, self.taxi)
         shown = self._shown(name)
         # Compressed on the way, the length announced would not be the length of the file.
         headers = {"Accept-Encoding": "identity"}
@@ -198,7 +202,7 @@ class HttpSource:
         Raises:
             SourceUnavailableError: unreachable, or refused.
         """
-        name = file_name(month)
+        name = file_name(month, self.taxi)
         with self._asked(name, {}) as response:
             return self._has(name, response)
 

@@ -15,6 +15,7 @@ from service.settings import PROJECT
 
 NAMES = (
     "ingest-nyc-tlc/daily",
+    "ingest-nyc-tlc/green",
     "silver-build/nyc-tlc",
     "silver-after-bronze/polling-fallback",
 )

@@ -259,6 +259,25 @@ def test_what_the_web_has_not_changed_is_not_downloaded_again(
     assert list(ingest.ingest_nyc_tlc(2019).values()).count("landed") == 1
 
 
+@pytest.mark.usefixtures("spring")
+def test_green_lands_in_its_own_dataset_and_closes_no_year(
+    s3: Any, source: Path, gate: Closed
+) -> None:
+    for month in MONTHS[:2]:
+        yellow = pq.read_table(source / _name(month))
+        green = [name.replace("tpep_", "lpep_") for name in yellow.column_names]
+        pq.write_table(yellow.rename_columns(green), source / _name(month, "green"))
+    shutil.copy(source / _name(MONTHS[2]), source / _name(MONTHS[2], "green"))
+    with pytest.raises(IngestFailedError, match="column lpep_pickup_datetime is missing") as caught:
+        ingest.ingest_nyc_tlc(2019, "green")
+    assert "yearly_summary" not in str(caught.value)
+    (source / _name(MONTHS[2], "green")).unlink()
+    outcomes = ingest.ingest_nyc_tlc(2019, "green")
+    assert list(outcomes.values()) == ["unchanged", "unchanged", "not published"]
+    assert _keys(s3) == [_key(month, "green") for month in MONTHS[:2]]
+    assert gate.calls == []
+
+
 @pytest.mark.usefixtures("spring", "at_once")
 def test_a_source_that_fails_is_retried_three_times(s3: Any, web: Web, gate: Closed) -> None:
     fails_twice = iter([503, 502])
@@ -319,6 +338,8 @@ def test_months_of_the_future_are_not_asked_for() -> None:
     for impossible in (2008, 2021):
         with pytest.raises(ValueError, match=f"year {impossible}"):
             months_to_ask(impossible, date(2020, 1, 1))
+    with pytest.raises(ValueError, match="green-taxi records begin in 2013"):
+        months_to_ask(2012, date(2020, 1, 1), "green")
 
 
 def test_the_table_survives_a_reason_with_bars_and_lines() -> None:
@@ -331,9 +352,9 @@ def _keys(client: Any) -> list[str]:
     return [item["Key"] for item in listed.get("Contents", [])]
 
 
-def _key(month: date) -> str:
-    return f"bronze/nyc_tlc/yellow_tripdata/dt={month}/data.parquet"
+def _key(month: date, taxi: str = "yellow") -> str:
+    return f"bronze/nyc_tlc/{taxi}_tripdata/dt={month}/data.parquet"
 
 
-def _name(month: date) -> str:
-    return f"yellow_tripdata_{month:%Y-%m}.parquet"
+def _name(month: date, taxi: str = "yellow") -> str:
+    return f"{taxi}_tripdata_{month:%Y-%m}.parquet"
