@@ -134,10 +134,12 @@ async def gates(request: Request) -> dict[str, Any]:
 
 @router.get("/quarantine")
 async def quarantine(
-    request: Request, limit: Annotated[int, Query(ge=1, le=1000)] = 100
+    request: Request,
+    limit: Annotated[int, Query(ge=1, le=1000)] = 100,
+    key: Annotated[str | None, Query(max_length=2000, description="Bodies that name it")] = None,
 ) -> dict[str, Any]:
     """What was authentic and understood by nobody, newest first."""
-    return {"quarantine": await _ledger(request).quarantined(limit=limit)}
+    return {"quarantine": await _ledger(request).quarantined(key=key, limit=limit)}
 
 
 @router.post("/quarantine/{row_id}/replay", responses=_NO_ROW)

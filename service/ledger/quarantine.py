@@ -1,11 +1,25 @@
 """Quarantine: what was authentic and understood by nobody."""
 
 import hashlib
+import json
+from urllib.parse import quote, quote_plus
 
 from service import clock
 from service.database import Row
 from service.ledger.announcements import QUARANTINED, announce
 from service.ledger.rows import Part
+
+
+def forms_of(key: str) -> list[bytes]:
+    """An object's key as notifications write it: plain, form-encoded, URL-encoded, as JSON."""
+    plain = key.encode("utf-8", "surrogatepass")
+    forms = (
+        plain.decode("utf-8", "replace"),
+        quote_plus(plain),
+        quote(plain),
+        json.dumps(key)[1:-1],
+    )
+    return list({plain, *(form.encode() for form in forms)})
 
 
 class Quarantine(Part):
@@ -32,10 +46,14 @@ class Quarantine(Part):
                 await announce(tx, QUARANTINED, resource, payload, clock.now())
         return int(row["id"]) if row else 0
 
-    async def quarantined(self, *, limit: int = 100) -> list[Row]:
-        """What is in quarantine, newest first, without the bodies; sizes in bytes."""
+    async def quarantined(self, *, key: str | None = None, limit: int = 100) -> list[Row]:
+        """What is in quarantine, newest first, without the bodies; sizes in bytes.
+
+        With a `key` only bodies that contain it. Reasons come as `quarantined:<why>`.
+        """
         async with self.database.transaction() as tx:
-            return await tx.fetch("list_quarantine", limit=limit)
+            forms = forms_of(key) if key else None
+            return await tx.fetch("list_quarantine", limit=limit, forms=forms)
 
     async def quarantined_body(self, row_id: int) -> Row | None:
         """One row with its raw `body`, or None."""

@@ -6,8 +6,10 @@ from typing import Any
 
 from service import clock
 from service.database import Row
+from service.ledger.quarantine import forms_of
 from service.ledger.rows import Part, where_of
 from service.partition import Partition
+from service.quarantine_reasons import meaning_of
 
 _MEANING = {
     "fired": "Its version was in the manifest of a build that Prefect was asked for.",
@@ -77,7 +79,10 @@ class Views(Part):
         before: int | None = None,
         limit: int = 100,
     ) -> list[Row]:
-        """Events, newest first; `before` is the last id of the page before."""
+        """Events, newest first; `before` is the last id of the page before.
+
+        The reason `duplicate` finds events that came more than once, whatever became of them.
+        """
         async with self.database.transaction() as tx:
             return await tx.fetch(
                 "list_events",
@@ -96,11 +101,16 @@ class Views(Part):
         """
         bare = key.removeprefix("s3://").partition("/")[2] if key.startswith("s3://") else key
         events = await self.events(key=bare, limit=50)
+        async with self.database.transaction() as tx:
+            forms = forms_of(bare)
+            held = await tx.fetch("list_quarantine", limit=20, forms=forms) if bare else []
         builds: list[Row] = []
         if events and events[0]["dataset"]:
             partition = Partition(events[0]["dataset"], events[0]["dt"])
             builds = await self.builds(partition, limit=20)
-        if not events:
+        if held and not events:
+            summary = f"{bare}: {held[0]['reason']}. {meaning_of(held[0]['reason'])}"
+        elif not events:
             summary = (
                 f"{bare}: no event ever came, and no sweep found it. Is it in the folder of a"
                 " declared dataset? `quicksilver reconcile` looks again, `quicksilver doctor`"
@@ -110,7 +120,16 @@ class Views(Part):
             reason = events[0]["reason"]
             meaning = _MEANING.get(reason.partition(":")[0], "")
             summary = f"{bare}: {reason}. {meaning}"
-        return {"key": bare, "summary": summary, "events": events, "builds": builds}
+        if held:
+            ids = ", ".join(str(row["id"]) for row in held)
+            summary += f" In quarantine, bodies name it: `quicksilver quarantine show` {ids}"
+        return {
+            "key": bare,
+            "summary": summary,
+            "events": events,
+            "builds": builds,
+            "quarantined": held,
+        }
 
     async def state_counts(self) -> list[Row]:
         """Partitions by dataset and state, with the oldest change not built yet."""

@@ -35,7 +35,10 @@ async def events(
     key: Text = "",
     before: Annotated[int | None, Query(ge=1, le=2**63 - 1)] = None,
 ) -> Response:
-    """Events, newest first, by dataset, reason code and key."""
+    """Events, newest first, by dataset, reason code and key.
+
+    `duplicate` shows those that came more than once; what is quarantined has a page of its own.
+    """
     ledger = ledger_of(request)
     rows = await ledger.events(
         dataset=dataset or None,

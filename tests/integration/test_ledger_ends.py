@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import AsyncIterator, Iterator, Sequence
 from datetime import date, timedelta
 from typing import TypeVar
+from urllib.parse import quote_plus
 
 import pytest
 
@@ -299,6 +301,27 @@ class TestUpkeep:
         assert (bytes(row["body"]), row["count"]) == (body, 3)
         assert await kit.ledger.discard(row["id"])
         assert not await kit.ledger.discard(row["id"])
+
+    async def test_a_key_is_found_in_quarantine_and_explained(self, kit: Kit) -> None:
+        key = kit.key(file="a & é.parquet")
+        body = json.dumps({"Records": [{"s3": {"object": {"key": quote_plus(key)}}}]}).encode()
+        row = await _quarantine(kit, body)
+        await _quarantine(kit, b"another")
+        found = await kit.ledger.quarantined(key=key)
+        assert [(r["id"], r["reason"]) for r in found] == [(row, "quarantined:not-json")]
+        assert len(await kit.ledger.quarantined()) == 2
+        told = await kit.ledger.explain(f"s3://lake/{key}")
+        assert told["summary"].startswith(f"{key}: quarantined:not-json. It is no JSON")
+        assert told["summary"].endswith(f"`quicksilver quarantine show` {row}")
+        assert (await kit.ledger.explain("elsewhere"))["quarantined"] == []
+
+    async def test_a_duplicate_is_an_event_that_came_again(self, kit: Kit) -> None:
+        await kit.put("a")
+        assert await kit.ledger.events(reason="duplicate") == []
+        assert await kit.tell(kit.arrival(DT, "a", lane="durable")) == ["duplicate"]
+        await kit.put("b", days(2)[1])
+        (again,) = await kit.ledger.events(reason="duplicate")
+        assert (again["dt"], again["deliveries"], again["reason"]) == (DT, 2, "settling")
 
     async def test_dispatchers_that_are_gone_are_forgotten(self, kit: Kit) -> None:
         await kit.ledger.beat("one")

@@ -6,6 +6,7 @@ import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
+from urllib.parse import quote
 
 import psycopg
 import pytest
@@ -144,7 +145,8 @@ def test_what_nobody_understands_is_quarantined_raw(
     assert (answer.status, answer.text) == (200, f"quarantined: {reason}")
     served.client.post(body)
     row = kept(served)[0]
-    assert (row["reason"], row["lane"], row["count"]) == (reason, "durable", 2)
+    assert (row["reason"], row["lane"]) == (f"quarantined:{reason}", "durable")
+    assert row["count"] == 2
     assert row["source"] == "127.0.0.1"
     assert row["size"] == len(body)
     (raw,) = served.rows("select body from quicksilver.quarantine where id = %s", row["id"])
@@ -245,7 +247,11 @@ def test_what_the_ledger_itself_refuses_blocks_nobody(ledger_url: str) -> None:
         answer = served.client.post(notification(record(poison), record(good)))
         assert (answer.status, answer.text) == (200, "quarantined: refused-by-ledger")
         assert [event["reason"] for event in events(served, good)] == ["settling"]
-        assert kept(served)[0]["reason"] == "refused-by-ledger"
+        assert kept(served)[0]["reason"] == "quarantined:refused-by-ledger"
+        found = served.client.operate("GET", f"/api/quarantine?key={quote(poison)}")
+        assert [row["id"] for row in found.json["quarantine"]] == [kept(served)[0]["id"]]
+        absent = served.client.operate("GET", f"/api/quarantine?key={quote(key_of(2))}")
+        assert absent.json["quarantine"] == []
 
 
 # When it says so
