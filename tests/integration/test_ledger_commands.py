@@ -1,6 +1,9 @@
 """Commands on a ledger that is not as they need it, and what they leave in the log of actions."""
 
 import getpass
+import os
+import subprocess
+import sys
 from collections.abc import Iterator
 
 import psycopg
@@ -10,7 +13,7 @@ from typer.testing import CliRunner
 
 from service.cli import backfill, ledger
 from service.cli.main import app
-from service.settings import Settings
+from service.settings import PROJECT, Settings
 from tests.conftest import Postgres
 from tests.integration.ledger_kit import FakeBronze
 
@@ -66,7 +69,22 @@ def test_a_role_without_rights_is_one_line(
         assert "permission denied" in line, command
 
 
-def test_who_reconciled_and_backfilled_is_logged(
+def whole_row(text: str, command: str, url: str) -> str:
+    """The word with that text in what the command prints into a pipe."""
+    done = subprocess.run(
+        [sys.executable, "-m", "service.cli.main", command],
+        env={**os.environ, "QUICKSILVER_DATABASE_URL": url, "COLUMNS": "80"},
+        cwd=PROJECT,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    (row,) = [line for line in done.stdout.splitlines() if text in line]
+    (word,) = [word for word in row.split() if text in word]
+    return word
+
+
+def test_who_reconciled_and_backfilled_is_logged_and_shown_whole(
     ledger_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     lake = FakeBronze()
@@ -90,6 +108,7 @@ def test_who_reconciled_and_backfilled_is_logged(
         logged = connection.execute(
             "select actor, action, subject from quicksilver.action order by at"
         ).fetchall()
+    assert whole_row("dt=2024-01-01", "events", ledger_url).endswith("data.parquet")
     who = f"cli:{getpass.getuser()}"
     assert logged == [
         (who, "reconcile", name),
