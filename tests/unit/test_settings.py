@@ -82,7 +82,7 @@ def test_a_folder_without_dbts_profiles_is_refused(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setenv("DBT_PROFILES_DIR", str(tmp_path))
-    with pytest.raises(SettingsError, match=r"^DBT_PROFILES_DIR: .* holds no profiles\.yml"):
+    with pytest.raises(SettingsError, match=r"^DBT_PROFILES_DIR: /.* holds no profiles\.yml"):
         load_settings()
 
 
