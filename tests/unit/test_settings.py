@@ -1,9 +1,11 @@
 """Settings: a wrong one is one clear line that names it, and never its value."""
 
 import re
+import subprocess
 from pathlib import Path
 
 import pytest
+from dotenv import dotenv_values
 from pydantic import SecretStr
 
 from flows import dbt_runner
@@ -176,3 +178,15 @@ def test_the_example_says_what_the_defaults_are(
         if isinstance(default, Path):
             ours, default = ours.resolve(), default.resolve()
         assert ours == default, name
+
+
+def test_a_shell_reads_the_example_as_the_service_does() -> None:
+    """README's worker takes its environment from a copy of it."""
+    read = "set -a; . ./.env.example; exec env -0"
+    shell = ["env", "-i", "/bin/sh", "-eu", "-c", read]
+    done = subprocess.run(shell, cwd=PROJECT, capture_output=True, text=True, check=True)
+    found = dict(line.split("=", 1) for line in done.stdout.split("\0") if line)
+    assert done.stderr == ""
+    given = dotenv_values(EXAMPLE)
+    assert len(given) > 40
+    assert {name: found.get(name) for name in given} == given
