@@ -11,7 +11,7 @@ from bench.report import Figure, Outcome
 from bench.stage import SINGLE, WARM, Stage, until
 
 _ROWS = 10_000
-_PARTITIONS, _SINGLE_PARTITIONS = 200, 24
+_PARTITIONS, _SINGLE_PARTITIONS = 200, 16
 
 
 def measure(stage: Stage) -> Outcome:
