@@ -25,15 +25,15 @@ def install() -> list[str]:
     from dbt.plugins.manager import PluginManager
     from dbt.task.build import BuildTask
     from dbt_common.behavior_flags import BehaviorFlagRendered
-    from dbt_common.clients.jinja import MacroFuzzEnvironment, NativeSandboxEnvironment
+    from dbt_common.clients.jinja import MacroFuzzEnvironment
 
     shortcuts: list[tuple[type, str, Make]] = [
         (PluginManager, "get_prefixed_modules", _found_once),
         (BehaviorFlagRendered, "_default_source", _no_source),
         (Linker, "get_graph_summary", _no_summary),
         (BuildTask, "get_model_schemas", _of_others),
+        # That of native values is a kind of it.
         (MacroFuzzEnvironment, "compile", _compiled_once),
-        (NativeSandboxEnvironment, "compile", _compiled_once),
         (PostgresConnectionManager, "release", _kept_open),
     ]
     missing: list[str] = []
