@@ -34,6 +34,9 @@ test: $(STAMP)  ## every test, on real Postgres, MinIO, Prefect and Chromium
 check: $(STAMP)  ## format, lint, types, SQL style, security rules, known advisories
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
+	# The type checker reads files under their names: here the package has its installed one.
+	rm -rf build/types && mkdir -p build/types
+	cp -rs $(CURDIR)/service build/types/quicksilver && cp -rs $(CURDIR)/flows build/types/quicksilver/flows
 	$(BIN)/basedpyright --warnings
 	$(BIN)/sqlfluff lint --processes 0 analytics/models analytics/tests
 	$(BIN)/bandit --quiet --recursive --severity-level medium --configfile pyproject.toml service flows compose
@@ -57,4 +60,4 @@ lock: $(STAMP)  ## resolve requirements.lock anew (needs uv)
 	uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --no-header -c requirements.lock pyproject.toml requirements.in -o compose/requirements.lock
 
 clean:  ## remove the environment and the embedded stack's state
-	rm -rf $(VENV) .quicksilver analytics/target analytics/logs
+	rm -rf $(VENV) build .quicksilver analytics/target analytics/logs

@@ -12,13 +12,14 @@ import sys
 from datetime import date
 from typing import Any
 
+from quicksilver.build.partition import build_partition
+from quicksilver.build.preload import preload
+from quicksilver.build.prepare import ensure_warehouse
+from quicksilver.domain.datasets import load_datasets
+from quicksilver.domain.manifest import ManifestFile
+from quicksilver.settings import load_settings
+
 from bench.stage import WARM
-from flows.partition_build import build_partition
-from flows.prepare_warehouse import ensure_warehouse
-from flows.warm import preload
-from service.datasets import load_datasets
-from service.manifest import ManifestFile
-from service.settings import load_settings
 
 
 async def main() -> None:

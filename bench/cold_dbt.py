@@ -14,8 +14,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from flows.dbt_runner import ANALYTICS, NodeResult, warehouse_environment
-from service.settings import Settings
+from quicksilver.build.dbt import ANALYTICS, NodeResult, warehouse_environment
+from quicksilver.settings import Settings
 
 
 def target_folder() -> Path:
@@ -31,7 +31,7 @@ def run(
     select: str,
     exclude: str = "resource_type:unit_test",
 ) -> list[NodeResult]:
-    """As `flows.dbt_runner.run`, in a subprocess.
+    """As `quicksilver.build.dbt.run`, in a subprocess.
 
     Raises:
         RuntimeError: dbt did not get as far as its nodes; with the end of what it printed.

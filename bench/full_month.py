@@ -20,15 +20,15 @@ import psutil
 import pyarrow.csv as pv
 import pyarrow.parquet as pq
 from psycopg.conninfo import conninfo_to_dict
+from quicksilver.build.prepare import ensure_warehouse
+from quicksilver.domain.datasets import load_datasets
+from quicksilver.flows.nyc_tlc.schema import bronze_name
+from quicksilver.stack.postgres import BINARIES
 
 from bench import cold_dbt
 from bench.months import write_full_month
 from bench.report import Figure, Outcome, median
 from bench.stage import BUCKET, WARM, Stage, key_of
-from flows.prepare_warehouse import ensure_warehouse
-from flows.tlc_schema import bronze_name
-from service.datasets import load_datasets
-from service.stack.postgres import BINARIES
 
 _ROWS, _ROUNDS = 3_000_000, 2
 # The baseline's own name in schema `build`: no build of the ledger has it.

@@ -11,14 +11,14 @@ import time
 from datetime import date
 
 from prefect import flow, task
+from quicksilver.build import dbt
+from quicksilver.build.partition import build_partition
+from quicksilver.domain.datasets import load_datasets
+from quicksilver.domain.manifest import ManifestFile
+from quicksilver.lake.bronze import Bronze
+from quicksilver.settings import Settings, load_settings
 
 from bench import cold_dbt
-from flows import dbt_runner
-from flows.partition_build import build_partition
-from service.bronze import Bronze
-from service.datasets import load_datasets
-from service.manifest import ManifestFile
-from service.settings import Settings, load_settings
 
 
 @task(name="wait_for_partition")
@@ -41,7 +41,7 @@ async def polling_pattern(prefix: str, dt: date, build: int, poll_seconds: float
     declared = load_datasets(settings.datasets_file).get("nyc_tlc.yellow_tripdata")
     dataset = declared.model_copy(update={"name": "bench.polling"})
     manifest = await wait_for_partition(dataset.bucket, prefix, poll_seconds)
-    dbt_runner.run = cold_dbt.run
+    dbt.run = cold_dbt.run
     result = await build_partition(
         settings, dataset, dt, build_id=build, generation=1, manifest=manifest
     )

@@ -15,16 +15,15 @@ from types import SimpleNamespace
 
 import uvicorn
 from fastapi import FastAPI, Request
+from quicksilver.app import create_app, running
+from quicksilver.cli.stack import keep_out_of_collections
+from quicksilver.domain.arrival import Arrival
+from quicksilver.domain.datasets import load_datasets
+from quicksilver.settings import Settings, load_settings
+from quicksilver.support.log import configure_logging
+from quicksilver.web.events import answer, read_body, refusal
+from quicksilver.web.server import server_config
 from starlette.responses import Response
-
-from service.app import create_app, running
-from service.cli.stack import keep_out_of_collections
-from service.connections import server_config
-from service.datasets import load_datasets
-from service.intake import Arrival
-from service.log import configure_logging
-from service.receiver import answer, read_body, refusal
-from service.settings import Settings, load_settings
 
 
 class _Forgetful:

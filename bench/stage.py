@@ -22,12 +22,12 @@ from typing import Any, cast
 import httpx
 import psycopg
 from psycopg.rows import dict_row
+from quicksilver.cli.stack import initialise_child
+from quicksilver.lake.bronze import minio_client
+from quicksilver.settings import PROJECT, Settings
+from quicksilver.stack import EmbeddedStack, Home, Program
 
 from bench.months import months
-from service.bronze import minio_client
-from service.cli.stack import initialise_child
-from service.settings import PROJECT, Settings
-from service.stack import EmbeddedStack, Home, Program
 
 WARM = "nyc_tlc.yellow_tripdata"
 STOCK = "bench.stock"

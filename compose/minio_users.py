@@ -11,10 +11,10 @@ import os
 import sys
 from pathlib import Path
 
-from service.bronze import minio_client
-from service.datasets import load_datasets
-from service.lane_targets import minio_admin
-from service.settings import load_settings
+from quicksilver.domain.datasets import load_datasets
+from quicksilver.lake.bronze import minio_client
+from quicksilver.lake.targets import minio_admin
+from quicksilver.settings import load_settings
 
 HERE = Path(__file__).parent
 USERS = {"READER": "minio-policy.json", "WRITER": "minio-policy-ingest.json"}

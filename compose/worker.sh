@@ -11,7 +11,7 @@ mkdir -p "$QUICKSILVER_HOME/run"
   # Ends with the worker, whose process this shell becomes.
   worker=$$
   while kill -0 "$worker" 2>/dev/null; do
-    python -m service.engine.server || true
+    python -m quicksilver.engine.server || true
     sleep 1
   done
 ) &

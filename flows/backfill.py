@@ -3,11 +3,10 @@
 from datetime import date
 
 from prefect import flow, get_run_logger
-
-from flows.through_ledger import opened
-from service import backfill as work
-from service.database import Row
-from service.errors import QuicksilverError
+from quicksilver.errors import QuicksilverError
+from quicksilver.flows.context import opened
+from quicksilver.operators import backfill as work
+from quicksilver.support.postgres import Row
 
 
 @flow(name="backfill")

@@ -3,9 +3,8 @@
 from typing import Any
 
 from prefect import flow, get_run_logger
-
-from flows.blocks import settings_of_run
-from flows.yearly import build_year
+from quicksilver.build.yearly import build_year
+from quicksilver.orchestrator.blocks import settings_of_run
 
 
 @flow(name="gold-year")

@@ -5,9 +5,8 @@ from email.message import EmailMessage
 from urllib.parse import unquote, urlsplit
 
 from prefect import flow, get_run_logger
-
-from service.errors import SettingsError
-from service.settings import load_settings
+from quicksilver.errors import SettingsError
+from quicksilver.settings import load_settings
 
 _TIMEOUT = 30.0
 

@@ -4,10 +4,9 @@ from datetime import date
 
 from prefect import flow, get_run_logger
 from prefect.artifacts import create_markdown_artifact
-
-from flows.through_ledger import opened
-from service.errors import QuicksilverError
-from service.partition import Partition
+from quicksilver.domain.partition import Partition
+from quicksilver.errors import QuicksilverError
+from quicksilver.flows.context import opened
 
 
 @flow(name="partition-report")

@@ -5,12 +5,11 @@ from collections.abc import Mapping
 
 from prefect import get_run_logger
 from prefect.artifacts import acreate_markdown_artifact
-
-from flows.batch_build import Outcome
-from flows.partition_build import BuildResult
-from service.ledger import BegunBuild
-from service.partition import Partition
-from service.settings import Settings
+from quicksilver.build.batch import Outcome
+from quicksilver.build.partition import BuildResult
+from quicksilver.domain.partition import Partition
+from quicksilver.ledger import BegunBuild
+from quicksilver.settings import Settings
 
 
 def as_markdown(begun: BegunBuild, result: BuildResult, page: str) -> str:

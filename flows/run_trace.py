@@ -6,12 +6,11 @@ from contextlib import asynccontextmanager
 
 import structlog
 from prefect.context import FlowRunContext
+from quicksilver.ledger import BegunBuild
+from quicksilver.settings import Settings
+from quicksilver.support import clock, tracing
+from quicksilver.support.log import configure_run_logging
 from structlog.contextvars import bound_contextvars
-
-from service import clock, tracing
-from service.ledger import BegunBuild
-from service.log import configure_run_logging
-from service.settings import Settings
 
 _log = structlog.get_logger(__name__)
 

@@ -5,10 +5,9 @@ from datetime import date, timedelta
 from time import monotonic
 
 from prefect import flow, get_run_logger, task
-
-from flows.silver_build import silver_build
-from flows.through_ledger import ensure_built, opened
-from service.partition import Partition, folder
+from quicksilver.domain.partition import Partition, folder
+from quicksilver.flows.context import ensure_built, opened
+from quicksilver.flows.silver_build import silver_build
 
 
 @task(name="wait_for_partition")

@@ -5,17 +5,16 @@ from typing import Any
 
 from prefect import State, get_run_logger
 from prefect.states import Completed
-
-from flows.batch_build import Outcome, build_batch
-from flows.begun_build import holding, mark_published
-from flows.partition_build import BuildResult
-from flows.run_report import leave_batch_report
-from flows.run_trace import trace_steps, traced
-from flows.through_ledger import Lake
-from service import failpoint
-from service.datasets import Dataset
-from service.errors import ManifestChangedError, QuicksilverError
-from service.ledger import BegunBuild
+from quicksilver.build.batch import Outcome, build_batch
+from quicksilver.build.partition import BuildResult
+from quicksilver.domain.datasets import Dataset
+from quicksilver.errors import ManifestChangedError, QuicksilverError
+from quicksilver.flows.context import Lake
+from quicksilver.flows.leases import holding, mark_published
+from quicksilver.flows.run_report import leave_batch_report
+from quicksilver.flows.run_trace import trace_steps, traced
+from quicksilver.ledger import BegunBuild
+from quicksilver.support import failpoint
 
 
 async def build_together(lake: Lake, dataset: Dataset, builds: Sequence[BegunBuild]) -> State[Any]:

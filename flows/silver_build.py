@@ -11,26 +11,25 @@ from uuid import UUID
 from prefect import State, flow, get_run_logger
 from prefect.context import FlowRunContext
 from prefect.states import Completed
-
-from flows.begun_build import holding, mark_published, through_restarts
-from flows.partition_build import build_partition
-from flows.run_report import leave_report
-from flows.run_trace import trace_steps, traced
-from flows.silver_batch import build_together
-from flows.stand_in import standing_in
-from flows.through_ledger import Lake, opened
-from service import failpoint
-from service.datasets import Dataset
-from service.dispatcher import seal_listed
-from service.errors import (
+from quicksilver.build.partition import build_partition
+from quicksilver.domain.datasets import Dataset
+from quicksilver.domain.partition import Partition
+from quicksilver.errors import (
     BuildRefusedError,
     FencedError,
     ManifestChangedError,
     QuicksilverError,
 )
-from service.ledger import BegunBuild, SealedBuild
-from service.partition import Partition
-from service.sweep import Sweep
+from quicksilver.flows.context import Lake, opened
+from quicksilver.flows.failover import standing_in
+from quicksilver.flows.leases import holding, mark_published, through_restarts
+from quicksilver.flows.run_report import leave_report
+from quicksilver.flows.run_trace import trace_steps, traced
+from quicksilver.flows.silver_batch import build_together
+from quicksilver.ledger import BegunBuild, SealedBuild
+from quicksilver.roles.dispatcher import seal_listed
+from quicksilver.roles.sweep import Sweep
+from quicksilver.support import failpoint
 
 # A run of its own is not one of the service's slots: it only must not be refused for their number.
 _NO_LIMIT = 1_000_000

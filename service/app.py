@@ -11,38 +11,38 @@ from uuid import uuid4
 
 import structlog
 from fastapi import FastAPI, Request
-from starlette.responses import JSONResponse, Response
-
-from service import api, health, pages, receiver, tracing
-from service.announcer import Announcer
-from service.backoff import delay
-from service.bronze import Bronze
-from service.canary_watch import CanaryWatch
-from service.database import Database
-from service.datasets import Datasets, load_datasets
-from service.deployments import Deployments
-from service.dispatcher import Dispatcher
-from service.errors import (
+from quicksilver.domain.datasets import Datasets, load_datasets
+from quicksilver.errors import (
     UNAVAILABLE,
     DatasetsError,
     DeploymentNotFoundError,
     LedgerUnavailableError,
     PrefectUnavailableError,
 )
-from service.freshness import FreshnessWatch
-from service.gates import Gatekeeper
-from service.lane_faults import Refusals
-from service.ledger import Ledger
-from service.ledger_metrics import LedgerMetrics
-from service.metrics import ROLE_FAILURES
-from service.migrate import migrate
-from service.recorder import Recorder
-from service.senders import routes as senders
-from service.settings import Settings
-from service.settler import Settler
-from service.sweep import Sweep
-from service.wake import Wake
-from service.warehouse import Warehouse
+from quicksilver.intake.group_commit import Recorder
+from quicksilver.lake.bronze import Bronze
+from quicksilver.ledger import Ledger
+from quicksilver.ledger.listener import Wake
+from quicksilver.ledger.migrate import migrate
+from quicksilver.orchestrator.deployments import Deployments
+from quicksilver.roles.announcer import Announcer
+from quicksilver.roles.canary_watch import CanaryWatch
+from quicksilver.roles.dispatcher import Dispatcher
+from quicksilver.roles.freshness import FreshnessWatch
+from quicksilver.roles.gatekeeper import Gatekeeper
+from quicksilver.roles.lane_faults import Refusals
+from quicksilver.roles.settler import Settler
+from quicksilver.roles.sweep import Sweep
+from quicksilver.settings import Settings
+from quicksilver.support import tracing
+from quicksilver.support.backoff import delay
+from quicksilver.support.metrics import ROLE_FAILURES
+from quicksilver.support.postgres import Database
+from quicksilver.warehouse.connection import Warehouse
+from quicksilver.web import api, health, pages, senders
+from quicksilver.web import events as receiver
+from quicksilver.web.ledger_metrics import LedgerMetrics
+from starlette.responses import JSONResponse, Response
 
 _log = structlog.get_logger(__name__)
 
@@ -63,7 +63,7 @@ def create_app(settings: Settings) -> FastAPI:
         title="Quicksilver",
         summary="Bronze lands, silver builds.",
         version=VERSION,
-        # `service.pages.reference` has both, for operators; the stock page loads from another host.
+        # `web.pages.reference` has both, for operators; the stock page loads from another host.
         openapi_url=None,
         docs_url=None,
         redoc_url=None,

@@ -25,10 +25,9 @@ import pytest
 from hypothesis import HealthCheck
 from hypothesis import settings as hypothesis_settings
 from psycopg import sql
-
-from service.settings import Settings
-from service.stack import EmbeddedStack, Home
-from service.stack.ports import LOOPBACK, choose_port
+from quicksilver.settings import Settings
+from quicksilver.stack import EmbeddedStack, Home
+from quicksilver.stack.ports import LOOPBACK, choose_port
 
 # Short: below it lie unix sockets, whose paths may have 107 bytes.
 HOMES = Path(tempfile.mkdtemp(prefix="qs-"))
@@ -167,7 +166,7 @@ def _fresh_database(server: Postgres, owner: str, template: str) -> Generator[st
 @pytest.fixture(scope="session")
 def ledger_template(stack_postgres: Postgres) -> str:
     """The name of a database with the ledger's schema, to be copied and never written."""
-    from service.migrate import migrate
+    from quicksilver.ledger.migrate import migrate
 
     url = stack_postgres.create_database("ledger_template", "ledger")
     # In a thread of its own: this one's event loop is the tests'.

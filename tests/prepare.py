@@ -10,8 +10,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-from service.stack.errors import MinioBuildError
-from service.stack.minio import minio_binary
+from quicksilver.stack.errors import MinioBuildError
+from quicksilver.stack.minio import minio_binary
 
 _NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 

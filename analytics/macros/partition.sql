@@ -54,7 +54,7 @@
 
 
 {% macro scratch_of_partition(scratch, dt) %}
-  {# Named as `flows.publish.share` has it. #}
+  {# Named as `warehouse.scratch.batch_suffix` has it. #}
   {% set identifier = scratch.identifier ~ 'p' ~ dt | replace('-', '') %}
   {% if identifier | length > 63 %}
     {% do exceptions.raise_compiler_error('the name ' ~ identifier ~ ' is too long for Postgres') %}

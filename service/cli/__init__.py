@@ -1,7 +1,7 @@
 """The command line: `quicksilver …`. Thin: each command calls one function and shows its answer."""
 
-from service.cli import backfill, doctor, ledger, quarantine, stack
-from service.cli.shared import app
+from quicksilver.cli import backfill, doctor, ledger, quarantine, stack
+from quicksilver.cli.shared import app
 
 app.add_typer(quarantine.app, name="quarantine")
 

@@ -5,14 +5,21 @@ from datetime import date
 from typing import Annotated
 
 import typer
+from quicksilver.cli.shared import (
+    DatasetName,
+    actor,
+    app,
+    console,
+    opened_ledger,
+    parse_date,
+    reported,
+)
+from quicksilver.errors import QuicksilverError
+from quicksilver.lake.bronze import Bronze
+from quicksilver.operators import backfill as work
+from quicksilver.settings import load_settings
+from quicksilver.support.postgres import Row
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-from service import backfill as work
-from service.bronze import Bronze
-from service.cli.shared import DatasetName, actor, app, console, opened_ledger, parse_date, reported
-from service.database import Row
-from service.errors import QuicksilverError
-from service.settings import load_settings
 
 
 @app.command()

@@ -4,10 +4,9 @@ import asyncio
 from dataclasses import asdict
 
 import typer
-
-from service.cli.shared import AsJson, app, console, print_json, reported
-from service.errors import SettingsError
-from service.settings import load_settings
+from quicksilver.cli.shared import AsJson, app, console, print_json, reported
+from quicksilver.errors import SettingsError
+from quicksilver.settings import load_settings
 
 _MARKS = {"ok": "[green]ok[/]", "broken": "[red]broken[/]", "skipped": "[dim]skipped[/]"}
 
@@ -16,7 +15,7 @@ _MARKS = {"ok": "[green]ok[/]", "broken": "[red]broken[/]", "skipped": "[dim]ski
 @reported
 def doctor(as_json: AsJson = False) -> None:
     """Check each link from the settings to silver; exit 1 when one is broken."""
-    from service.doctor import Finding, Patient, examine, unexamined
+    from quicksilver.operators.doctor import Finding, Patient, examine, unexamined
 
     def show(finding: Finding) -> None:
         if as_json:

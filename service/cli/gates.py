@@ -2,10 +2,9 @@
 
 from collections.abc import Sequence
 
+from quicksilver.cli.listing import Listing
+from quicksilver.roles.gatekeeper import GateSet, GateView
 from rich.text import Text
-
-from service.cli.listing import Listing
-from service.gates import GateSet, GateView
 
 _COLOURS = {"waiting": "cyan", "pending": "yellow", "fired": "green"}
 

@@ -4,16 +4,10 @@ import time
 from typing import Annotated, Any
 
 import typer
-from rich.console import Group, RenderableType
-from rich.live import Live
-from rich.text import Text
-
-from service.api import State, shown, shown_gate
-from service.bronze import Bronze
-from service.cli.gates import gates_table
-from service.cli.listing import Listing
-from service.cli.proof import proof_tables, read_proof
-from service.cli.shared import (
+from quicksilver.cli.gates import gates_table
+from quicksilver.cli.listing import Listing
+from quicksilver.cli.proof import proof_tables, read_proof
+from quicksilver.cli.shared import (
     AsJson,
     DatasetName,
     OnlyDataset,
@@ -25,13 +19,18 @@ from service.cli.shared import (
     reported,
     with_ledger,
 )
-from service.errors import LedgerUnavailableError, QuicksilverError
-from service.foreign_text import visible
-from service.gates import look_at_gates
-from service.ledger import Ledger
-from service.partition import Partition
-from service.settings import Settings
-from service.sweep import Sweep, SweepResult
+from quicksilver.domain.partition import Partition
+from quicksilver.errors import LedgerUnavailableError, QuicksilverError
+from quicksilver.lake.bronze import Bronze
+from quicksilver.ledger import Ledger
+from quicksilver.roles.gatekeeper import look_at_gates
+from quicksilver.roles.sweep import Sweep, SweepResult
+from quicksilver.settings import Settings
+from quicksilver.support.text import visible
+from quicksilver.web.api import State, shown, shown_gate
+from rich.console import Group, RenderableType
+from rich.live import Live
+from rich.text import Text
 
 # In the order of the page's tiles.
 _COLOURS = {

@@ -1,6 +1,6 @@
 """`python -m service.cli.main`: the console script without an installed script."""
 
-from service.cli import app
+from quicksilver.cli import app
 
 if __name__ == "__main__":
     app()

@@ -4,12 +4,11 @@ from collections.abc import Sequence
 from datetime import date, datetime
 from typing import Any
 
+from quicksilver.cli.listing import Listing
+from quicksilver.ledger import Ledger
+from quicksilver.support import clock
 from rich.console import Group, RenderableType
 from rich.text import Text
-
-from service import clock
-from service.cli.listing import Listing
-from service.ledger import Ledger
 
 _DIFFERENCES = {
     "unknown": "listed, unknown to the ledger",

@@ -4,14 +4,13 @@ from typing import Annotated, Any
 
 import httpx
 import typer
-
-from service.cli.listing import Listing
-from service.cli.shared import AsJson, console, print_json, reported, with_ledger
-from service.errors import QuicksilverError
-from service.foreign_text import visible
-from service.ledger import Ledger
-from service.quarantine_reasons import meaning_of
-from service.settings import Settings, load_settings
+from quicksilver.cli.listing import Listing
+from quicksilver.cli.shared import AsJson, console, print_json, reported, with_ledger
+from quicksilver.domain.reasons import meaning_of
+from quicksilver.errors import QuicksilverError
+from quicksilver.ledger import Ledger
+from quicksilver.settings import Settings, load_settings
+from quicksilver.support.text import visible
 
 app = typer.Typer(help="List, show, replay or discard quarantined events.", no_args_is_help=True)
 

@@ -13,14 +13,13 @@ from uuid import UUID
 
 import psycopg
 import typer
+from quicksilver.domain.datasets import load_datasets
+from quicksilver.errors import QuicksilverError, SettingsError
+from quicksilver.ledger import Ledger
+from quicksilver.settings import Settings, load_settings
+from quicksilver.support.postgres import Database
+from quicksilver.support.text import visible
 from rich.console import Console
-
-from service.database import Database
-from service.datasets import load_datasets
-from service.errors import QuicksilverError, SettingsError
-from service.foreign_text import visible
-from service.ledger import Ledger
-from service.settings import Settings, load_settings
 
 P = ParamSpec("P")
 R = TypeVar("R")

@@ -11,12 +11,11 @@ from typing import Annotated
 
 import typer
 import uvicorn
-
-from service import stack
-from service.cli.shared import app, console, refusals_told, reported
-from service.errors import QuicksilverError, SettingsError
-from service.log import configure_logging
-from service.settings import PROJECT, Settings, load_settings
+from quicksilver import stack
+from quicksilver.cli.shared import app, console, refusals_told, reported
+from quicksilver.errors import QuicksilverError, SettingsError
+from quicksilver.settings import PROJECT, Settings, load_settings
+from quicksilver.support.log import configure_logging
 
 _LOOPBACK = {"127.0.0.1", "localhost", "::1"}
 
@@ -47,7 +46,7 @@ def initialise_child(environment: Mapping[str, str]) -> None:
         QuicksilverError: it failed; the message carries what it printed.
     """
     done = subprocess.run(
-        [sys.executable, "-m", "service.cli.main", "init"],
+        [sys.executable, "-m", "quicksilver.cli.main", "init"],
         env={**os.environ, **environment},
         cwd=PROJECT,
         capture_output=True,
@@ -70,7 +69,7 @@ def down() -> None:
 @reported
 def demo() -> None:
     """Ingest twelve months, see each built, overwrite one: the main job, with its counts."""
-    from service.demo import run_demo
+    from quicksilver.cli.demo import run_demo
 
     run_demo(load_settings(), console)
 
@@ -111,7 +110,7 @@ def init(
     MinIO takes the lanes only while the service answers: before its first start, all else is set up
     and the call ends with what to do.
     """
-    from service.setup import initialise
+    from quicksilver.operators.setup import initialise
 
     if renew_lanes and not lanes:
         raise typer.BadParameter("--renew-lanes and --no-lanes: which one?")
@@ -133,7 +132,7 @@ def init(
 @reported
 def migrate() -> None:
     """Bring the ledger's schema to the newest version."""
-    from service.migrate import migrate as bring
+    from quicksilver.ledger.migrate import migrate as bring
 
     settings = load_settings()
     settings.require("database_url")
@@ -158,8 +157,8 @@ async def serve_until_stopped(settings: Settings) -> None:
     Raises:
         QuicksilverError: it cannot start; the message says what to mend.
     """
-    from service.app import create_app, running
-    from service.connections import server_config
+    from quicksilver.app import create_app, running
+    from quicksilver.web.server import server_config
 
     application = create_app(settings)
     server = uvicorn.Server(server_config(application, settings))

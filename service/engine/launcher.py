@@ -19,8 +19,12 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import NoReturn
 
-sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))))
-from service.engine import protocol  # noqa: E402
+if TYPE_CHECKING or __name__ != "__main__":
+    from quicksilver.engine import protocol
+else:
+    # Started without site-packages, where the package itself cannot be imported.
+    sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+    import protocol
 
 # An engine that reloads changed code (4 s, or many times that on a busy machine) is ready before a
 # stock engine would be that begins the same imports now; beyond this it must be stuck.
@@ -131,7 +135,7 @@ def become_stock_engine(path: str, reason: str) -> NoReturn:
     if not silent:
         print(
             f"quicksilver: no warm engine ({reason}); runs start with the stock engine, "
-            "seconds later. Is `python -m service.engine.server` running?",
+            "seconds later. Is `python -m quicksilver.engine.server` running?",
             file=sys.stderr,
             flush=True,
         )

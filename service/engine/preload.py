@@ -35,13 +35,13 @@ DEFAULT_MODULES = (
     "s3fs",
     "adbc_driver_postgresql.dbapi",
     "psycopg",
-    "flows.silver_build",
-    "flows.silver_after_bronze",
-    "flows.ingest_nyc_tlc",
+    "quicksilver.flows.silver_build",
+    "quicksilver.flows.silver_after_bronze",
+    "quicksilver.flows.nyc_tlc.ingest",
 )
 # Modules whose `preload()` is called, where there is one, after a rehearsal in a fork: it may parse
 # and cache, not connect.
-DEFAULT_HOOKS = ("flows.warm",)
+DEFAULT_HOOKS = ("quicksilver.build.preload",)
 
 # Both are read when the library is loaded, and each keeps it from starting a thread right then:
 # OpenBLAS's pool, which no run needs, and the background purge of the allocator inside Arrow,

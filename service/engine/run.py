@@ -13,9 +13,9 @@ import sys
 import time
 from typing import TextIO
 
-from service import failpoint
-from service.engine.configuration import PrefectConfiguration
-from service.engine.protocol import Request
+from quicksilver.engine.configuration import PrefectConfiguration
+from quicksilver.engine.protocol import Request
+from quicksilver.support import failpoint
 
 ENGINE = "prefect.engine"
 _LIBC = ctypes.CDLL(None)

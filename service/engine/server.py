@@ -1,4 +1,4 @@
-"""The engine server: `python -m service.engine.server`.
+"""The engine server: `python -m quicksilver.engine.server`.
 
 Imports everything a run needs, then forks one supervisor (`supervisor.py`) a connection, for ever.
 It keeps no thread, no client, no state of any run: killing it ends nothing, and replacing itself by
@@ -22,9 +22,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NoReturn
 
-from service.engine import protocol
-from service.engine.configuration import PrefectConfiguration
-from service.engine.preload import (
+from quicksilver.engine import protocol
+from quicksilver.engine.configuration import PrefectConfiguration
+from quicksilver.engine.preload import (
     DEFAULT_HOOKS,
     DEFAULT_MODULES,
     QUIETING,
@@ -32,16 +32,16 @@ from service.engine.preload import (
     assert_quiet,
     preload,
 )
-from service.engine.run import Run, leave_without_teardown
-from service.engine.sources import Sources
-from service.engine.supervisor import supervise
+from quicksilver.engine.run import Run, leave_without_teardown
+from quicksilver.engine.sources import Sources
+from quicksilver.engine.supervisor import supervise
 
 ROOT = Path(__file__).resolve().parents[2]
 # Names the listening socket and the lock that a reload hands to its successor.
 INHERITED = "QUICKSILVER_ENGINE_INHERITED"
 STOPPING = (signal.SIGTERM, signal.SIGINT)
 # Folders of which any file counts, imported or not: dbt's, and SQL that modules read.
-WHOLE = ("flows", "analytics", "service/queries")
+WHOLE = ("flows", "analytics", "service/ledger", "service/warehouse", "service/build")
 # So that changed code, once it has not changed any more between two looks, is reloaded before the
 # next run asks for it. Costs 0.1 % of a core.
 SCAN_SECONDS = 2.0
@@ -194,7 +194,9 @@ class Server:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Parse the command line and serve; `--ping` only asks whether an engine serves."""
-    parser = argparse.ArgumentParser(prog="python -m service.engine.server", description=__doc__)
+    parser = argparse.ArgumentParser(
+        prog="python -m quicksilver.engine.server", description=__doc__
+    )
     parser.add_argument("--socket", default=protocol.socket_path(os.environ), type=os.path.abspath)
     parser.add_argument("--preload", action="append", metavar="MODULE", help="instead of the usual")
     parser.add_argument("--hook", action="append", metavar="MODULE", help="whose preload() to call")

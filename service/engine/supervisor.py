@@ -16,9 +16,9 @@ import sys
 from collections.abc import Mapping
 from typing import NoReturn
 
-from service.engine import protocol
-from service.engine.configuration import PrefectConfiguration
-from service.engine.run import Run, rename
+from quicksilver.engine import protocol
+from quicksilver.engine.configuration import PrefectConfiguration
+from quicksilver.engine.run import Run, rename
 
 # A launcher sends its request right after it has connected and GO right after READY.
 PATIENCE = 10.0

@@ -1,32 +1,31 @@
 """The ledger: what landed, what must still be built, who builds it. The only SQL of the service.
 
-Each method is one transaction and runs the statements of `service/queries/` by their names. A
+Each method is one transaction and runs the statements of the `.sql` files here by their names. A
 method that changes a state names the state (and owner) it expects; finding none is an answer, not
 an error. `LedgerUnavailableError` from any of them means: nothing was written, try again later.
 """
 
-from service.database import Database
-from service.datasets import Datasets
-from service.ledger.announcements import Announcements
-from service.ledger.claims import Claims
-from service.ledger.gating import Gating
-from service.ledger.overview import Overview
-from service.ledger.proof import Proof
-from service.ledger.quarantine import Quarantine
-from service.ledger.recording import Recording
-from service.ledger.rows import (
-    ActiveBuild,
-    BegunBuild,
-    ClaimedBuild,
-    NoBuild,
-    SealedBuild,
-)
-from service.ledger.runs import Runs
-from service.ledger.sealing import Sealing
-from service.ledger.settlement import BUILD_SPACE, Settlement
-from service.ledger.upkeep import Upkeep
-from service.ledger.views import Views
-from service.ledger.watch import Watch
+from pathlib import Path
+
+from quicksilver.domain.datasets import Datasets
+from quicksilver.ledger.claims import Claims
+from quicksilver.ledger.gates import Gating
+from quicksilver.ledger.outbox import Announcements
+from quicksilver.ledger.overview import Overview
+from quicksilver.ledger.proof import Proof
+from quicksilver.ledger.quarantine import Quarantine
+from quicksilver.ledger.recording import Recording
+from quicksilver.ledger.rows import ActiveBuild, BegunBuild, ClaimedBuild, NoBuild, SealedBuild
+from quicksilver.ledger.runs import Runs
+from quicksilver.ledger.sealing import Sealing
+from quicksilver.ledger.settlement import BUILD_SPACE, Settlement
+from quicksilver.ledger.upkeep import Upkeep
+from quicksilver.ledger.views import Views
+from quicksilver.ledger.watch import Watch
+from quicksilver.support.postgres import Database
+from quicksilver.support.statements import register
+
+register(Path(__file__).parent)
 
 
 class Ledger(

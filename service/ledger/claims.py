@@ -4,18 +4,11 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from uuid import UUID, uuid4
 
-from service import clock
-from service.database import Transaction
-from service.ledger.announcements import LANDED, announce_partition
-from service.ledger.rows import (
-    ClaimedBuild,
-    Part,
-    SealedBuild,
-    as_json,
-    partition_of,
-    where_of,
-)
-from service.partition import Partition
+from quicksilver.domain.partition import Partition
+from quicksilver.ledger.outbox import LANDED, announce_partition
+from quicksilver.ledger.rows import ClaimedBuild, Part, SealedBuild, as_json, partition_of, where_of
+from quicksilver.support import clock
+from quicksilver.support.postgres import Transaction
 
 # More due partitions of a dataset than this are a backlog: two years of months. Fewer are built
 # soonest by runs of their own, and a year that is ingested shows twelve runs.

@@ -3,9 +3,9 @@
 from collections.abc import Sequence
 from datetime import date
 
-from service import clock
-from service.database import Row
-from service.ledger.rows import Part
+from quicksilver.ledger.rows import Part
+from quicksilver.support import clock
+from quicksilver.support.postgres import Row
 
 
 class Overview(Part):

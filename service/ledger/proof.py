@@ -3,9 +3,9 @@
 from collections.abc import Iterable
 from datetime import date, datetime, timedelta
 
-from service import clock
-from service.database import Row
-from service.ledger.rows import Part
+from quicksilver.ledger.rows import Part
+from quicksilver.support import clock
+from quicksilver.support.postgres import Row
 
 # How long a sweep's numbers are worth keeping: a month of them shows a trend.
 _KEEP_SWEEPS = timedelta(days=30)

@@ -4,10 +4,10 @@ import hashlib
 import json
 from urllib.parse import quote, quote_plus
 
-from service import clock
-from service.database import Row
-from service.ledger.announcements import QUARANTINED, announce
-from service.ledger.rows import Part
+from quicksilver.ledger.outbox import QUARANTINED, announce
+from quicksilver.ledger.rows import Part
+from quicksilver.support import clock
+from quicksilver.support.postgres import Row
 
 
 def forms_of(key: str) -> list[bytes]:

@@ -5,11 +5,11 @@ from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Any
 
-from service import clock, tracing
-from service.database import Row, Statement, Transaction
-from service.intake import Arrival, KnownObject, decide, needs_folder, readiness
-from service.ledger.rows import NEVER, Part, as_json, folder_of, partition_of, where_of
-from service.partition import Partition
+from quicksilver.domain.arrival import Arrival, KnownObject, decide, needs_folder, readiness
+from quicksilver.domain.partition import Partition
+from quicksilver.ledger.rows import NEVER, Part, as_json, folder_of, partition_of, where_of
+from quicksilver.support import clock, tracing
+from quicksilver.support.postgres import Row, Statement, Transaction
 
 
 @dataclass(slots=True)

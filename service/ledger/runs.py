@@ -5,10 +5,10 @@ from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from service import clock
-from service.ledger.announcements import BUILT, SCHEMA, announce_partition
-from service.ledger.rows import BegunBuild, Part, as_json, partition_of, where_of
-from service.manifest import ManifestFile
+from quicksilver.domain.manifest import ManifestFile
+from quicksilver.ledger.outbox import BUILT, SCHEMA, announce_partition
+from quicksilver.ledger.rows import BegunBuild, Part, as_json, partition_of, where_of
+from quicksilver.support import clock
 
 
 class Runs(Part):

@@ -3,12 +3,12 @@
 from collections.abc import Sequence
 from datetime import datetime
 
-from service import clock, tracing
-from service.database import Row, Transaction
-from service.datasets import Dataset
-from service.intake import readiness
-from service.ledger.claims import give_back
-from service.ledger.rows import (
+from quicksilver.domain.arrival import readiness
+from quicksilver.domain.datasets import Dataset
+from quicksilver.domain.manifest import ListedObject, ManifestFile, same_content
+from quicksilver.domain.partition import Partition
+from quicksilver.ledger.claims import give_back
+from quicksilver.ledger.rows import (
     NEVER,
     ClaimedBuild,
     NoBuild,
@@ -18,8 +18,8 @@ from service.ledger.rows import (
     folder_of,
     where_of,
 )
-from service.manifest import ListedObject, ManifestFile, same_content
-from service.partition import Partition
+from quicksilver.support import clock, tracing
+from quicksilver.support.postgres import Row, Transaction
 
 
 class Sealing(Part):

@@ -2,10 +2,10 @@
 
 from datetime import datetime, timedelta
 
-from service import clock
-from service.ledger.announcements import FAILED, announce_partition
-from service.ledger.rows import NEVER, ActiveBuild, Part, partition_of, where_of
-from service.partition import Partition
+from quicksilver.domain.partition import Partition
+from quicksilver.ledger.outbox import FAILED, announce_partition
+from quicksilver.ledger.rows import NEVER, ActiveBuild, Part, partition_of, where_of
+from quicksilver.support import clock
 
 # The space of the advisory locks by which flows hold their builds (see `queries/hold_build.sql`).
 BUILD_SPACE = 0x51_53

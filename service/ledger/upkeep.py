@@ -2,8 +2,8 @@
 
 from datetime import datetime, timedelta
 
-from service import clock
-from service.ledger.rows import Part, as_json
+from quicksilver.ledger.rows import Part, as_json
+from quicksilver.support import clock
 
 
 class Upkeep(Part):

@@ -4,12 +4,12 @@ from collections.abc import Sequence
 from datetime import date
 from typing import Any
 
-from service import clock
-from service.database import Row
-from service.ledger.quarantine import forms_of
-from service.ledger.rows import Part, where_of
-from service.partition import Partition
-from service.quarantine_reasons import meaning_of
+from quicksilver.domain.partition import Partition
+from quicksilver.domain.reasons import meaning_of
+from quicksilver.ledger.quarantine import forms_of
+from quicksilver.ledger.rows import Part, where_of
+from quicksilver.support import clock
+from quicksilver.support.postgres import Row
 
 _MEANING = {
     "fired": "Its version was in the manifest of a build that Prefect was asked for.",

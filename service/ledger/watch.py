@@ -3,10 +3,10 @@
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 
-from service import clock
-from service.database import Row
-from service.ledger.announcements import ALERT_CLEARED, ALERT_RAISED, announce
-from service.ledger.rows import Part, as_json
+from quicksilver.ledger.outbox import ALERT_CLEARED, ALERT_RAISED, announce
+from quicksilver.ledger.rows import Part, as_json
+from quicksilver.support import clock
+from quicksilver.support.postgres import Row
 
 # A week of measures shows a trend; an alert that was cleared is history after three months.
 _KEEP_CANARIES = timedelta(days=7)

@@ -4,17 +4,17 @@
 chosen part of it, for tests and for the demo.
 """
 
-from service.stack.commands import down, environment, shell_lines, up
-from service.stack.errors import (
+from quicksilver.stack.commands import down, environment, shell_lines, up
+from quicksilver.stack.errors import (
     MinioBuildError,
     StackError,
     StackNotRunningError,
     StackRunningError,
 )
-from service.stack.home import Home
-from service.stack.parts import PARTS
-from service.stack.program import Program
-from service.stack.run import EmbeddedStack, Step
+from quicksilver.stack.home import Home
+from quicksilver.stack.parts import PARTS
+from quicksilver.stack.program import Program
+from quicksilver.stack.run import EmbeddedStack, Step
 
 __all__ = [
     "PARTS",

@@ -9,7 +9,7 @@ import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
-from service.stack.errors import StackError
+from quicksilver.stack.errors import StackError
 
 _ACCOUNT = "quicksilver"
 

@@ -12,15 +12,14 @@ from types import FrameType
 
 import psutil
 from filelock import Timeout
-
-from service.settings import Settings
-from service.stack.errors import StackError, StackNotRunningError
-from service.stack.home import Home
-from service.stack.parts import PARTS
-from service.stack.program import Program
-from service.stack.run import EmbeddedStack, Say, Step
-from service.stack.state import DEFAULT_PORTS, home_lock, load_credentials, load_running
-from service.stack.strays import end_strays
+from quicksilver.settings import Settings
+from quicksilver.stack.errors import StackError, StackNotRunningError
+from quicksilver.stack.home import Home
+from quicksilver.stack.parts import PARTS
+from quicksilver.stack.program import Program
+from quicksilver.stack.run import EmbeddedStack, Say, Step
+from quicksilver.stack.state import DEFAULT_PORTS, home_lock, load_credentials, load_running
+from quicksilver.stack.strays import end_strays
 
 _ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 # The stack's own stop takes 20 s at worst, then it kills.

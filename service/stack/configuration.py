@@ -9,8 +9,8 @@ import signal
 from collections.abc import Sequence
 from pathlib import Path
 
-from service.stack.home import Home
-from service.stack.program import Program, child_command
+from quicksilver.stack.home import Home
+from quicksilver.stack.program import Program, child_command
 
 
 def log_name(program: str) -> str:

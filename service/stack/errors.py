@@ -1,6 +1,6 @@
 """What can go wrong with the embedded stack."""
 
-from service.errors import QuicksilverError
+from quicksilver.errors import QuicksilverError
 
 
 class StackError(QuicksilverError):

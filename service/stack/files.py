@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 from typing import IO
 
-from service.stack.errors import StackError
+from quicksilver.stack.errors import StackError
 
 
 def open_private(path: Path) -> IO[bytes]:

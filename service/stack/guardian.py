@@ -64,7 +64,7 @@ def main() -> None:
     folder, patience, *command = sys.argv[1:]
     code = Guardian(command, float(patience)).run()
     # Not before: it would take 40 MB for as long as the stack runs.
-    from service.stack.strays import end_strays
+    from quicksilver.stack.strays import end_strays
 
     end_strays(Path(folder))
     sys.exit(abs(code))

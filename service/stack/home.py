@@ -11,10 +11,10 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-from service.settings import PROJECT
-from service.stack.files import private_folder
-from service.stack.ports import LOOPBACK
-from service.stack.state import Credentials
+from quicksilver.settings import PROJECT
+from quicksilver.stack.files import private_folder
+from quicksilver.stack.ports import LOOPBACK
+from quicksilver.stack.state import Credentials
 
 # A unix socket's path may have 107 bytes. Below this folder the supervisor binds
 # `supervisor.sock.<its pid>`, and Python's multiprocessing `tmp/pymp-xxxxxxxx/listener-xxxxxxxx`.

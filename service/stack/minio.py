@@ -8,14 +8,13 @@ from pathlib import Path
 
 import httpx
 import platformdirs
-
-from service.plain_http import plain_client
-from service.stack.errors import MinioBuildError
-from service.stack.files import private_folder
-from service.stack.home import MARKER, Home
-from service.stack.minio_build import VERSION, build_minio
-from service.stack.ports import LOOPBACK
-from service.stack.program import Program
+from quicksilver.stack.errors import MinioBuildError
+from quicksilver.stack.files import private_folder
+from quicksilver.stack.home import MARKER, Home
+from quicksilver.stack.minio_build import VERSION, build_minio
+from quicksilver.stack.ports import LOOPBACK
+from quicksilver.stack.program import Program
+from quicksilver.support.http import plain_client
 
 
 def minio_binary() -> Path:

@@ -8,16 +8,15 @@ from pathlib import Path
 from typing import Any
 
 import httpx
-
-from service.engine import protocol
-from service.engine.client import lean_client_environment
-from service.plain_http import plain_client
-from service.settings import PROJECT
-from service.stack.files import private_folder
-from service.stack.home import Home
-from service.stack.minio import answers
-from service.stack.ports import LOOPBACK
-from service.stack.program import Program
+from quicksilver.engine import protocol
+from quicksilver.engine.client import lean_client_environment
+from quicksilver.settings import PROJECT
+from quicksilver.stack.files import private_folder
+from quicksilver.stack.home import Home
+from quicksilver.stack.minio import answers
+from quicksilver.stack.ports import LOOPBACK
+from quicksilver.stack.program import Program
+from quicksilver.support.http import plain_client
 
 POOL = "default"
 # Seconds between two polls of the worker: a run waits half of that on average. Below it the
@@ -61,7 +60,7 @@ def engine_program(home: Home) -> Program:
     socket = protocol.socket_path(environment)
     return Program(
         name="engine",
-        command=(sys.executable, "-m", "service.engine.server"),
+        command=(sys.executable, "-m", "quicksilver.engine.server"),
         env=environment,
         cwd=PROJECT,
         ready=lambda: protocol.ping(socket, timeout=1.0),

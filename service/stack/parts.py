@@ -5,17 +5,17 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Collection, Iterator, Sequence
 
-from service.stack.errors import StackError
-from service.stack.home import Home
-from service.stack.minio import minio_program
-from service.stack.orchestrator import (
+from quicksilver.stack.errors import StackError
+from quicksilver.stack.home import Home
+from quicksilver.stack.minio import minio_program
+from quicksilver.stack.orchestrator import (
     engine_program,
     prefect_program,
     service_program,
     worker_program,
 )
-from service.stack.postgres import postgres_program
-from service.stack.program import Program
+from quicksilver.stack.postgres import postgres_program
+from quicksilver.stack.program import Program
 
 # In the order of their start; they are stopped in reverse.
 PARTS = ("postgres", "minio", "prefect", "service", "engine", "worker")

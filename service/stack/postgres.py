@@ -12,13 +12,12 @@ from pathlib import Path
 
 import psycopg
 from psycopg import sql
-
-from service.stack.account import Account, postgres_account
-from service.stack.errors import StackError
-from service.stack.files import last_lines, open_private, write_private
-from service.stack.home import Home
-from service.stack.ports import LOOPBACK
-from service.stack.program import Program, child_command
+from quicksilver.stack.account import Account, postgres_account
+from quicksilver.stack.errors import StackError
+from quicksilver.stack.files import last_lines, open_private, write_private
+from quicksilver.stack.home import Home
+from quicksilver.stack.ports import LOOPBACK
+from quicksilver.stack.program import Program, child_command
 
 
 def _binaries() -> Path:

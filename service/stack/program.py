@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from service.stack.files import write_private
+from quicksilver.stack.files import write_private
 
 _CHILD = Path(__file__).with_name("child.py")
 

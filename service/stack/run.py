@@ -8,14 +8,13 @@ from pathlib import Path
 from types import TracebackType
 
 from filelock import FileLock, Timeout
-
-from service.stack.errors import StackError, StackRunningError
-from service.stack.files import home_folder, private_folder
-from service.stack.home import Home
-from service.stack.parts import PARTS, make_programs, with_needs
-from service.stack.postgres import create_databases
-from service.stack.program import Program
-from service.stack.state import (
+from quicksilver.stack.errors import StackError, StackRunningError
+from quicksilver.stack.files import home_folder, private_folder
+from quicksilver.stack.home import Home
+from quicksilver.stack.parts import PARTS, make_programs, with_needs
+from quicksilver.stack.postgres import create_databases
+from quicksilver.stack.program import Program
+from quicksilver.stack.state import (
     DEFAULT_PORTS,
     ProcessMark,
     Running,
@@ -24,8 +23,8 @@ from service.stack.state import (
     prepare_credentials,
     save_running,
 )
-from service.stack.strays import end_strays
-from service.stack.supervisor import Supervisor
+from quicksilver.stack.strays import end_strays
+from quicksilver.stack.supervisor import Supervisor
 
 # Given the environment that reaches the stack; may raise QuicksilverError.
 Step = Callable[[Mapping[str, str]], None]

@@ -10,10 +10,9 @@ from pathlib import Path
 import psutil
 from filelock import FileLock
 from pydantic import BaseModel, Field, ValidationError
-
-from service.stack.errors import StackError
-from service.stack.files import private_folder, write_private
-from service.stack.ports import choose_port
+from quicksilver.stack.errors import StackError
+from quicksilver.stack.files import private_folder, write_private
+from quicksilver.stack.ports import choose_port
 
 DEFAULT_PORTS: Mapping[str, int] = {
     "postgres": 5433,

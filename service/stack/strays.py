@@ -8,9 +8,8 @@ import signal
 from pathlib import Path
 
 import psutil
-
-from service.stack.home import MARKER
-from service.stack.state import load_credentials
+from quicksilver.stack.home import MARKER
+from quicksilver.stack.state import load_credentials
 
 
 def find_strays(folder: Path) -> list[psutil.Process]:

@@ -21,19 +21,19 @@ from uuid import uuid4
 import httpx
 import uvicorn
 from fastapi import FastAPI
+from quicksilver.app import create_app
+from quicksilver.domain.datasets import Dataset, load_datasets
+from quicksilver.domain.manifest import ListedObject
+from quicksilver.domain.partition import Partition, folder
+from quicksilver.intake.group_commit import Recorder
+from quicksilver.lake.bronze import Bronze
+from quicksilver.ledger import ClaimedBuild, Ledger, SealedBuild
+from quicksilver.ledger.listener import Wake
+from quicksilver.roles.sweep import Sweep
+from quicksilver.settings import Settings, load_settings
+from quicksilver.support import clock
+from quicksilver.support.postgres import Database
 
-from service import clock
-from service.app import create_app
-from service.bronze import Bronze
-from service.database import Database
-from service.datasets import Dataset, load_datasets
-from service.ledger import ClaimedBuild, Ledger, SealedBuild
-from service.manifest import ListedObject
-from service.partition import Partition, folder
-from service.recorder import Recorder
-from service.settings import Settings, load_settings
-from service.sweep import Sweep
-from service.wake import Wake
 from tests.conftest import MinioServer
 
 MONTHLY = "nyc_tlc.yellow_tripdata"

@@ -13,10 +13,10 @@ from urllib.parse import quote
 
 import httpx
 from playwright.async_api import Browser, async_playwright, expect
+from quicksilver.cli.stack import initialise_child
+from quicksilver.settings import PROJECT
+from quicksilver.stack import EmbeddedStack
 
-from service.cli.stack import initialise_child
-from service.settings import PROJECT
-from service.stack import EmbeddedStack
 from tests.acceptance.conftest import BUCKET, DATASET, FullStack
 from tests.acceptance.picture import faults, picture
 from tests.conftest import HOMES

@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 from minio.notificationconfig import NotificationConfig
+from quicksilver.settings import PROJECT
 
-from service.settings import PROJECT
 from tests.acceptance.conftest import BUCKET, DATASET, FullStack
 from tests.otlp import Collector, Span
 from tests.waiting import until
@@ -103,7 +103,7 @@ def test_the_log_has_json_lines_of_service_and_run(
 def test_status_proof_on_the_command_line(observed: tuple[FullStack, Collector]) -> None:
     stack, _ = observed
     stack.call("POST", "/api/reconcile").raise_for_status()
-    command = [sys.executable, "-m", "service.cli.main", "status", "--proof"]
+    command = [sys.executable, "-m", "quicksilver.cli.main", "status", "--proof"]
 
     def ask(*more: str) -> str:
         done = subprocess.run(

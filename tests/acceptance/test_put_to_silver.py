@@ -9,8 +9,8 @@ from io import BytesIO
 from typing import Any
 
 import httpx
+from quicksilver.settings import PROJECT
 
-from service.settings import PROJECT
 from tests.acceptance.conftest import BUCKET, DATASET, FullStack
 from tests.waiting import until
 
@@ -178,7 +178,7 @@ def test_the_example_automation_fires_its_deployment_for_a_built_partition(
 ) -> None:
     name = "quicksilver example: report each built partition"
     done = subprocess.run(
-        [sys.executable, "-m", "service.cli.main", "init", "--no-lanes", "--example"],
+        [sys.executable, "-m", "quicksilver.cli.main", "init", "--no-lanes", "--example"],
         env={**os.environ, **full_stack.env},
         cwd=PROJECT,
         capture_output=True,

@@ -22,15 +22,15 @@ import pyarrow.parquet as pq
 import urllib3
 from minio import Minio
 from minio.error import MinioException
+from quicksilver.domain.datasets import load_datasets
+from quicksilver.flows.nyc_tlc.generated import generate_month
+from quicksilver.lake.bronze import minio_client
+from quicksilver.lake.rules import configure_lanes
+from quicksilver.settings import PROJECT, Settings
+from quicksilver.stack import EmbeddedStack, Home, Program, parts
+from quicksilver.stack.minio import minio_binary
 from ruamel.yaml import YAML
 
-from flows.tlc_generated import generate_month
-from service.bronze import minio_client
-from service.datasets import load_datasets
-from service.lanes import configure_lanes
-from service.settings import PROJECT, Settings
-from service.stack import EmbeddedStack, Home, Program, parts
-from service.stack.minio import minio_binary
 from tests.chaos.faults import is_run
 from tests.chaos.network import Network
 from tests.chaos.stage import BUCKET, PREFIX, QUICK, patient, rows

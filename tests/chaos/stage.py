@@ -26,13 +26,12 @@ import urllib3
 from minio import Minio
 from minio.error import MinioException
 from psycopg import sql
-
-from flows.tlc_generated import generate_month
-from service import failpoint
-from service.bronze import minio_client
-from service.cli.stack import initialise_child
-from service.settings import PROJECT, Settings
-from service.stack import EmbeddedStack, Home, Program, parts
+from quicksilver.cli.stack import initialise_child
+from quicksilver.flows.nyc_tlc.generated import generate_month
+from quicksilver.lake.bronze import minio_client
+from quicksilver.settings import PROJECT, Settings
+from quicksilver.stack import EmbeddedStack, Home, Program, parts
+from quicksilver.support import failpoint
 
 DATASET = "nyc_tlc.yellow_tripdata"
 BUCKET = "datasets"

@@ -2,9 +2,9 @@
 
 import asyncio
 
-from service.database import Database
-from service.settings import load_settings
-from service.warehouse import Warehouse
+from quicksilver.settings import load_settings
+from quicksilver.support.postgres import Database
+from quicksilver.warehouse.connection import Warehouse
 
 LEDGER_LOCK, WAREHOUSE_LOCK = 101, 102
 

@@ -22,9 +22,9 @@ from prefect.client.schemas.actions import WorkPoolCreate
 from prefect.client.schemas.filters import LogFilter, LogFilterFlowRunId
 from prefect.client.schemas.objects import State
 from prefect.workers.process import ProcessWorker
+from quicksilver.engine import protocol
+from quicksilver.settings import PROJECT
 
-from service.engine import protocol
-from service.settings import PROJECT
 from tests.integration.flows_for_engine import engine_flows
 
 FLOWS = Path(__file__).parent / "flows_for_engine"
@@ -77,7 +77,7 @@ class Engine:
     def start(self) -> None:
         """Start it, and wait until it is warm."""
         command = [
-            *(sys.executable, "-m", "service.engine.server", "--socket", str(self.socket)),
+            *(sys.executable, "-m", "quicksilver.engine.server", "--socket", str(self.socket)),
             *("--preload", "prefect.flow_engine", "--preload", "engine_flows"),
             *("--hook", "engine_flows", "--watch", str(self.flows)),
         ]

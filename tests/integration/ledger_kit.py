@@ -15,27 +15,26 @@ from typing import Any, cast
 from uuid import UUID, uuid4
 
 import psycopg
-
-from service import clock
-from service.bronze import Bronze
-from service.database import Database, Row
-from service.datasets import Dataset, Datasets
-from service.deployments import Deployments, RunState
-from service.dispatcher import Dispatcher
-from service.errors import (
+from quicksilver.domain.arrival import Arrival, Lane, arrive
+from quicksilver.domain.datasets import Dataset, Datasets
+from quicksilver.domain.manifest import ListedObject
+from quicksilver.domain.partition import Partition, folder
+from quicksilver.errors import (
     BronzeUnavailableError,
     DeploymentNotFoundError,
     PrefectUnavailableError,
     WarehouseUnavailableError,
 )
-from service.intake import Arrival, Lane, arrive
-from service.ledger import BUILD_SPACE, BegunBuild, Ledger
-from service.manifest import ListedObject
-from service.notification import ObjectEvent
-from service.partition import Partition, folder
-from service.settings import Settings, load_settings
-from service.settler import Settler
-from service.sweep import Sweep
+from quicksilver.intake.s3 import ObjectEvent
+from quicksilver.lake.bronze import Bronze
+from quicksilver.ledger import BUILD_SPACE, BegunBuild, Ledger
+from quicksilver.orchestrator.deployments import Deployments, RunState
+from quicksilver.roles.dispatcher import Dispatcher
+from quicksilver.roles.settler import Settler
+from quicksilver.roles.sweep import Sweep
+from quicksilver.settings import Settings, load_settings
+from quicksilver.support import clock
+from quicksilver.support.postgres import Database, Row
 
 NAME = "trips"
 BUCKET = "lake"

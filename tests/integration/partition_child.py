@@ -15,17 +15,18 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
-from flows import partition_build, publish
-from service.datasets import Dataset
-from service.errors import QuicksilverError
-from service.manifest import ManifestFile
-from service.settings import Settings
+from quicksilver.build import partition as partition_build
+from quicksilver.domain.datasets import Dataset
+from quicksilver.domain.manifest import ManifestFile
+from quicksilver.errors import QuicksilverError
+from quicksilver.settings import Settings
+from quicksilver.warehouse import publish
 
 # Where each step of a build can be interrupted: a function that is called right then.
 STEPS: dict[str, tuple[Any, str]] = {
     "after begin": (partition_build, "open_files"),
     "before load": (partition_build, "load"),
-    "after load": (partition_build.dbt_runner, "run"),
+    "after load": (partition_build.dbt, "run"),
     "after dbt": (partition_build, "refuse_failures"),
     "before publish": (partition_build, "publish"),
     "within publish": (publish, "query"),

@@ -14,14 +14,14 @@ import psycopg
 import pyarrow as pa
 import pyarrow.parquet as pq
 from minio import Minio
+from quicksilver.build.partition import BuildResult, build_partition
+from quicksilver.domain.datasets import Dataset, load_datasets
+from quicksilver.domain.manifest import ManifestFile
+from quicksilver.domain.partition import Partition, folder
+from quicksilver.lake.bronze import minio_client
+from quicksilver.settings import PROJECT, Settings, load_settings
+from quicksilver.warehouse.connection import Warehouse
 
-from flows.partition_build import BuildResult, build_partition
-from service.bronze import minio_client
-from service.datasets import Dataset, load_datasets
-from service.manifest import ManifestFile
-from service.partition import Partition, folder
-from service.settings import PROJECT, Settings, load_settings
-from service.warehouse import Warehouse
 from tests.conftest import MinioServer
 
 YELLOW = "nyc_tlc.yellow_tripdata"

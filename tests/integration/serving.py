@@ -15,11 +15,10 @@ import psycopg
 import uvicorn
 from fastapi import FastAPI
 from psycopg.rows import dict_row
-
-from service.app import create_app, running
-from service.connections import server_config
-from service.settings import Settings, load_settings
-from service.stack.ports import choose_port
+from quicksilver.app import create_app, running
+from quicksilver.settings import Settings, load_settings
+from quicksilver.stack.ports import choose_port
+from quicksilver.web.server import server_config
 
 FAST_TOKEN = "fast-token-of-the-tests"
 DURABLE_TOKEN = "durable-token-of-the-tests"

@@ -11,11 +11,11 @@ from typing import Any
 import psycopg
 import psycopg2
 import pytest
-
-from flows import dbt_runner, dbt_shortcuts
-from flows.prepare_warehouse import ensure_warehouse
-from service.datasets import load_datasets
-from service.settings import PROJECT, Settings, load_settings
+from quicksilver.build import dbt
+from quicksilver.build import dbt_patches as dbt_shortcuts
+from quicksilver.build.prepare import ensure_warehouse
+from quicksilver.domain.datasets import load_datasets
+from quicksilver.settings import PROJECT, Settings, load_settings
 
 DATASETS = load_datasets(PROJECT / "datasets.yaml")
 
@@ -29,18 +29,16 @@ async def settings(warehouse_url: str) -> Settings:
 
 async def test_every_rule_has_a_unit_test_and_all_pass(settings: Settings) -> None:
     results = await asyncio.to_thread(
-        dbt_runner.run, settings, ["test"], {}, select="resource_type:unit_test", exclude="tag:none"
+        dbt.run, settings, ["test"], {}, select="resource_type:unit_test", exclude="tag:none"
     )
     assert {result.name: result.message for result in results if not result.ok} == {}
     tested = {result.unique_id.split(".")[2] for result in results}
-    nodes = dbt_runner.manifest().nodes.values()
+    nodes = dbt.manifest().nodes.values()
     assert tested == {node.name for node in nodes if node.resource_type == "model"}
 
 
 async def test_data_tests_hold_on_an_empty_warehouse(settings: Settings) -> None:
-    results = await asyncio.to_thread(
-        dbt_runner.run, settings, ["test"], {}, select="resource_type:test"
-    )
+    results = await asyncio.to_thread(dbt.run, settings, ["test"], {}, select="resource_type:test")
     assert len(results) >= 4
     assert [result.name for result in results if not result.ok] == []
 
@@ -70,7 +68,7 @@ async def test_preparing_drops_what_dead_builds_left(settings: Settings) -> None
 
 
 def test_every_column_is_described_and_every_model_says_its_grain() -> None:
-    parsed = dbt_runner.manifest()
+    parsed = dbt.manifest()
     for node in parsed.nodes.values():
         if node.resource_type in ("model", "seed"):
             assert "Grain:" in node.description, node.name
@@ -83,10 +81,10 @@ def test_every_column_is_described_and_every_model_says_its_grain() -> None:
 async def test_docs_generate_works_from_the_command_line(
     settings: Settings, tmp_path: Path
 ) -> None:
-    environment = {**os.environ, **dbt_runner.warehouse_environment(settings)}
+    environment = {**os.environ, **dbt.warehouse_environment(settings)}
     command = [str(Path(sys.executable).with_name("dbt")), "docs", "generate"]
-    command += ["--project-dir", str(dbt_runner.ANALYTICS), "--target-path", str(tmp_path)]
-    command += ["--profiles-dir", str(dbt_runner.ANALYTICS), "--log-path", str(tmp_path)]
+    command += ["--project-dir", str(dbt.ANALYTICS), "--target-path", str(tmp_path)]
+    command += ["--profiles-dir", str(dbt.ANALYTICS), "--log-path", str(tmp_path)]
     done = await asyncio.to_thread(
         subprocess.run, command, env=environment, capture_output=True, text=True, check=False
     )
@@ -107,9 +105,9 @@ async def test_freshness_is_measured_by_what_was_published(settings: Settings) -
                 (build, dataset, days),
             )
     results = await asyncio.to_thread(
-        dbt_runner._invoke,  # pyright: ignore[reportPrivateUsage]
+        dbt._invoke,  # pyright: ignore[reportPrivateUsage]
         ["source", "freshness"],
-        dbt_runner.warehouse_environment(settings),
+        dbt.warehouse_environment(settings),
         select="source:*",
         exclude="resource_type:unit_test",
     )
@@ -120,15 +118,15 @@ async def test_freshness_is_measured_by_what_was_published(settings: Settings) -
 
 
 def test_every_published_table_is_somebodys() -> None:
-    parsed = dbt_runner.manifest()
+    parsed = dbt.manifest()
     used = {name for e in parsed.exposures.values() for name in e.depends_on.nodes}
-    published = {n.unique_id for n in parsed.nodes.values() if dbt_runner.is_published(n)}
+    published = {n.unique_id for n in parsed.nodes.values() if dbt.is_published(n)}
     assert published <= used, "a table without an exposure"
     assert all(e.owner.name and e.description for e in parsed.exposures.values())
 
 
 async def test_a_model_by_hand_is_refused_with_the_way_to_build_it(settings: Settings) -> None:
-    results = await asyncio.to_thread(dbt_runner.run, settings, ["run"], {}, select="daily_revenue")
+    results = await asyncio.to_thread(dbt.run, settings, ["run"], {}, select="daily_revenue")
     assert results[0].status == "error"
     assert "quicksilver rebuild DATASET DT" in results[0].message
 
@@ -145,9 +143,7 @@ async def test_dbt_takes_every_shortcut(
         return connect(*arguments, **keywords)
 
     monkeypatch.setattr(psycopg2, "connect", counted)
-    results = await asyncio.to_thread(
-        dbt_runner.run, settings, ["test"], {}, select="resource_type:test"
-    )
+    results = await asyncio.to_thread(dbt.run, settings, ["test"], {}, select="resource_type:test")
     assert dbt_shortcuts.install() == [], "this version of dbt has no place for them"
     assert len(results) >= 7
     # One of the thread that asks, one of each of two that work.
@@ -163,15 +159,15 @@ async def test_a_parsed_project_is_found_again(
         cache.touch()
     monkeypatch.setenv("XDG_CACHE_HOME", str(cache))
     monkeypatch.setenv("QUICKSILVER_HOME", str(tmp_path / "home"))
-    parsed = dbt_runner.manifest()
+    parsed = dbt.manifest()
     assert len(kept(tmp_path)) == 1
     assert kept(cache if is_cache_usable else tmp_path / "home")
-    dbt_runner._parsed.cache_clear()  # pyright: ignore[reportPrivateUsage]
-    again = dbt_runner.manifest()
+    dbt._parsed.cache_clear()  # pyright: ignore[reportPrivateUsage]
+    again = dbt.manifest()
     assert again is not parsed
     assert set(again.nodes) == set(parsed.nodes)
     results = await asyncio.to_thread(
-        dbt_runner.run, settings, ["test"], {}, select="bronze_is_silver_plus_rejected"
+        dbt.run, settings, ["test"], {}, select="bronze_is_silver_plus_rejected"
     )
     assert [result.status for result in results] == ["pass"]
 

@@ -6,24 +6,24 @@ from typing import Any
 
 import pyarrow as pa
 import pytest
-
-from flows import batch_build
-from flows.batch_build import Outcome, build_batch
-from flows.partition_build import BuildResult
-from flows.prepare_warehouse import ensure_warehouse
-from flows.publish import share
-from flows.tlc_generated import Flaws, generate_month
-from service.datasets import Datasets
-from service.errors import (
+from quicksilver.build import batch as batch_build
+from quicksilver.build.batch import Outcome, build_batch
+from quicksilver.build.partition import BuildResult
+from quicksilver.build.prepare import ensure_warehouse
+from quicksilver.domain.datasets import Datasets
+from quicksilver.domain.manifest import ManifestFile
+from quicksilver.domain.partition import Partition
+from quicksilver.errors import (
     BronzeFileError,
     FencedError,
     ManifestChangedError,
     ModelError,
     WarehouseUnavailableError,
 )
-from service.ledger import BegunBuild
-from service.manifest import ManifestFile
-from service.partition import Partition
+from quicksilver.flows.nyc_tlc.generated import Flaws, generate_month
+from quicksilver.ledger import BegunBuild
+from quicksilver.warehouse.publish import share
+
 from tests.conftest import MinioServer
 from tests.integration.partition_stage import Stage, make_stage
 

@@ -15,25 +15,25 @@ import pytest
 import uvicorn
 from minio import Minio
 from minio.notificationconfig import NotificationConfig
+from quicksilver.app import create_app
+from quicksilver.domain.arrival import arrive
+from quicksilver.domain.datasets import Dataset, Datasets
+from quicksilver.intake.group_commit import Recorder
+from quicksilver.intake.s3 import ObjectEvent
+from quicksilver.lake.bronze import Bronze, minio_client
+from quicksilver.lake.rules import wanted_rules
+from quicksilver.lake.targets import target_arn
+from quicksilver.ledger import Ledger
+from quicksilver.roles.alerts import clear_alert, raise_alert
+from quicksilver.roles.canary import Sighting
+from quicksilver.roles.canary_watch import CanaryWatch
+from quicksilver.roles.lane_faults import Refusals
+from quicksilver.roles.sweep import Sweep
+from quicksilver.settings import Settings, load_settings
+from quicksilver.stack.ports import LOOPBACK, choose_port
+from quicksilver.support import clock
+from quicksilver.support.postgres import Database
 
-from service import clock
-from service.alerts import clear_alert, raise_alert
-from service.app import create_app
-from service.bronze import Bronze, minio_client
-from service.canary import Sighting
-from service.canary_watch import CanaryWatch
-from service.database import Database
-from service.datasets import Dataset, Datasets
-from service.intake import arrive
-from service.lane_faults import Refusals
-from service.lane_targets import target_arn
-from service.lanes import wanted_rules
-from service.ledger import Ledger
-from service.notification import ObjectEvent
-from service.recorder import Recorder
-from service.settings import Settings, load_settings
-from service.stack.ports import LOOPBACK, choose_port
-from service.sweep import Sweep
 from tests.conftest import MinioServer
 
 # The durable lane's directory is read every 3 s.
@@ -279,8 +279,8 @@ async def test_a_durable_lane_that_works_off_its_queue_is_late_and_no_alarm(
     def no_fault(*_: Any) -> None:
         return None
 
-    monkeypatch.setattr("service.canary_watch.fly", missed)
-    monkeypatch.setattr("service.lane_faults.target_fault", no_fault)
+    monkeypatch.setattr("quicksilver.roles.canary_watch.fly", missed)
+    monkeypatch.setattr("quicksilver.roles.lane_faults.target_fault", no_fault)
     watch = lanes.watch()
     assert await watch.run_once() == 0
     assert (await lanes.state())["durable_state"] == "late"

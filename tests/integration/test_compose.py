@@ -17,12 +17,12 @@ import pyarrow.parquet as pq
 import pytest
 from minio import Minio
 from psycopg.rows import dict_row
+from quicksilver.flows.nyc_tlc.generated import generate_month
+from quicksilver.settings import PROJECT, Settings
+from quicksilver.stack import EmbeddedStack
+from quicksilver.stack.postgres import BINARIES
+from quicksilver.support.http import plain_client
 
-from flows.tlc_generated import generate_month
-from service.plain_http import plain_client
-from service.settings import PROJECT, Settings
-from service.stack import EmbeddedStack
-from service.stack.postgres import BINARIES
 from tests.conftest import HOMES
 from tests.integration.production_stage import COMPOSE, Stage, load
 from tests.waiting import until
@@ -169,7 +169,7 @@ def test_the_image_installs_what_the_tests_ran_with() -> None:
     assert {"prefect", "prefect-redis", "dbt-postgres"} <= set(images)
     assert not {"pytest", "moto", "playwright"} & set(images)
     dockerfile = (COMPOSE / "Dockerfile").read_text()
-    from service.stack.minio_build import MODULE, VERSION
+    from quicksilver.stack.minio_build import MODULE, VERSION
 
     assert f"{MODULE}@{VERSION}" in dockerfile
     for image in re.findall(r"^FROM (\S+)", dockerfile, re.M):

@@ -11,9 +11,9 @@ from pathlib import Path
 
 import psutil
 import pytest
+from quicksilver.settings import PROJECT
+from quicksilver.stack.ports import choose_port
 
-from service.settings import PROJECT
-from service.stack.ports import choose_port
 from tests.conftest import Postgres
 from tests.integration.bad_input import HUNG_UP, BadInput
 from tests.integration.corpus import CORPUS
@@ -64,7 +64,7 @@ def target(
         "MINIO_SECRET_KEY": "nothing",
         "PREFECT_API_URL": "http://127.0.0.1:9/api",
     }
-    command = [sys.executable, "-m", "service.cli.main", "serve"]
+    command = [sys.executable, "-m", "quicksilver.cli.main", "serve"]
     with (
         log.open("wb") as output,
         subprocess.Popen(

@@ -9,9 +9,8 @@ from typing import Any
 
 import httpx
 import pytest
-
-from service.datasets import load_datasets
-from service.settings import PROJECT
+from quicksilver.domain.datasets import load_datasets
+from quicksilver.settings import PROJECT
 
 NAMES = (
     "ingest-nyc-tlc/daily",

@@ -18,12 +18,12 @@ from uuid import UUID
 
 import httpx
 import pytest
+from quicksilver.domain.partition import Partition
+from quicksilver.errors import PrefectUnavailableError
+from quicksilver.orchestrator.deployments import Deployments
+from quicksilver.settings import PROJECT
+from quicksilver.support import clock
 
-from service import clock
-from service.deployments import Deployments
-from service.errors import PrefectUnavailableError
-from service.partition import Partition
-from service.settings import PROJECT
 from tests.integration.ledger_kit import DEPLOYMENT, DT, NAME, FlowRun, Kit, dataset, days, together
 
 HERE = Partition(NAME, DT)
@@ -132,7 +132,7 @@ def _own_clock() -> Iterator[None]:
 @pytest.fixture(autouse=True)
 def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
     # The client's own retries are waited for a moment, not a quarter of a minute.
-    monkeypatch.setattr("service.deployments._ANSWER_WITHIN", 6.0)
+    monkeypatch.setattr("quicksilver.orchestrator.deployments._ANSWER_WITHIN", 6.0)
 
 
 @pytest.fixture(scope="module")

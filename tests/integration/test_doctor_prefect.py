@@ -10,10 +10,9 @@ from typing import Any
 import prefect
 import pytest
 from prefect.settings import PREFECT_API_AUTH_STRING, temporary_settings
-
-from service.doctor import Finding, Patient, examine
-from service.settings import load_settings
-from service.stack.ports import LOOPBACK
+from quicksilver.operators.doctor import Finding, Patient, examine
+from quicksilver.settings import load_settings
+from quicksilver.stack.ports import LOOPBACK
 
 
 @contextmanager

@@ -8,14 +8,14 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from pydantic import SecretStr
+from quicksilver.build.yearly import build_year
+from quicksilver.domain.datasets import load_datasets
+from quicksilver.domain.manifest import ManifestFile
+from quicksilver.errors import BronzeFileError, BronzeUnavailableError
+from quicksilver.flows.nyc_tlc.generated import Flaws, generate_month
+from quicksilver.flows.nyc_tlc.schema import ArrowTable
+from quicksilver.settings import PROJECT
 
-from flows.tlc_generated import Flaws, generate_month
-from flows.tlc_schema import ArrowTable
-from flows.yearly import build_year
-from service.datasets import load_datasets
-from service.errors import BronzeFileError, BronzeUnavailableError
-from service.manifest import ManifestFile
-from service.settings import PROJECT
 from tests.conftest import MinioServer
 from tests.integration.partition_stage import Stage, make_stage, renamed, retyped, tlc_months
 
@@ -207,7 +207,7 @@ async def test_empty_ids_of_pandas_are_nulls(stage: Stage) -> None:
 async def test_a_large_file_is_read_in_ranges_of_one_version(
     stage: Stage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from flows import bronze_object
+    from quicksilver.lake import object_file as bronze_object
 
     monkeypatch.setattr(bronze_object, "_WHOLE_BYTES", 1000)
     monkeypatch.setattr(bronze_object, "_READ_AHEAD", 1000)

@@ -20,8 +20,8 @@ import pytest
 from prefect.client.orchestration import PrefectClient, get_client
 from prefect.client.schemas.objects import State, StateType
 from prefect.states import Cancelling
+from quicksilver.engine import launcher as launcher_module
 
-from service.engine import launcher as launcher_module
 from tests.integration.engine_stage import FLOWS, LAUNCHER, STOCK, Engine, Stage, alive, eventually
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="the warm engine needs Linux")
@@ -310,7 +310,7 @@ async def test_a_launcher_that_waits_ends_at_once_when_told_to(engine: Engine) -
 
 
 def test_only_one_engine_serves_a_socket(engine: Engine) -> None:
-    command = [sys.executable, "-m", "service.engine.server", "--socket", str(engine.socket)]
+    command = [sys.executable, "-m", "quicksilver.engine.server", "--socket", str(engine.socket)]
     second = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
     assert second.returncode == 75
     assert "another engine serves" in second.stderr

@@ -16,15 +16,15 @@ import pytest
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.filters import DeploymentFilter, DeploymentFilterId
 from prefect.client.schemas.objects import FlowRun
+from quicksilver.domain.datasets import load_datasets
+from quicksilver.domain.partition import Partition
+from quicksilver.ledger import Ledger
+from quicksilver.ledger.listener import Wake
+from quicksilver.orchestrator.deployments import Deployments
+from quicksilver.roles.gatekeeper import Gatekeeper
+from quicksilver.settings import PROJECT
+from quicksilver.support.postgres import Database
 
-from service.database import Database
-from service.datasets import load_datasets
-from service.deployments import Deployments
-from service.gates import Gatekeeper
-from service.ledger import Ledger
-from service.partition import Partition
-from service.settings import PROJECT
-from service.wake import Wake
 from tests.integration.test_news import build, land
 
 _GATES = """
@@ -130,7 +130,7 @@ async def fired(ledger: Ledger, deployed: UUID, generation: int) -> list[FlowRun
 def status(ledger_url: str, datasets: Path) -> dict[str, list[dict[str, object]]]:
     """What the command line says, as JSON."""
     done = subprocess.run(
-        [sys.executable, "-m", "service.cli.main", "status", "--json"],
+        [sys.executable, "-m", "quicksilver.cli.main", "status", "--json"],
         env={
             **os.environ,
             "QUICKSILVER_DATABASE_URL": ledger_url,

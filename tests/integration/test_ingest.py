@@ -16,18 +16,17 @@ import pyarrow.parquet as pq
 import pytest
 from moto.server import ThreadedMotoServer
 from prefect.artifacts import Artifact
-
-from flows import ingest_nyc_tlc as ingest
-from flows.ingest_nyc_tlc import (
+from quicksilver.errors import SettingsError
+from quicksilver.flows.nyc_tlc import ingest
+from quicksilver.flows.nyc_tlc.generated import write_generated_year
+from quicksilver.flows.nyc_tlc.ingest import (
     IngestFailedError,
     ingest_one_month,
     months_to_ask,
     usual_year,
 )
-from flows.ingest_outcome import MonthResult, Outcome, as_markdown
-from flows.tlc_generated import write_generated_year
-from service import clock
-from service.errors import SettingsError
+from quicksilver.flows.nyc_tlc.outcome import MonthResult, Outcome, as_markdown
+from quicksilver.support import clock
 
 pytestmark = pytest.mark.usefixtures("prefect_api")
 
@@ -97,9 +96,9 @@ def gate(monkeypatch: pytest.MonkeyPatch) -> Closed:
         closed.calls.append((dataset, year, list(months)))
         return {"months": len(months)}
 
-    module = types.ModuleType("flows.gate")
+    module = types.ModuleType("quicksilver.flows.nyc_tlc.close_year")
     module.close_year = close_year  # pyright: ignore[reportAttributeAccessIssue]
-    monkeypatch.setitem(sys.modules, "flows.gate", module)
+    monkeypatch.setitem(sys.modules, "quicksilver.flows.nyc_tlc.close_year", module)
     return closed
 
 

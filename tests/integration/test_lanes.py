@@ -17,15 +17,15 @@ from uuid import uuid4
 
 import httpx
 import pytest
+from quicksilver.domain.datasets import load_datasets
+from quicksilver.errors import QuicksilverError
+from quicksilver.lake.bronze import minio_client
+from quicksilver.lake.rules import configure_lanes
+from quicksilver.lake.targets import configured_targets, minio_admin, read_targets
+from quicksilver.settings import Settings, load_settings
+from quicksilver.stack.minio import minio_binary
+from quicksilver.stack.ports import LOOPBACK, choose_port
 
-from service.bronze import minio_client
-from service.datasets import load_datasets
-from service.errors import QuicksilverError
-from service.lane_targets import configured_targets, minio_admin, read_targets
-from service.lanes import configure_lanes
-from service.settings import Settings, load_settings
-from service.stack.minio import minio_binary
-from service.stack.ports import LOOPBACK, choose_port
 from tests.conftest import MinioServer
 from tests.integration.serving import until
 

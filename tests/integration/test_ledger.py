@@ -8,12 +8,12 @@ from dataclasses import replace
 from datetime import date, timedelta
 
 import pytest
+from quicksilver.domain.arrival import Lane
+from quicksilver.domain.partition import Partition
+from quicksilver.ledger import NoBuild, SealedBuild
+from quicksilver.roles.sweep import SETTLED
+from quicksilver.support import clock
 
-from service import clock
-from service.intake import Lane
-from service.ledger import NoBuild, SealedBuild
-from service.partition import Partition
-from service.sweep import SETTLED
 from tests.integration.ledger_kit import BUCKET, DT, NAME, Kit, at, dataset, days, together
 
 HERE = Partition(NAME, DT)
@@ -510,7 +510,7 @@ class TestSweep:
     async def test_its_start_finds_all_at_once_and_the_rest_comes_soon(
         self, kit: Kit, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr("service.sweep.SETTLED", timedelta(seconds=0.05))
+        monkeypatch.setattr("quicksilver.roles.sweep.SETTLED", timedelta(seconds=0.05))
         sweep, wake = kit.sweep(), asyncio.Event()
         assert sweep.interval > 60
 

@@ -9,11 +9,11 @@ from collections.abc import Iterator
 import psycopg
 import pytest
 from psycopg import sql
+from quicksilver.cli import backfill, ledger
+from quicksilver.cli.main import app
+from quicksilver.settings import PROJECT, Settings
 from typer.testing import CliRunner
 
-from service.cli import backfill, ledger
-from service.cli.main import app
-from service.settings import PROJECT, Settings
 from tests.conftest import Postgres
 from tests.integration.ledger_kit import FakeBronze
 
@@ -72,7 +72,7 @@ def test_a_role_without_rights_is_one_line(
 def whole_row(text: str, command: str, url: str) -> str:
     """The word with that text in what the command prints into a pipe."""
     done = subprocess.run(
-        [sys.executable, "-m", "service.cli.main", command],
+        [sys.executable, "-m", "quicksilver.cli.main", command],
         env={**os.environ, "QUICKSILVER_DATABASE_URL": url, "COLUMNS": "80"},
         cwd=PROJECT,
         capture_output=True,

@@ -26,12 +26,12 @@ from hypothesis.stateful import (
     rule,
     run_state_machine_as_test,
 )
+from quicksilver.domain.arrival import Arrival
+from quicksilver.domain.partition import Partition
+from quicksilver.errors import PrefectUnavailableError, QuicksilverError
+from quicksilver.ledger import ClaimedBuild, SealedBuild
+from quicksilver.support import clock
 
-from service import clock
-from service.errors import PrefectUnavailableError, QuicksilverError
-from service.intake import Arrival
-from service.ledger import ClaimedBuild, SealedBuild
-from service.partition import Partition
 from tests.integration.ledger_kit import BUCKET, NAME, FlowRun, Kit, dataset, days
 
 CHAOS = bool(os.environ.get("CHAOS"))
@@ -442,7 +442,7 @@ class LedgerMachine(RuleBasedStateMachine):
 @pytest.fixture
 def machine(ledger_url: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[type[LedgerMachine]]:
     # Three partitions are a backlog here.
-    monkeypatch.setattr("service.ledger.claims.BACKLOG", 1)
+    monkeypatch.setattr("quicksilver.ledger.claims.BACKLOG", 1)
     name = ledger_url.rpartition("/")[2]
     with asyncio.Runner() as runner:
         LedgerMachine.url, LedgerMachine.runner = ledger_url, runner

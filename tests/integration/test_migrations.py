@@ -8,9 +8,9 @@ from pathlib import Path
 
 import psycopg
 import pytest
+from quicksilver.errors import LedgerUnavailableError, QuicksilverError
+from quicksilver.ledger.migrate import available, migrate
 
-from service.errors import LedgerUnavailableError, QuicksilverError
-from service.migrate import available, migrate
 from tests.conftest import Postgres
 from tests.integration.ledger_kit import DT, NAME, Kit
 
@@ -89,7 +89,7 @@ async def test_a_migration_that_fails_leaves_nothing(
 ) -> None:
     (tmp_path / "0001_good.sql").write_text("create table quicksilver.good (id integer);")
     (tmp_path / "0002_bad.sql").write_text("create table quicksilver.bad (id integer); oops;")
-    monkeypatch.setattr("service.migrate.MIGRATIONS", tmp_path)
+    monkeypatch.setattr("quicksilver.ledger.migrate.MIGRATIONS", tmp_path)
     with pytest.raises(psycopg.errors.SyntaxError):
         await migrate(empty_url)
     with psycopg.connect(empty_url) as connection:

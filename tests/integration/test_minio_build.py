@@ -10,10 +10,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-
-from service.stack import MinioBuildError
-from service.stack.minio import minio_binary
-from service.stack.minio_build import MODULE, VERSION, build_minio
+from quicksilver.stack import MinioBuildError
+from quicksilver.stack.minio import minio_binary
+from quicksilver.stack.minio_build import MODULE, VERSION, build_minio
 
 Go = Callable[..., None]
 

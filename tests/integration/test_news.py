@@ -7,19 +7,18 @@ from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
-
-from service import clock
-from service.announcer import Announcer
-from service.database import Database
-from service.datasets import load_datasets
-from service.errors import PrefectUnavailableError
-from service.freshness import FreshnessWatch
-from service.gates import Gatekeeper
-from service.intake import arrive
-from service.ledger import Ledger, SealedBuild
-from service.manifest import ListedObject
-from service.notification import ObjectEvent
-from service.settings import load_settings
+from quicksilver.domain.arrival import arrive
+from quicksilver.domain.datasets import load_datasets
+from quicksilver.domain.manifest import ListedObject
+from quicksilver.errors import PrefectUnavailableError
+from quicksilver.intake.s3 import ObjectEvent
+from quicksilver.ledger import Ledger, SealedBuild
+from quicksilver.roles.announcer import Announcer
+from quicksilver.roles.freshness import FreshnessWatch
+from quicksilver.roles.gatekeeper import Gatekeeper
+from quicksilver.settings import load_settings
+from quicksilver.support import clock
+from quicksilver.support.postgres import Database
 
 DATASETS = """
 datasets:

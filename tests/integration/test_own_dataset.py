@@ -9,15 +9,15 @@ from pathlib import Path
 import pytest
 import typer
 from minio.datatypes import Object
+from quicksilver.build import dbt
+from quicksilver.build.prepare import ensure_warehouse
+from quicksilver.cli.main import app
+from quicksilver.domain.datasets import load_datasets
+from quicksilver.domain.manifest import ManifestFile
+from quicksilver.domain.partition import folder
+from quicksilver.lake.bronze import minio_client
+from quicksilver.settings import PROJECT
 
-from flows import dbt_runner
-from flows.prepare_warehouse import ensure_warehouse
-from service.bronze import minio_client
-from service.cli.main import app
-from service.datasets import load_datasets
-from service.manifest import ManifestFile
-from service.partition import folder
-from service.settings import PROJECT
 from tests.conftest import MinioServer
 from tests.integration.partition_stage import Stage, make_stage
 
@@ -54,7 +54,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     for name, text in files(blocks()).items():
         with (tmp_path / name).open("a", encoding="utf-8") as file:
             file.write(text)
-    monkeypatch.setattr(dbt_runner, "ANALYTICS", tmp_path / "analytics")
+    monkeypatch.setattr(dbt, "ANALYTICS", tmp_path / "analytics")
     monkeypatch.setenv("QUICKSILVER_HOME", str(tmp_path / "home"))
     _forget()
     yield tmp_path
@@ -63,7 +63,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 
 
 def _forget() -> None:
-    for cached in (dbt_runner.seeds_version, dbt_runner._version, dbt_runner._parsed):  # pyright: ignore[reportPrivateUsage]
+    for cached in (dbt.seeds_version, dbt._version, dbt._parsed):  # pyright: ignore[reportPrivateUsage]
         cached.cache_clear()
 
 

@@ -10,14 +10,14 @@ import pyarrow.compute as pc
 import pytest
 from minio.commonconfig import ENABLED
 from minio.versioningconfig import VersioningConfig
+from quicksilver.build.dbt import NodeResult
+from quicksilver.build.yearly import build_year
+from quicksilver.errors import DataTestError, FencedError, ManifestChangedError, ModelError
+from quicksilver.flows.nyc_tlc.generated import Flaws, generate_month
+from quicksilver.flows.nyc_tlc.schema import ArrowTable
+from quicksilver.lake.object_file import open_parquet
+from quicksilver.settings import Settings
 
-from flows.bronze_object import open_parquet
-from flows.dbt_runner import NodeResult
-from flows.tlc_generated import Flaws, generate_month
-from flows.tlc_schema import ArrowTable
-from flows.yearly import build_year
-from service.errors import DataTestError, FencedError, ManifestChangedError, ModelError
-from service.settings import Settings
 from tests.conftest import MinioServer
 from tests.integration.partition_child import STEPS, start
 from tests.integration.partition_stage import Stage, make_stage
@@ -157,7 +157,7 @@ async def test_a_newer_build_fences_an_older_one(stage: Stage) -> None:
 async def test_a_zombie_cannot_publish_after_it_was_given_up(
     stage: Stage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from flows import partition_build
+    from quicksilver.build import partition as partition_build
 
     await stage.build(JANUARY, stage.put(month(JANUARY), JANUARY), build_id=1)
     listed = stage.put(month(JANUARY, rows=300), JANUARY)
@@ -267,9 +267,9 @@ async def test_a_failed_test_names_itself_and_shows_rows(
     stage: Stage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await stage.build(JANUARY, stage.put(month(JANUARY), JANUARY))
-    from flows import partition_build
+    from quicksilver.build import partition as partition_build
 
-    run = partition_build.dbt_runner.run
+    run = partition_build.dbt.run
 
     def losing_rows(
         settings: Settings, command: Sequence[str], environment: Mapping[str, str], **rest: Any
@@ -278,7 +278,7 @@ async def test_a_failed_test_names_itself_and_shows_rows(
         stage.run("delete from build.yellow_trips_rejected__2")
         return run(settings, ["test"], environment, **rest)
 
-    monkeypatch.setattr(partition_build.dbt_runner, "run", losing_rows)
+    monkeypatch.setattr(partition_build.dbt, "run", losing_rows)
     listed = stage.put(month(JANUARY, rows=300, flaws=FLAWS), JANUARY)
     with pytest.raises(DataTestError) as caught:
         await stage.build(JANUARY, listed, build_id=2)

@@ -19,14 +19,14 @@ import pytest
 from minio import Minio
 from minio.error import S3Error
 from psycopg.rows import dict_row
+from quicksilver.domain.partition import CANARY_PREFIX, Partition
+from quicksilver.lake.bronze import Bronze
+from quicksilver.lake.targets import minio_admin
+from quicksilver.ledger.migrate import migrate
+from quicksilver.settings import PROJECT, Settings, load_settings
+from quicksilver.stack.postgres import BINARIES
+from quicksilver.warehouse.connection import Warehouse
 
-from service.bronze import Bronze
-from service.lane_targets import minio_admin
-from service.migrate import migrate
-from service.partition import CANARY_PREFIX, Partition
-from service.settings import PROJECT, Settings, load_settings
-from service.stack.postgres import BINARIES
-from service.warehouse import Warehouse
 from tests.conftest import MinioServer, Postgres
 from tests.integration.test_senders import BEARER, serving
 from tests.unit.test_sender_shapes import KEY, encoded, record
@@ -207,7 +207,8 @@ class Production:
 @pytest.fixture(scope="module")
 def production(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Production]:
     """Not the session's server: the roles' names are the same, their rights are not."""
-    from service.stack import EmbeddedStack
+    from quicksilver.stack import EmbeddedStack
+
     from tests.conftest import HOMES
 
     with EmbeddedStack(HOMES / "roles", parts={"postgres"}, ports=None) as stack:
@@ -378,7 +379,7 @@ def test_old_backups_make_room(production: Production, tmp_path: Path) -> None:
 
 
 def test_the_policies_name_what_the_datasets_declare() -> None:
-    from service.datasets import load_datasets
+    from quicksilver.domain.datasets import load_datasets
 
     for file in ("minio-policy.json", "minio-policy-ingest.json"):
         policy = json.loads((COMPOSE / file).read_text())

@@ -5,15 +5,14 @@ from datetime import date, timedelta
 from pathlib import Path
 
 import pytest
-
-from service import clock
-from service.database import Database
-from service.datasets import load_datasets
-from service.intake import Lane, arrive
-from service.ledger import Ledger
-from service.notification import ObjectEvent
-from service.settings import PROJECT
-from service.wake import Wake
+from quicksilver.domain.arrival import Lane, arrive
+from quicksilver.domain.datasets import load_datasets
+from quicksilver.intake.s3 import ObjectEvent
+from quicksilver.ledger import Ledger
+from quicksilver.ledger.listener import Wake
+from quicksilver.settings import PROJECT
+from quicksilver.support import clock
+from quicksilver.support.postgres import Database
 
 NAME = "nyc_tlc.yellow_tripdata"
 

@@ -16,15 +16,15 @@ import uvicorn
 from fastapi import FastAPI
 from moto.server import ThreadedMotoServer
 from psycopg.rows import dict_row
+from quicksilver.app import create_app
+from quicksilver.domain.datasets import load_datasets
+from quicksilver.intake.group_commit import Recorder
+from quicksilver.intake.sns import Topics
+from quicksilver.ledger import Ledger
+from quicksilver.settings import PROJECT, load_settings
+from quicksilver.stack.ports import LOOPBACK, choose_port
+from quicksilver.support.postgres import Database
 
-from service.app import create_app
-from service.database import Database
-from service.datasets import load_datasets
-from service.ledger import Ledger
-from service.recorder import Recorder
-from service.senders.sns import Topics
-from service.settings import PROJECT, load_settings
-from service.stack.ports import LOOPBACK, choose_port
 from tests.unit.test_sender_shapes import KEY, encoded, eventbridge, record
 from tests.unit.test_sns import CERTIFICATE, TOPIC, Aws, message, signed
 
@@ -162,7 +162,7 @@ async def test_sns_messages_are_verified_and_subscriptions_confirmed(ledger_url:
 
 
 async def test_sns_waits_when_aws_does_not_answer(ledger_url: str) -> None:
-    from service.senders.sns import SnsUnavailableError
+    from quicksilver.intake.sns import SnsUnavailableError
 
     async def away(url: str) -> bytes:
         raise SnsUnavailableError("AWS does not answer")

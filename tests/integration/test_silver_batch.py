@@ -4,18 +4,18 @@ import logging
 from collections.abc import AsyncIterator, Mapping, Sequence
 
 import pytest
+from quicksilver.build.batch import Outcome, Tell
+from quicksilver.build.partition import BuildResult
+from quicksilver.domain.datasets import Dataset
+from quicksilver.errors import BronzeFileError, ManifestChangedError, QuicksilverError
+from quicksilver.flows import silver_batch
+from quicksilver.flows.context import Lake
+from quicksilver.flows.run_report import batch_as_markdown
+from quicksilver.ledger import BegunBuild
+from quicksilver.ledger.claims import BACKLOG
+from quicksilver.settings import Settings
+from quicksilver.support import clock
 
-from flows import silver_batch
-from flows.batch_build import Outcome, Tell
-from flows.partition_build import BuildResult
-from flows.run_report import batch_as_markdown
-from flows.through_ledger import Lake
-from service import clock
-from service.datasets import Dataset
-from service.errors import BronzeFileError, ManifestChangedError, QuicksilverError
-from service.ledger import BegunBuild
-from service.ledger.claims import BACKLOG
-from service.settings import Settings
 from tests.integration.ledger_kit import NAME, FlowRun, Kit, dataset, days
 
 RESULT = BuildResult(10, 8, 2, {"duplicate": 2}, {"dbt": 1.0}, [], [], clock.now(), together=4)

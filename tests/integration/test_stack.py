@@ -24,9 +24,8 @@ import pytest
 from minio import Minio
 from minio.error import S3Error
 from minio.notificationconfig import NotificationConfig, QueueConfig
-
-from service.settings import Settings, load_settings
-from service.stack import (
+from quicksilver.settings import Settings, load_settings
+from quicksilver.stack import (
     EmbeddedStack,
     Home,
     Program,
@@ -37,8 +36,9 @@ from service.stack import (
     environment,
     shell_lines,
 )
-from service.stack.ports import LOOPBACK
-from service.stack.state import load_credentials, load_running
+from quicksilver.stack.ports import LOOPBACK
+from quicksilver.stack.state import load_credentials, load_running
+
 from tests.conftest import HOMES
 from tests.integration.stack_up import Up, await_end, family, until
 
@@ -347,7 +347,7 @@ def test_a_part_that_does_not_start_is_named_with_its_log(
 
 
 def _marked(folder: Path) -> list[psutil.Process]:
-    from service.stack.strays import find_strays
+    from quicksilver.stack.strays import find_strays
 
     return find_strays(folder)
 

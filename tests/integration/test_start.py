@@ -10,15 +10,15 @@ from urllib.parse import urlencode
 import pytest
 from prefect.client.orchestration import get_client
 from prefect.settings import PREFECT_API_URL, temporary_settings
+from quicksilver.app import create_app, running
+from quicksilver.cli import stack
+from quicksilver.cli.main import app
+from quicksilver.errors import QuicksilverError, SettingsError
+from quicksilver.operators import setup
+from quicksilver.settings import Settings, load_settings
+from quicksilver.stack.ports import LOOPBACK, choose_port
 from typer.testing import CliRunner
 
-from service import setup
-from service.app import create_app, running
-from service.cli import stack
-from service.cli.main import app
-from service.errors import QuicksilverError, SettingsError
-from service.settings import Settings, load_settings
-from service.stack.ports import LOOPBACK, choose_port
 from tests.conftest import MinioServer
 from tests.integration.serving import Served, receiver_settings, serving
 

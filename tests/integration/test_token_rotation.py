@@ -4,7 +4,8 @@ import itertools
 import threading
 from contextlib import ExitStack
 
-from service.stack.ports import choose_port
+from quicksilver.stack.ports import choose_port
+
 from tests.integration.serving import Client, Served, rows, serving, until
 from tests.payloads import PREFIX, notification, record
 

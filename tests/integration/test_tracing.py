@@ -10,14 +10,14 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from quicksilver.app import create_app
+from quicksilver.build.partition import BuildResult
+from quicksilver.flows import silver_build as flow
+from quicksilver.flows.context import Lake
+from quicksilver.intake.group_commit import Recorder
+from quicksilver.support import clock, tracing
+from quicksilver.web.events import take
 
-from flows import silver_build as flow
-from flows.partition_build import BuildResult
-from flows.through_ledger import Lake
-from service import clock, tracing
-from service.app import create_app
-from service.receiver import take
-from service.recorder import Recorder
 from tests.integration.ledger_kit import BUCKET, DT, NAME, Kit
 from tests.otlp import Collector, collecting
 
@@ -164,7 +164,7 @@ async def test_without_the_setting_nothing_is_made(kit: Kit) -> None:
 async def test_a_collector_that_is_away_is_given_up_soon(
     kit: Kit, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from service.stack.ports import choose_port
+    from quicksilver.stack.ports import choose_port
 
     monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", f"http://127.0.0.1:{choose_port(None)}")
     tracing.start("quicksilver")

@@ -18,22 +18,22 @@ import pytest
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.objects import State
 from prefect.flow_engine import run_flow
+from quicksilver.build.prepare import ensure_warehouse
+from quicksilver.domain.datasets import load_datasets
+from quicksilver.domain.partition import Partition
+from quicksilver.flows.nyc_tlc.generated import generate_month
+from quicksilver.flows.silver_build import silver_build
+from quicksilver.lake.bronze import Bronze, minio_client
+from quicksilver.ledger import Ledger
+from quicksilver.ledger.migrate import migrate
+from quicksilver.orchestrator.deployments import Deployments
+from quicksilver.roles.dispatcher import Dispatcher
+from quicksilver.roles.settler import Settler
+from quicksilver.settings import Settings, load_settings
+from quicksilver.support import clock
+from quicksilver.support.postgres import Database
+from quicksilver.warehouse.connection import Warehouse
 
-from flows.prepare_warehouse import ensure_warehouse
-from flows.silver_build import silver_build
-from flows.tlc_generated import generate_month
-from service import clock
-from service.bronze import Bronze, minio_client
-from service.database import Database
-from service.datasets import load_datasets
-from service.deployments import Deployments
-from service.dispatcher import Dispatcher
-from service.ledger import Ledger
-from service.migrate import migrate
-from service.partition import Partition
-from service.settings import Settings, load_settings
-from service.settler import Settler
-from service.warehouse import Warehouse
 from tests.conftest import MinioServer, Postgres
 from tests.integration.serving import rows
 from tests.upgrade import BUCKET, DATASET, FOLDER, ROWS, declared, key_of

@@ -8,11 +8,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import SecretStr
+from quicksilver.support import clock
+from quicksilver.web import tokens as auth
+from quicksilver.web.throttle import FailedLogins, failed_logins
+from quicksilver.web.tokens import bearer, is_accepted
 from starlette.datastructures import State
-
-from service import auth, clock
-from service.auth import bearer, is_accepted
-from service.throttle import FailedLogins, failed_logins
 
 OLD, NEW = SecretStr("old-token"), SecretStr("new-token")
 

@@ -4,8 +4,7 @@ from datetime import timedelta
 
 from hypothesis import given
 from hypothesis import strategies as st
-
-from service.backoff import BUILD_BASE, BUILD_CAP, build_delay, delay
+from quicksilver.support.backoff import BUILD_BASE, BUILD_CAP, build_delay, delay
 
 
 @given(attempt=st.integers(1, 10_000), base=st.floats(0.001, 100), cap=st.floats(0.001, 10_000))

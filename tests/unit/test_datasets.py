@@ -6,10 +6,9 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-
-from service.datasets import Dataset, load_datasets, parse_duration
-from service.errors import DatasetsError
-from service.settings import PROJECT
+from quicksilver.domain.datasets import Dataset, load_datasets, parse_duration
+from quicksilver.errors import DatasetsError
+from quicksilver.settings import PROJECT
 
 GOOD = """\
 datasets:

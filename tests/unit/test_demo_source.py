@@ -3,14 +3,13 @@
 from pathlib import Path
 
 import pytest
-
-from flows import tlc_source
-from flows.tlc_source import HttpSource, SourceUnavailableError, file_name
-from service import demo
-from service.demo import MONTHS, choose_source
-from service.errors import SettingsError
-from service.settings import Settings, load_settings
-from service.stack.ports import choose_port
+from quicksilver.cli import demo
+from quicksilver.cli.demo import MONTHS, choose_source
+from quicksilver.errors import SettingsError
+from quicksilver.flows.nyc_tlc import source as tlc_source
+from quicksilver.flows.nyc_tlc.source import HttpSource, SourceUnavailableError, file_name
+from quicksilver.settings import Settings, load_settings
+from quicksilver.stack.ports import choose_port
 
 
 @pytest.fixture

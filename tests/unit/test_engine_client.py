@@ -3,7 +3,7 @@
 import ssl
 from pathlib import Path
 
-from service.engine.client import lean_client_environment
+from quicksilver.engine.client import lean_client_environment
 
 
 def test_one_authority_is_enough_for_plain_http(tmp_path: Path) -> None:

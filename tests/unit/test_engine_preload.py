@@ -6,8 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
-
-from service.engine.sources import Sources
+from quicksilver.engine.sources import Sources
 
 HARNESS = """
 import functools, os, sys

@@ -7,9 +7,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-
-from service.datasets import Dataset, Datasets, ReadinessRule
-from service.intake import (
+from quicksilver.domain.arrival import (
     Arrival,
     Folder,
     KnownObject,
@@ -19,7 +17,9 @@ from service.intake import (
     needs_folder,
     readiness,
 )
-from service.notification import ObjectEvent
+from quicksilver.domain.datasets import Dataset, Datasets, ReadinessRule
+from quicksilver.intake.s3 import ObjectEvent
+
 from tests.payloads import KEY
 
 NOW = datetime(2024, 2, 1, 12, tzinfo=UTC)

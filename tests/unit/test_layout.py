@@ -2,12 +2,11 @@
 
 import pyarrow as pa
 import pytest
-
-from flows.layout import declared_columns, declared_types, landed_type, plan
-from flows.tlc_schema import COLUMNS, ArrowSchema, ArrowType, Column, Kind
-from service.datasets import Dataset, load_datasets
-from service.errors import BronzeFileError
-from service.settings import PROJECT
+from quicksilver.build.layout import declared_columns, declared_types, landed_type, plan
+from quicksilver.domain.datasets import Dataset, load_datasets
+from quicksilver.errors import BronzeFileError
+from quicksilver.flows.nyc_tlc.schema import COLUMNS, ArrowSchema, ArrowType, Column, Kind
+from quicksilver.settings import PROJECT
 
 OLD = pa.schema(
     [

@@ -10,10 +10,9 @@ import kubernetes_validate
 import prefect
 import pytest
 from prefect.utilities.templating import apply_values, find_placeholders
+from quicksilver.engine.protocol import socket_path
+from quicksilver.settings import PROJECT, Settings
 from ruamel.yaml import YAML
-
-from service.engine.protocol import socket_path
-from service.settings import PROJECT, Settings
 
 COMPOSE = PROJECT / "compose"
 MANIFESTS = sorted((COMPOSE / "kubernetes").glob("*.yaml"))

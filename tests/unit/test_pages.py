@@ -7,19 +7,18 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from quicksilver.domain.reasons import meaning_of
+from quicksilver.intake.group_commit import REFUSED
+from quicksilver.settings import PROJECT, Settings, load_settings
+from quicksilver.support import clock
+from quicksilver.support.text import visible
+from quicksilver.web.pages.calendar import days_of_months, months_of_years
+from quicksilver.web.pages.formats import age, hex_dump, share, size, span
+from quicksilver.web.pages.login import local_path
+from quicksilver.web.pages.quarantine import readable
+from quicksilver.web.pages.timeline import way
+from quicksilver.web.sessions import COOKIE, is_local_name, is_own_origin, log_in, session_of
 from starlette.requests import HTTPConnection
-
-from service import clock
-from service.foreign_text import visible
-from service.pages.calendar import days_of_months, months_of_years
-from service.pages.formats import age, hex_dump, share, size, span
-from service.pages.login import local_path
-from service.pages.quarantine import readable
-from service.pages.timeline import way
-from service.quarantine_reasons import meaning_of
-from service.recorder import REFUSED
-from service.sessions import COOKIE, is_local_name, is_own_origin, log_in, session_of
-from service.settings import PROJECT, Settings, load_settings
 
 _START = datetime(2024, 1, 1, tzinfo=UTC)
 
@@ -221,8 +220,8 @@ def test_names_of_this_machine(host: str, is_local: bool) -> None:
 
 def test_every_reason_of_quarantine_has_a_meaning() -> None:
     sources = [
-        PROJECT / "service" / "notification.py",
-        PROJECT / "service" / "senders" / "shapes.py",
+        PROJECT / "service" / "intake" / "s3.py",
+        PROJECT / "service" / "intake" / "decode.py",
     ]
     codes = {
         code

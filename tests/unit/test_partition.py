@@ -6,9 +6,8 @@ from pathlib import Path
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
-
-from service.datasets import Dataset, Datasets
-from service.partition import Match, Partition, folder, match_key
+from quicksilver.domain.datasets import Dataset, Datasets
+from quicksilver.domain.partition import Match, Partition, folder, match_key
 
 TRIPS = Dataset(
     name="nyc_tlc.yellow_tripdata",

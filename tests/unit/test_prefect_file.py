@@ -2,9 +2,8 @@
 
 from typing import Any
 
+from quicksilver.settings import PROJECT
 from ruamel.yaml import YAML
-
-from service.settings import PROJECT
 
 
 def test_every_deployment_tells_its_dataset_layer_and_owner() -> None:

@@ -3,9 +3,8 @@
 from pathlib import Path
 
 import pytest
-
-from service.errors import SettingsError
-from service.settings import ROLES, load_settings
+from quicksilver.errors import SettingsError
+from quicksilver.settings import ROLES, load_settings
 
 
 @pytest.fixture

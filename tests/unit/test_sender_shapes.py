@@ -5,13 +5,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-
-from service import clock
-from service.datasets import load_datasets
-from service.errors import PayloadError
-from service.intake import arrive
-from service.senders.shapes import decode
-from service.settings import PROJECT
+from quicksilver.domain.arrival import arrive
+from quicksilver.domain.datasets import load_datasets
+from quicksilver.errors import PayloadError
+from quicksilver.intake.decode import decode
+from quicksilver.settings import PROJECT
+from quicksilver.support import clock
 
 KEY = "bronze/nyc_tlc/yellow_tripdata/dt=2024-01-01/data.parquet"
 DATASETS = load_datasets(Path(PROJECT / "datasets.yaml"))

@@ -13,10 +13,9 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import padding, rsa
 from cryptography.x509.oid import NameOID
-
-from service.errors import SettingsError
-from service.senders.sns import SnsRefusedError, SnsUnavailableError, Topics
-from service.settings import load_settings
+from quicksilver.errors import SettingsError
+from quicksilver.intake.sns import SnsRefusedError, SnsUnavailableError, Topics
+from quicksilver.settings import load_settings
 
 TOPIC = "arn:aws:sns:eu-west-1:123456789012:bronze"
 HOST = "https://sns.eu-west-1.amazonaws.com"

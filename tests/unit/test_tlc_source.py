@@ -14,12 +14,17 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
-
-from flows import tlc_source
-from flows.tlc_file import RefusedFileError, check_file
-from flows.tlc_generated import Flaws, generate_month, usual_flaws, write_generated_year
-from flows.tlc_schema import REQUIRED, ArrowTable, ArrowType, bronze_name, problems
-from flows.tlc_source import (
+from quicksilver.errors import SettingsError
+from quicksilver.flows.nyc_tlc import source as tlc_source
+from quicksilver.flows.nyc_tlc.file import RefusedFileError, check_file
+from quicksilver.flows.nyc_tlc.generated import (
+    Flaws,
+    generate_month,
+    usual_flaws,
+    write_generated_year,
+)
+from quicksilver.flows.nyc_tlc.schema import REQUIRED, ArrowTable, ArrowType, bronze_name, problems
+from quicksilver.flows.nyc_tlc.source import (
     Fetched,
     NotPublished,
     Origin,
@@ -28,7 +33,6 @@ from flows.tlc_source import (
     file_name,
     open_source,
 )
-from service.errors import SettingsError
 
 MARCH = date(2019, 3, 1)
 NAME = "yellow_tripdata_2019-03.parquet"

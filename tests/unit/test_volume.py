@@ -1,7 +1,7 @@
 """A partition of unusual size warns, and only then."""
 
-from flows.publish import Counts
-from flows.volume import unusual
+from quicksilver.build.volume import unusual
+from quicksilver.warehouse.publish import Counts
 
 USUAL = [(10_000, 80), (11_000, 90), (9_000, 70), (10_500, 85)]
 

@@ -68,7 +68,7 @@ def describe(path: str) -> int:
             "environment": dict(os.environ),
             "files": _open_files(),
             "api_url": get_current_settings().api.url,
-            "warm": b"service.engine.server" in Path("/proc/self/cmdline").read_bytes(),
+            "warm": b"quicksilver.engine.server" in Path("/proc/self/cmdline").read_bytes(),
             "doubled": double.submit(21).result(),
         },
     )

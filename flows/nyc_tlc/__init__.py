@@ -1,0 +1,1 @@
+"""NYC taxi months: the example, from its source into bronze."""

@@ -1,0 +1,1 @@
+"""Pure rules: datasets, partitions, readiness, gates, states, reasons. No network, no driver."""

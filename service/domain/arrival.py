@@ -1,0 +1,144 @@
+"""What an event means for its partition. Pure: the ledger reads, this decides."""
+
+import hashlib
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Literal
+
+from quicksilver.domain.datasets import Datasets, ReadinessRule
+from quicksilver.domain.partition import Match, Partition, match_key
+from quicksilver.intake.s3 import ObjectEvent
+
+Lane = Literal["fast", "durable", "push", "sweep", "poll"]
+
+
+@dataclass(frozen=True, slots=True)
+class Arrival:
+    """One event on its way into the ledger: what it told, who told it, where it belongs."""
+
+    event: ObjectEvent
+    partition: Partition | None
+    ignored: str | None
+    file: str
+    lane: Lane
+    source: str
+    received_at: datetime
+    # The trace of the request that brought it, where there is one.
+    traceparent: str | None = None
+
+    @property
+    def identity(self) -> bytes:
+        """The same for one event on both lanes, retried or replayed: 32 bytes."""
+        event = self.event
+        parts = (
+            event.bucket,
+            event.key,
+            event.version_id or event.etag or "",
+            event.sequencer or "",
+            event.name,
+        )
+        return hashlib.sha256("\0".join(parts).encode("utf-8", "surrogatepass")).digest()
+
+
+@dataclass(frozen=True, slots=True)
+class KnownObject:
+    """What the ledger holds of an object."""
+
+    etag: str
+    version_id: str | None
+
+
+def arrive(
+    event: ObjectEvent,
+    datasets: Datasets,
+    lane: Lane,
+    source: str,
+    received_at: datetime,
+    trace: str | None = None,
+) -> Arrival:
+    """Match an event to its partition, or say why it has none."""
+    match = match_key(datasets, event.bucket, event.key)
+    if isinstance(match, Match):
+        ignored = event.ignored
+        return Arrival(
+            event, match.partition, ignored, match.file, lane, source, received_at, trace
+        )
+    return Arrival(event, None, event.ignored or match, "", lane, source, received_at)
+
+
+def decide(
+    arrival: Arrival,
+    known: KnownObject | None,
+    *,
+    is_duplicate: bool,
+    skip_unchanged: bool,
+    is_paused: bool,
+) -> str:
+    """The reason code that an event starts its life with.
+
+    `settling` and `paused` raise the generation; the others change nothing.
+    """
+    if arrival.ignored is not None or arrival.partition is None:
+        return f"ignored:{arrival.ignored or 'outside-datasets'}"
+    if is_duplicate:
+        return "duplicate"
+    if skip_unchanged and known is not None and _same(arrival.event, known):
+        return "unchanged"
+    return "paused" if is_paused else "settling"
+
+
+def _same(event: ObjectEvent, known: KnownObject) -> bool:
+    # The etag alone: versions differ after an overwrite with the very same content.
+    return event.etag is not None and event.etag == known.etag
+
+
+@dataclass(frozen=True, slots=True)
+class Folder:
+    """What a partition's folder holds, as far as readiness asks."""
+
+    files: int
+    has_marker: bool
+    changed_at: datetime
+    dirty_since: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Readiness:
+    """Ready from `due_at` on; or waiting, with the reason, for what no clock can bring."""
+
+    due_at: datetime | None
+    reason: str | None
+
+
+def readiness(rule: ReadinessRule, folder: Folder, now: datetime) -> Readiness:
+    """When a dirty partition may be built: every rule given must hold, `max_wait` ends the wait.
+
+    `due_at` None means: not before something more lands.
+    """
+    missing: list[str] = []
+    if rule.marker is not None and not folder.has_marker:
+        missing.append(f"no {rule.marker} yet")
+    least = rule.min_files or 1
+    if folder.files < least:
+        missing.append(f"{folder.files} of {least} files")
+    due = folder.changed_at + rule.quiet if rule.quiet else now
+    if due > now:
+        missing.append(f"quiet for {_seconds(rule.quiet)} not reached")
+    reason = ", ".join(missing) or None
+    clock_alone = due if len(missing) == (1 if due > now else 0) else None
+    if rule.max_wait is not None:
+        limit = folder.dirty_since + rule.max_wait
+        if clock_alone is None or limit < clock_alone:
+            clock_alone = limit
+    if clock_alone is not None and clock_alone <= now:
+        return Readiness(now, None)
+    return Readiness(clock_alone, reason)
+
+
+def _seconds(span: timedelta | None) -> str:
+    return f"{span.total_seconds():g} s" if span else "0 s"
+
+
+def needs_folder(rule: ReadinessRule) -> bool:
+    """Whether readiness depends on more than this one event."""
+    return rule.marker is not None or rule.min_files is not None or rule.quiet is not None

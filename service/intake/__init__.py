@@ -1,0 +1,1 @@
+"""From a sender's bytes to a commit in the ledger. No HTTP here."""

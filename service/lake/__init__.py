@@ -1,0 +1,1 @@
+"""The object store: listings, files, and the rules by which it tells of new objects."""

@@ -1,0 +1,50 @@
+-- Every statement that changes an event's reason.
+
+
+-- name: decide_events
+-- The event whose version the manifest holds has fired; older versions were overtaken.
+update quicksilver.event as e set
+    reason = case when o.key is not null or e.key = '' then 'fired' else 'superseded' end
+from quicksilver.event as x
+left join quicksilver.object as o
+    on x.bucket = o.bucket and x.key = o.key and (x.etag is null or x.etag = o.etag)
+where
+    e.id = x.id
+    and x.dataset = %(dataset)s and x.dt = %(dt)s
+    and x.reason in ('settling', 'paused')
+    and x.generation <= %(generation)s
+
+
+-- name: events_failed
+-- Everything that the failed build was to bring to silver: each of its files, and what earlier
+-- generations had left for it.
+update quicksilver.event set reason = 'failed'
+where
+    dataset = %(dataset)s and dt = %(dt)s
+    and reason = 'fired'
+    and generation > %(built)s and generation <= %(generation)s
+
+
+-- name: events_overtaken
+-- The objects that these events told of are no longer there to be built.
+update quicksilver.event set reason = 'superseded'
+where
+    dataset = %(dataset)s and dt = %(dt)s
+    and reason in ('settling', 'paused')
+    and generation <= %(generation)s
+
+
+-- name: events_recovered
+-- Silver stands at their generation, or past it: what had failed has been made good.
+update quicksilver.event set reason = 'fired'
+where
+    dataset = %(dataset)s and dt = %(dt)s
+    and reason = 'failed' and generation <= %(generation)s
+
+
+-- name: events_unchanged
+update quicksilver.event set reason = 'unchanged'
+where
+    dataset = %(dataset)s and dt = %(dt)s
+    and reason in ('settling', 'paused')
+    and generation <= %(generation)s

@@ -1,0 +1,23 @@
+-- name: list_actions
+select a.at, a.actor, a.action, a.subject
+from quicksilver.action as a
+where %(subject)s::text is null or a.subject = %(subject)s
+order by a.id desc
+limit %(limit)s
+
+
+-- name: log_action
+insert into quicksilver.action (at, actor, action, subject)
+values (%(now)s, %(actor)s, %(action)s, %(subject)s)
+
+
+-- name: pause_dataset
+update quicksilver.dataset set paused_at = %(now)s, paused_by = %(actor)s
+where name = %(name)s and paused_at is null
+returning name
+
+
+-- name: resume_dataset
+update quicksilver.dataset set paused_at = null, paused_by = null
+where name = %(name)s and paused_at is not null
+returning name

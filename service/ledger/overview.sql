@@ -1,0 +1,114 @@
+-- name: calendar
+-- Every partition of a dataset in a span of days, as little of each as a cell shows.
+select
+    p.dt,
+    case
+        when p.gone_at is not null and p.state in ('built', 'waiting') then 'gone'
+        when d.paused_at is not null and p.state in ('waiting', 'pending') then 'paused'
+        else p.state
+    end as shown_state,
+    p.generation,
+    p.built_generation
+from quicksilver.partition as p
+left join quicksilver.dataset as d on p.dataset = d.name
+where
+    p.dataset = %(dataset)s and p.generation > 0
+    and (%(first)s::date is null or p.dt >= %(first)s)
+    and (%(last)s::date is null or p.dt <= %(last)s)
+order by p.dt
+
+
+-- name: calendar_span
+-- The first and last partition of each dataset, and whether all of them begin a month.
+select
+    p.dataset,
+    min(p.dt) as first_dt,
+    max(p.dt) as last_dt,
+    bool_and(extract(day from p.dt) = 1) as is_monthly
+from quicksilver.partition as p
+where p.generation > 0
+group by p.dataset
+order by p.dataset
+
+
+-- name: pulse
+-- One text that differs whenever an operators' page would: each part is an index's end, or few rows.
+select
+    md5(
+        concat_ws(
+            '|',
+            (select max(e.id) from quicksilver.event as e),
+            (
+                select max(r.durable_at)
+                from (
+                    select e.durable_at from quicksilver.event as e order by e.id desc limit 100
+                ) as r
+            ),
+            (select max(b.id) from quicksilver.build as b),
+            (
+                select string_agg(b.id || b.state, ',' order by b.id)
+                from quicksilver.build as b
+                where b.state in ('claimed', 'dispatched', 'running', 'published', 'yielded')
+            ),
+            (select count(*) || '+' || max(q.last_seen) from quicksilver.quarantine as q),
+            (select max(a.id) from quicksilver.action as a),
+            (select max(s.id) from quicksilver.sweep as s),
+            (select max(c.id) from quicksilver.canary as c),
+            (
+                select string_agg(a.id::text, ',' order by a.id)
+                from quicksilver.alert as a
+                where a.cleared_at is null
+            ),
+            (select max(g.fired_at) from quicksilver.gate_run as g),
+            (
+                select string_agg(d.name || coalesce(d.paused_at::text, ''), ',' order by d.name)
+                from quicksilver.dataset as d
+            )
+        )
+    ) as pulse
+
+
+-- name: quarantine_size
+select
+    count(*) as bodies,
+    coalesce(sum(length(q.body)), 0)::bigint as bytes,
+    max(q.last_seen) as last_seen
+from quicksilver.quarantine as q
+
+
+-- name: unfinished
+-- What is not built, or being built, newest first: with what it waits for or failed of.
+select
+    p.dataset,
+    p.dt,
+    s.shown_state,
+    p.generation,
+    p.built_generation,
+    p.attempts,
+    p.wait_reason,
+    p.error,
+    p.dirty_since,
+    d.paused_at,
+    d.paused_by,
+    b.id as build,
+    b.state as build_state,
+    b.claimed_at,
+    b.flow_run_id,
+    case when p.due_at > %(now)s and p.due_at < 'infinity' then p.due_at end as due_at,
+    coalesce(b.claimed_at, p.dirty_since, p.updated_at) as since
+from quicksilver.partition as p
+left join quicksilver.dataset as d on p.dataset = d.name
+left join quicksilver.build as b
+    on
+        p.dataset = b.dataset and p.dt = b.dt
+        and b.state in ('claimed', 'dispatched', 'running', 'published', 'yielded')
+cross join lateral (
+    select
+        case
+            when d.paused_at is not null and p.state in ('waiting', 'pending') then 'paused'
+            else p.state
+        end as shown_state
+) as s
+where p.generation > 0 and s.shown_state = any(%(states)s)
+order by since desc, p.dataset, p.dt
+limit %(limit)s

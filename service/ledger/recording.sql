@@ -1,0 +1,158 @@
+-- name: create_partitions
+insert into quicksilver.partition (dataset, dt)
+select i.dataset, i.dt
+from jsonb_to_recordset(%(items)s::jsonb) as i (dataset text, dt date)
+order by i.dataset, i.dt
+on conflict (dataset, dt) do nothing
+
+
+-- name: etags
+select key, etag from quicksilver.object
+where bucket = %(bucket)s and key = any(%(keys)s)
+
+
+-- name: known_events
+select identity from quicksilver.event
+where identity = any(%(identities)s)
+
+
+-- name: known_objects
+select o.bucket, o.key, o.etag, o.version_id
+from quicksilver.object as o
+inner join jsonb_to_recordset(%(items)s::jsonb) as i (bucket text, key text)
+    on o.bucket = i.bucket and o.key = i.key
+
+
+-- name: lock_partitions
+-- In one order everywhere, so that two recorders never wait for each other in a circle.
+select
+    p.dataset,
+    p.dt,
+    p.generation,
+    p.built_generation,
+    p.state,
+    p.dirty_since,
+    d.paused_at is not null as is_paused
+from quicksilver.partition as p
+inner join jsonb_to_recordset(%(items)s::jsonb) as i (dataset text, dt date)
+    on p.dataset = i.dataset and p.dt = i.dt
+left join quicksilver.dataset as d on p.dataset = d.name
+order by p.dataset, p.dt
+for update of p
+
+
+-- name: object_keys
+select key, dataset, dt from quicksilver.object
+where dataset = %(dataset)s and (%(dt)s::date is null or dt = %(dt)s)
+
+
+-- name: partition_files
+select o.dataset, o.dt, o.key
+from quicksilver.object as o
+inner join jsonb_to_recordset(%(items)s::jsonb) as i (dataset text, dt date)
+    on o.dataset = i.dataset and o.dt = i.dt
+
+
+-- name: raise_generations
+-- A running build keeps the state `running`; what was raised meanwhile waits behind it.
+update quicksilver.partition as p set
+    generation = p.generation + i.versions,
+    state = case when p.state = 'running' then p.state else i.state end,
+    wait_reason = i.wait_reason,
+    due_at = i.due_at,
+    attempts = 0,
+    error = null,
+    gone_at = null,
+    dirty_since = coalesce(p.dirty_since, i.received_at),
+    changed_at = i.received_at,
+    -- A backfill does not send back what waits in its own right.
+    priority = case
+        when p.state in ('waiting', 'pending') then greatest(p.priority, i.priority) else i.priority
+    end,
+    is_forced = p.is_forced or i.is_forced,
+    put_at = i.put_at,
+    received_at = i.received_at,
+    traceparent = i.traceparent,
+    updated_at = i.received_at
+from jsonb_to_recordset(%(items)s::jsonb) as i (
+    dataset text, dt date, versions integer, state text, wait_reason text,
+    due_at timestamptz, put_at timestamptz, received_at timestamptz, priority integer,
+    is_forced boolean, traceparent text
+)
+where p.dataset = i.dataset and p.dt = i.dt
+
+
+-- name: record_events
+-- A second delivery of one event adds to its row: the reason it got first stays.
+insert into quicksilver.event as e (
+    identity, event_name, bucket, key, dataset, dt, generation, etag, version_id, size,
+    sequencer, event_at, received_at, fast_at, durable_at, deliveries, source, reason
+)
+select
+    decode(i.identity, 'hex'), i.event_name, i.bucket, i.key, i.dataset, i.dt, i.generation,
+    i.etag, i.version_id, i.size, i.sequencer, i.event_at, i.received_at, i.fast_at,
+    i.durable_at, i.deliveries, i.source, i.reason
+from jsonb_to_recordset(%(items)s::jsonb) as i (
+    identity text, event_name text, bucket text, key text, dataset text, dt date,
+    generation bigint, etag text, version_id text, size bigint, sequencer text,
+    event_at timestamptz, received_at timestamptz, fast_at timestamptz,
+    durable_at timestamptz, deliveries integer, source text, reason text
+)
+order by i.identity
+on conflict (identity) do update set
+    deliveries = e.deliveries + excluded.deliveries,
+    fast_at = coalesce(e.fast_at, excluded.fast_at),
+    durable_at = coalesce(e.durable_at, excluded.durable_at)
+
+
+-- name: renew_objects
+-- The version that holds the content now: an older one may be removed. A late event renews nothing.
+update quicksilver.object as o set
+    version_id = i.version_id,
+    size = coalesce(i.size, o.size),
+    last_modified = i.last_modified
+from jsonb_to_recordset(%(items)s::jsonb) as i (
+    bucket text, key text, etag text, version_id text, size bigint, last_modified timestamptz
+)
+where
+    o.bucket = i.bucket and o.key = i.key and o.etag = i.etag
+    and (o.last_modified is null or o.last_modified <= i.last_modified)
+
+
+-- name: upsert_objects
+insert into quicksilver.object (
+    bucket, key, dataset, dt, etag, version_id, size, last_modified, found_by, seen_at
+)
+select
+    i.bucket, i.key, i.dataset, i.dt, i.etag, i.version_id, i.size, i.last_modified,
+    i.found_by, i.seen_at
+from jsonb_to_recordset(%(items)s::jsonb) as i (
+    bucket text, key text, dataset text, dt date, etag text, version_id text, size bigint,
+    last_modified timestamptz, found_by text, seen_at timestamptz
+)
+order by i.bucket, i.key
+on conflict (bucket, key) do update set
+    etag = excluded.etag,
+    version_id = excluded.version_id,
+    size = excluded.size,
+    last_modified = excluded.last_modified,
+    found_by = excluded.found_by,
+    seen_at = excluded.seen_at
+
+
+-- name: forget_objects
+delete from quicksilver.object
+where bucket = %(bucket)s and key = any(%(keys)s)
+
+
+-- name: mark_gone
+-- What silver holds of it stays, unless the dataset says otherwise. What is built stays built;
+-- what was dirty waits for a file, and is late for nothing meanwhile.
+update quicksilver.partition set
+    gone_at = coalesce(gone_at, %(now)s),
+    state = case when state = any(%(dirty)s) then 'waiting' else state end,
+    wait_reason = case when state = any(%(dirty)s) then 'no file in the folder' else wait_reason end,
+    due_at = case when state = any(%(dirty)s) then 'infinity' else due_at end,
+    dirty_since = case when state = any(%(dirty)s) then null else dirty_since end,
+    updated_at = %(now)s
+where dataset = %(dataset)s and dt = %(dt)s

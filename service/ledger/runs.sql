@@ -1,0 +1,89 @@
+-- name: begin_build
+-- Finish only what you still hold: a build that was given up cannot begin. All builds of the run.
+update quicksilver.build set
+    state = 'running',
+    flow_run_id = %(flow_run_id)s,
+    started_at = %(now)s,
+    deadline_at = %(deadline)s,
+    abandoned_at = null
+where
+    (run_key = %(key)s or (idempotency_key = %(key)s and run_key is null))
+    and idempotency_key is not null
+    and (
+        state in ('claimed', 'dispatched')
+        or (state = 'running' and flow_run_id = %(flow_run_id)s)
+    )
+returning id, dataset, dt, generation, attempt, manifest, claimed_at, traceparent
+
+
+-- name: lock_partition_of
+-- Partition first, build second: one order everywhere, so that no two transitions wait in a circle.
+-- Those of a run that several builds share in their own order, for the same reason.
+select p.dataset, p.dt
+from quicksilver.partition as p
+inner join quicksilver.build as b on p.dataset = b.dataset and p.dt = b.dt
+where b.id = %(build)s::bigint or b.idempotency_key = %(key)s::text or b.run_key = %(key)s::text
+order by p.dataset, p.dt
+for update of p
+
+
+-- name: note_error
+update quicksilver.build set error = %(error)s
+where id = %(build)s and state = 'running'
+returning id
+
+
+-- name: publish_build
+update quicksilver.build set
+    state = 'published',
+    loaded_at = %(loaded_at)s,
+    published_at = %(now)s,
+    rows_bronze = %(rows_bronze)s,
+    rows_silver = %(rows_silver)s,
+    rows_rejected = %(rows_rejected)s,
+    details = %(details)s::jsonb,
+    error = null
+where id = %(build)s and state = 'running'
+returning dataset, dt, generation, manifest
+
+
+-- name: show_published
+update quicksilver.partition set
+    built_generation = greatest(built_generation, %(generation)s),
+    built_manifest = %(manifest)s::jsonb,
+    state = case
+        when generation <= %(generation)s then 'built'
+        when wait_reason is not null then 'waiting'
+        else 'pending'
+    end,
+    wait_reason = case when generation > %(generation)s then wait_reason end,
+    dirty_since = case when generation > %(generation)s then received_at end,
+    is_forced = is_forced and generation > %(generation)s,
+    attempts = 0,
+    error = null,
+    loaded_at = %(loaded_at)s,
+    built_at = %(now)s,
+    rows_bronze = %(rows_bronze)s,
+    rows_silver = %(rows_silver)s,
+    rows_rejected = %(rows_rejected)s,
+    updated_at = %(now)s
+where dataset = %(dataset)s and dt = %(dt)s
+returning state, generation
+
+
+-- name: show_started
+update quicksilver.partition set
+    started_at = %(now)s,
+    loaded_at = null,
+    built_at = null,
+    flow_run_id = %(flow_run_id)s,
+    updated_at = %(now)s
+where dataset = %(dataset)s and dt = %(dt)s
+
+
+-- name: yield_build
+update quicksilver.build set
+    state = 'yielded',
+    error = %(error)s
+where id = %(build)s and state = 'running'
+returning id

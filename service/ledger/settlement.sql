@@ -1,0 +1,87 @@
+-- name: active_builds
+-- A running build is held by an advisory lock of the flow's own session.
+select
+    b.id,
+    b.dataset,
+    b.dt,
+    b.generation,
+    b.attempt,
+    b.state,
+    b.owner,
+    b.idempotency_key,
+    b.flow_run_id,
+    b.claimed_at,
+    b.started_at,
+    b.deadline_at,
+    b.abandoned_at,
+    b.cancel_requested_at,
+    b.error,
+    exists (
+        select from pg_locks as l
+        where
+            l.locktype = 'advisory' and l.granted and l.objsubid = 2
+            and l.classid = %(space)s::int::oid
+            and l.objid = (b.id %% 2147483648)::int::oid
+            and l.database = (select d.oid from pg_database as d where d.datname = current_database())
+    ) as is_held
+from quicksilver.build as b
+where b.state in ('claimed', 'dispatched', 'running', 'published', 'yielded')
+order by b.id
+
+
+-- name: finish_build
+-- Named by the state it expects: a build that moved on meanwhile is looked at again.
+update quicksilver.build set
+    state = %(state)s,
+    finished_at = %(now)s,
+    error = coalesce(%(error)s, error)
+where id = %(build)s and state = %(expected)s
+returning dataset, dt, generation, error
+
+
+-- name: note_abandoned
+update quicksilver.build set abandoned_at = %(at)s
+where id = %(build)s and state in ('running', 'published', 'yielded')
+returning id
+
+
+-- name: request_cancel
+update quicksilver.build set
+    cancel_requested_at = %(now)s,
+    deadline_at = %(deadline)s,
+    error = coalesce(error, %(error)s)
+where id = %(build)s and state = %(expected)s
+returning id
+
+
+-- name: request_cancel_run
+-- A run is stopped with all of its builds: each must know that no person did it. What is published
+-- or yielded needs no reason: it ends as it said.
+update quicksilver.build as b set
+    cancel_requested_at = coalesce(b.cancel_requested_at, %(now)s),
+    deadline_at = least(b.deadline_at, %(deadline)s),
+    error = case
+        when b.state in ('dispatched', 'running') then coalesce(b.error, %(error)s) else b.error
+    end
+from quicksilver.build as one
+where
+    one.id = %(build)s and b.run_key = one.run_key and b.id <> one.id
+    and b.state in ('dispatched', 'running', 'published', 'yielded')
+
+
+-- name: show_failed
+-- A newer generation starts afresh; the same one waits its backoff or has used its attempts up.
+update quicksilver.partition set
+    state = case
+        when generation > %(generation)s and wait_reason is not null then 'waiting'
+        when generation > %(generation)s then 'pending'
+        else %(state)s
+    end,
+    attempts = case
+        when generation > %(generation)s then 0 else attempts + %(counted)s
+    end,
+    due_at = case when generation > %(generation)s then due_at else %(due_at)s end,
+    error = case when generation > %(generation)s then null else %(error)s end,
+    updated_at = %(now)s
+where dataset = %(dataset)s and dt = %(dt)s and state = 'running'
+returning state

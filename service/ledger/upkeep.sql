@@ -1,0 +1,71 @@
+-- name: beat
+insert into quicksilver.dispatcher (owner, started_at, seen_at)
+values (%(owner)s, %(now)s, %(now)s)
+on conflict (owner) do update set seen_at = excluded.seen_at
+
+
+-- name: count_up
+insert into quicksilver.counter as c (name, value)
+values (%(name)s, %(by)s)
+on conflict (name) do update set value = c.value + excluded.value
+
+
+-- name: dispatchers_alive
+select count(*) as alive from quicksilver.dispatcher
+where seen_at > %(alive_since)s
+
+
+-- name: forget_dispatchers
+delete from quicksilver.dispatcher
+where seen_at < %(before)s
+
+
+-- name: next_due
+-- When the dispatcher must look again although nobody woke it.
+select min(p.due_at) as due_at
+from quicksilver.partition as p
+inner join quicksilver.dataset as d
+    on p.dataset = d.name and d.is_declared and d.paused_at is null
+where p.state in ('waiting', 'pending') and p.due_at > %(now)s and p.due_at < 'infinity'
+
+
+-- name: prune_events
+-- Generations live with the partition: an event that goes frees none.
+delete from quicksilver.event
+where id in (
+    select e.id from quicksilver.event as e
+    where e.received_at < %(before)s and e.reason not in ('settling', 'paused')
+    limit 10000
+)
+
+
+-- name: raise_build_ids
+-- Build ids are fencing tokens: those of a ledger made anew must exceed what the warehouse knows.
+select setval(pg_get_serial_sequence('quicksilver.build', 'id'), %(above)s)
+where
+    %(above)s::bigint > coalesce(
+        pg_sequence_last_value(pg_get_serial_sequence('quicksilver.build', 'id')::regclass), 0
+    )
+
+
+-- name: retire_dispatcher
+delete from quicksilver.dispatcher
+where owner = %(owner)s
+
+
+-- name: sync_datasets
+insert into quicksilver.dataset (name, newest_first, max_running, priority, is_declared)
+select i.name, i.newest_first, i.max_running, i.priority, true
+from jsonb_to_recordset(%(items)s::jsonb) as i (
+    name text, newest_first boolean, max_running integer, priority integer
+)
+on conflict (name) do update set
+    newest_first = excluded.newest_first,
+    max_running = excluded.max_running,
+    priority = excluded.priority,
+    is_declared = true
+
+
+-- name: undeclare_datasets
+update quicksilver.dataset set is_declared = false
+where not name = any(%(names)s)

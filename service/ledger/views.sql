@@ -1,0 +1,129 @@
+-- name: build_way
+select
+    b.dataset, b.dt, b.generation, b.state, b.put_at, b.received_at, b.dispatched_at,
+    b.started_at, b.loaded_at, b.published_at
+from quicksilver.build as b
+where b.id = %(build)s
+
+
+-- name: count_states
+select
+    p.dataset,
+    case
+        when d.paused_at is not null and p.state in ('waiting', 'pending') then 'paused'
+        else p.state
+    end as shown_state,
+    count(*) as partitions,
+    min(p.dirty_since) as oldest
+from quicksilver.partition as p
+left join quicksilver.dataset as d on p.dataset = d.name
+where p.generation > 0
+group by 1, 2
+order by 1, 2
+
+
+-- name: list_datasets
+select d.name, d.is_declared, d.paused_at, d.paused_by, d.newest_first, d.max_running, d.priority
+from quicksilver.dataset as d
+order by d.name
+
+
+-- name: list_counters
+select name, value from quicksilver.counter
+order by name
+
+
+-- name: list_events
+select
+    e.id, e.event_name, e.bucket, e.key, e.dataset, e.dt, e.generation, e.etag, e.version_id,
+    e.size, e.sequencer, e.event_at, e.received_at, e.fast_at, e.durable_at, e.deliveries,
+    e.source, e.reason
+from quicksilver.event as e
+-- A duplicate is no event of its own: it adds to the deliveries of the first.
+where
+    (%(dataset)s::text is null or e.dataset = %(dataset)s)
+    and (%(dt)s::date is null or e.dt = %(dt)s)
+    and (%(key)s::text is null or e.key = %(key)s)
+    and (
+        %(reason)s::text is null
+        or e.reason = %(reason)s or e.reason like %(reason)s || ':%%'
+        or (%(reason)s = 'duplicate' and e.deliveries > 1)
+    )
+    and (%(before)s::bigint is null or e.id < %(before)s)
+order by e.id desc
+limit %(limit)s
+
+
+-- name: list_partitions
+-- Keyset pages: the order is (dataset, dt) and `after` is the last row of the page before.
+select
+    p.dataset,
+    p.dt,
+    p.generation,
+    p.built_generation,
+    p.state,
+    p.wait_reason,
+    p.attempts,
+    p.error,
+    p.is_forced,
+    p.priority,
+    -- Never, and at once, are no moments that a client could show.
+    case when isfinite(p.due_at) then p.due_at end as due_at,
+    p.dirty_since,
+    p.changed_at,
+    p.built_manifest,
+    p.gone_at,
+    p.flow_run_id,
+    p.put_at,
+    p.received_at,
+    p.dispatched_at,
+    p.started_at,
+    p.loaded_at,
+    p.built_at,
+    p.rows_bronze,
+    p.rows_silver,
+    p.rows_rejected,
+    p.updated_at,
+    case
+        when d.paused_at is not null and p.state in ('waiting', 'pending') then 'paused'
+        else p.state
+    end as shown_state
+from quicksilver.partition as p
+left join quicksilver.dataset as d on p.dataset = d.name
+where
+    (%(dataset)s::text is null or p.dataset = %(dataset)s)
+    and (
+        %(state)s::text is null
+        or %(state)s = case
+            when d.paused_at is not null and p.state in ('waiting', 'pending') then 'paused'
+            else p.state
+        end
+    )
+    and (
+        %(after_dataset)s::text is null
+        or (p.dataset, p.dt) > (%(after_dataset)s, %(after_dt)s::date)
+    )
+    and (%(dts)s::date[] is null or p.dt = any(%(dts)s))
+    and p.generation > 0
+order by p.dataset, p.dt
+limit %(limit)s
+
+
+-- name: partition_builds
+select
+    b.id, b.generation, b.attempt, b.state, b.idempotency_key, b.owner, b.flow_run_id,
+    b.manifest, b.put_at, b.received_at, b.claimed_at, b.dispatched_at, b.started_at,
+    b.loaded_at, b.published_at, b.finished_at, b.error, b.rows_bronze, b.rows_silver,
+    b.rows_rejected, b.details,
+    -- How many builds its run has, itself among them.
+    greatest(1, (select count(*) from quicksilver.build as x where x.run_key = b.run_key)) as run_builds
+from quicksilver.build as b
+where b.dataset = %(dataset)s and b.dt = %(dt)s
+order by b.id desc
+limit %(limit)s
+
+
+-- name: partition_trace
+select p.traceparent
+from quicksilver.partition as p
+where p.dataset = %(dataset)s and p.dt = %(dt)s

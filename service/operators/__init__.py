@@ -1,0 +1,1 @@
+"""What a person may ask or do, implemented once for page, API and command line."""

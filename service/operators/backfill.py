@@ -1,0 +1,130 @@
+"""Backfill: bring a range of partitions to silver behind the back of live events.
+
+What to do is written to the ledger with a low priority, and the dispatcher does it: a backfill
+that is interrupted goes on by itself, and asking for it again finds only what is left.
+"""
+
+import asyncio
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
+from datetime import date, timedelta
+from itertools import islice
+
+from quicksilver.domain.arrival import Arrival
+from quicksilver.domain.datasets import Dataset
+from quicksilver.domain.partition import Partition
+from quicksilver.errors import QuicksilverError
+from quicksilver.lake.bronze import Bronze
+from quicksilver.ledger import Ledger
+from quicksilver.roles.sweep import arrivals_of
+from quicksilver.support import clock
+from quicksilver.support.postgres import Row
+
+# Below every live event (0) and every dataset's own priority that a person would choose.
+PRIORITY = -100
+
+_PAGE = 1000
+_LOOK = 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class Backfill:
+    """What a backfill comes to: the partitions in range, those built already, those to do."""
+
+    partitions: tuple[Partition, ...]
+    skipped: int
+    scheduled: int
+
+
+async def schedule(
+    ledger: Ledger,
+    bronze: Bronze,
+    dataset: Dataset,
+    first: date,
+    last: date,
+    *,
+    newest_first: bool = False,
+    rebuild: bool = False,
+) -> Backfill:
+    """Make dirty what bronze holds from `first` to `last` and silver does not.
+
+    With `rebuild`, also what is built and unchanged.
+
+    Raises:
+        QuicksilverError: the range is empty or upside down.
+        BronzeUnavailableError, LedgerUnavailableError: what was scheduled so far stays.
+    """
+    if first > last:
+        raise QuicksilverError(f"the range {first} to {last} is upside down")
+    await ledger.sync_datasets()
+    arrivals = await asyncio.to_thread(
+        lambda: [
+            arrival
+            for listed in bronze.walk(dataset.bucket, dataset.prefix)
+            for arrival in arrivals_of(listed, dataset, ledger, "sweep")
+            if arrival.partition and first <= arrival.partition.dt <= last
+        ]
+    )
+    by_partition: dict[Partition, list[Arrival]] = {}
+    for arrival in arrivals:
+        if arrival.partition:
+            by_partition.setdefault(arrival.partition, []).append(arrival)
+    order = sorted(by_partition, reverse=newest_first)
+    if not order:
+        raise QuicksilverError(
+            f"bronze holds nothing of {dataset.name} from {first} to {last}"
+            f" under s3://{dataset.bucket}/{dataset.prefix}"
+        )
+    scheduled = 0
+    now = clock.now()
+    # The order of the backlog is the order of the changes: one microsecond apart says it.
+    turn = enumerate(order)
+    while page := list(islice(turn, _PAGE)):
+        batch = [
+            replace(arrival, received_at=now + timedelta(microseconds=place))
+            for place, partition in page
+            for arrival in by_partition[partition]
+        ]
+        reasons = await ledger.record(batch, priority=PRIORITY)
+        changed = {
+            arrival.partition
+            for arrival, reason in zip(batch, reasons, strict=True)
+            if reason in ("settling", "paused")
+        }
+        rest = [partition for _, partition in page if partition not in changed]
+        again = await _unbuilt(ledger, dataset, rest) if not rebuild else rest
+        if again:
+            await ledger.rebuild(again, priority=PRIORITY)
+        scheduled += len(changed) + len(again)
+    return Backfill(tuple(order), len(order) - scheduled, scheduled)
+
+
+async def _unbuilt(
+    ledger: Ledger, dataset: Dataset, partitions: Iterable[Partition]
+) -> list[Partition]:
+    """Of unchanged partitions, those that failed: what waits or runs goes on by itself."""
+    dts = [partition.dt for partition in partitions]
+    rows = await ledger.partitions(dataset=dataset.name, dts=dts, limit=len(dts)) if dts else []
+    return [Partition(r["dataset"], r["dt"]) for r in rows if r["shown_state"] == "failed"]
+
+
+async def watch(
+    ledger: Ledger, dataset: Dataset, work: Backfill, show: Callable[[int, list[Row]], None]
+) -> list[Row]:
+    """Wait until every partition of a backfill is built or failed, telling how many are.
+
+    Returns:
+        The rows that failed.
+    """
+    while True:
+        rows: list[Row] = []
+        wanted = [partition.dt for partition in work.partitions]
+        for start in range(0, len(wanted), _PAGE):
+            dts = wanted[start : start + _PAGE]
+            rows += await ledger.partitions(dataset=dataset.name, dts=dts, limit=len(dts))
+        built = sum(row["shown_state"] == "built" for row in rows)
+        failed = [row for row in rows if row["shown_state"] == "failed"]
+        show(built, failed)
+        if built + len(failed) == len(wanted):
+            return failed
+        await asyncio.sleep(_LOOK)

@@ -1,0 +1,75 @@
+"""`quicksilver doctor`: walks the chain from the settings to silver, link by link.
+
+A link whose forerunner is broken is skipped: what it would say would be a consequence.
+"""
+
+from collections.abc import Callable
+
+from quicksilver.errors import QuicksilverError, SettingsError
+from quicksilver.operators.doctor import databases, lake, orchestrator
+from quicksilver.operators.doctor.check import BrokenError, Check, Finding, Patient
+
+__all__ = ["Finding", "Patient", "examine", "unexamined"]
+
+_LINKS: tuple[tuple[str, tuple[str, ...], Check], ...] = (
+    ("settings", (), databases.check_settings),
+    ("datasets", (), databases.check_datasets),
+    ("ledger", ("settings",), databases.check_ledger),
+    ("migrations", ("ledger", "datasets"), databases.check_migrations),
+    ("warehouse", ("settings",), databases.check_warehouse),
+    ("minio", ("settings",), lake.check_minio),
+    ("bucket", ("minio", "datasets"), lake.check_bucket),
+    ("lanes", ("bucket",), lake.check_lanes),
+    ("service", ("settings",), lake.check_service),
+    ("reach", ("lanes", "service"), lake.check_reach),
+    ("canary", ("reach", "migrations"), lake.check_canary),
+    ("prefect", (), orchestrator.check_prefect),
+    ("work pool", ("prefect",), orchestrator.check_pool),
+    ("deployments", ("prefect", "datasets"), orchestrator.check_deployments),
+    ("worker", ("work pool",), orchestrator.check_worker),
+    ("dbt", ("settings",), orchestrator.check_dbt),
+)
+
+
+async def examine(patient: Patient, show: Callable[[Finding], None]) -> list[Finding]:
+    """Check every link, telling each as it is known; all findings."""
+    ok: set[str] = set()
+    try:
+        for link, needs, check in _LINKS:
+            missing = [need for need in needs if need not in ok]
+            if missing:
+                finding = Finding(link, "skipped", f"needs {', '.join(missing)}")
+            else:
+                finding = await _finding(link, check, patient)
+            if finding.status == "ok":
+                ok.add(link)
+            patient.findings.append(finding)
+            show(finding)
+    finally:
+        if patient.ledger is not None:
+            await patient.ledger.database.close()
+    return patient.findings
+
+
+def unexamined(error: SettingsError, show: Callable[[Finding], None]) -> list[Finding]:
+    """All findings where the settings themselves are refused: nothing else can be asked."""
+    findings = [Finding("settings", "broken", str(error), "correct it in the environment or .env")]
+    findings += [
+        Finding(link, "skipped", "needs settings") for link, _, _ in _LINKS if link != "settings"
+    ]
+    for finding in findings:
+        show(finding)
+    return findings
+
+
+async def _finding(link: str, check: Check, patient: Patient) -> Finding:
+    try:
+        return Finding(link, "ok", await check(patient))
+    except BrokenError as error:
+        return Finding(link, "broken", error.seen, error.mend)
+    except QuicksilverError as error:
+        return Finding(link, "broken", str(error), "see the message")
+    except Exception as error:
+        # Whatever it is, the links behind it are still worth a look.
+        seen = f"{type(error).__name__}: {error}"
+        return Finding(link, "broken", seen, "not foreseen: please report it with this line")

@@ -1,0 +1,62 @@
+"""What the checks share, and what they find."""
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+
+from quicksilver.domain.datasets import Datasets
+from quicksilver.ledger import Ledger
+from quicksilver.orchestrator.pool import POOL
+from quicksilver.roles.canary import PATIENCE
+from quicksilver.settings import Settings
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One link: `ok`, `broken` or `skipped`; what was seen, and the command that mends it."""
+
+    link: str
+    status: str
+    seen: str
+    mend: str = ""
+
+
+class BrokenError(Exception):
+    """A link is broken: what was seen, and what mends it."""
+
+    def __init__(self, seen: str, mend: str) -> None:
+        super().__init__(seen)
+        self.seen = seen
+        self.mend = mend
+
+
+@dataclass(slots=True)
+class Patient:
+    """The chain under examination: its settings, and what earlier checks opened.
+
+    `patience` is how many seconds a canary has, `pool` the work pool that is looked at.
+    """
+
+    settings: Settings
+    pool: str = POOL
+    patience: float = PATIENCE
+    datasets: Datasets | None = None
+    ledger: Ledger | None = None
+    findings: list[Finding] = field(default_factory=list[Finding])
+
+    def declared(self) -> Datasets:
+        """The datasets, once they were read."""
+        if self.datasets is None:
+            raise BrokenError("datasets.yaml was not read", "see above")
+        return self.datasets
+
+    def buckets(self) -> list[str]:
+        """Every declared dataset's bucket, each once."""
+        return sorted({dataset.bucket for dataset in self.declared().datasets})
+
+
+Check = Callable[[Patient], Awaitable[str]]
+
+
+def first_line(error: Exception) -> str:
+    """An error's first line, or its name when it says nothing."""
+    return str(error).strip().split("\n")[0] or type(error).__name__

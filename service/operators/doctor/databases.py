@@ -1,0 +1,81 @@
+"""Settings, datasets.yaml, the ledger and the warehouse."""
+
+import psycopg
+from quicksilver.domain.datasets import load_datasets
+from quicksilver.errors import QuicksilverError
+from quicksilver.ledger import Ledger
+from quicksilver.ledger.migrate import available
+from quicksilver.operators.doctor.check import BrokenError, Patient, first_line
+from quicksilver.support.postgres import Database
+from quicksilver.warehouse.connection import Warehouse
+
+_ANSWER_WITHIN = 5
+
+
+async def check_settings(patient: Patient) -> str:
+    names = ("database_url", "warehouse_url", "minio_access_key", "minio_secret_key")
+    try:
+        patient.settings.require(*names, "webhook_tokens")
+    except QuicksilverError as error:
+        raise BrokenError(str(error), 'eval "$(quicksilver env)", or fill in .env') from error
+    return "all that are needed are set"
+
+
+async def check_datasets(patient: Patient) -> str:
+    try:
+        patient.datasets = load_datasets(patient.settings.datasets_file)
+    except QuicksilverError as error:
+        raise BrokenError(str(error), "mend that line of datasets.yaml") from error
+    return ", ".join(patient.datasets.by_name)
+
+
+async def check_ledger(patient: Patient) -> str:
+    url = patient.settings.database_url.get_secret_value()
+    try:
+        async with await psycopg.AsyncConnection.connect(
+            url, connect_timeout=_ANSWER_WITHIN
+        ) as connection:
+            row = await (await connection.execute("select version()")).fetchone()
+    except psycopg.Error as error:
+        raise BrokenError(
+            first_line(error), "start Postgres, or correct QUICKSILVER_DATABASE_URL"
+        ) from error
+    return str(row[0]).split(" on ")[0] if row else "answers"
+
+
+async def check_migrations(patient: Patient) -> str:
+    url = patient.settings.database_url.get_secret_value()
+    try:
+        async with await psycopg.AsyncConnection.connect(url) as connection:
+            row = await (
+                await connection.execute("select max(number) from quicksilver.migration")
+            ).fetchone()
+    except psycopg.errors.UndefinedTable as error:
+        raise BrokenError("the ledger has no tables", "quicksilver migrate") from error
+    except psycopg.Error as error:
+        raise BrokenError(first_line(error), "quicksilver migrate") from error
+    newest = available()[-1][0]
+    number = int(row[0] or 0) if row else 0
+    if number < newest:
+        raise BrokenError(f"at {number}, this program's newest is {newest}", "quicksilver migrate")
+    if number > newest:
+        raise BrokenError(
+            f"at {number}, newer than this program, whose newest is {newest}",
+            "upgrade this program to the version that the service runs",
+        )
+    database = Database(url, size=2, application="quicksilver-doctor")
+    await database.open()
+    patient.ledger = Ledger(database, patient.declared())
+    return f"at {number}, the newest"
+
+
+async def check_warehouse(patient: Patient) -> str:
+    try:
+        await Warehouse(patient.settings).ensure()
+    except (QuicksilverError, psycopg.Error) as error:
+        raise BrokenError(
+            first_line(error),
+            "start it, or correct QUICKSILVER_WAREHOUSE_URL; its role must be allowed to create"
+            " schemas",
+        ) from error
+    return "writable"

@@ -1,0 +1,162 @@
+"""MinIO, its lanes, the service, and a canary through all of them."""
+
+import asyncio
+
+import httpx
+import urllib3
+from minio.error import MinioException, S3Error
+from quicksilver.errors import BronzeUnavailableError, QuicksilverError
+from quicksilver.lake.bronze import minio_client
+from quicksilver.lake.rules import rules_in_place
+from quicksilver.lake.targets import LANES, known_targets, minio_admin, target_arn
+from quicksilver.operators.doctor.check import BrokenError, Patient, first_line
+from quicksilver.roles.canary import fly
+from quicksilver.roles.lane_faults import find_fault, target_fault
+
+_ANSWER_WITHIN = 5
+
+
+async def check_minio(patient: Patient) -> str:
+    url = f"{patient.settings.minio_endpoint_url}/minio/health/live"
+    try:
+        async with httpx.AsyncClient(timeout=_ANSWER_WITHIN) as client:
+            answer = await client.get(url)
+    except httpx.HTTPError as error:
+        raise BrokenError(
+            f"{patient.settings.minio_endpoint_url} does not answer: {error}",
+            "start MinIO, or correct MINIO_ENDPOINT_URL",
+        ) from error
+    if not answer.is_success:
+        raise BrokenError(f"{url} answers {answer.status_code}", "see MinIO's log")
+    return "alive"
+
+
+async def check_bucket(patient: Patient) -> str:
+    client = minio_client(patient.settings, timeout=_ANSWER_WITHIN)
+    for dataset in patient.declared().datasets:
+        listing = client.list_objects(dataset.bucket, prefix=dataset.prefix, recursive=True)
+        try:
+            # What sweeps do, and all that they may do: no other call needs to be allowed.
+            await asyncio.to_thread(next, listing, None)
+        except S3Error as error:
+            if error.code == "NoSuchBucket":
+                raise BrokenError(
+                    f"bucket {dataset.bucket} is not there", "quicksilver init"
+                ) from error
+            raise BrokenError(
+                f"bucket {dataset.bucket} may not be listed: {error.message}",
+                "correct MINIO_ACCESS_KEY and MINIO_SECRET_KEY, or let their user list"
+                f" {dataset.prefix}*",
+            ) from error
+        except (MinioException, urllib3.exceptions.HTTPError) as error:
+            raise BrokenError(
+                f"bucket {dataset.bucket} could not be listed: {first_line(error)}",
+                "see MinIO's log",
+            ) from error
+    return "there, and may be listed"
+
+
+async def check_lanes(patient: Patient) -> str:
+    unknown: list[str] = []
+    try:
+        known = await asyncio.to_thread(known_targets, minio_admin(patient.settings))
+        silent = [lane for lane, target in LANES.items() if target_arn(target) not in known]
+        if silent:
+            raise BrokenError(
+                f"MinIO has no webhook target for: {', '.join(silent)}", "quicksilver init"
+            )
+    except BronzeUnavailableError:
+        raise
+    except QuicksilverError:
+        unknown.append("targets")
+    client = minio_client(patient.settings, timeout=_ANSWER_WITHIN)
+    for bucket in patient.buckets():
+        try:
+            told = await asyncio.to_thread(rules_in_place, client, bucket, patient.declared())
+        except S3Error:
+            unknown.append(f"rules of {bucket}")
+            continue
+        if not told:
+            raise BrokenError(
+                f"bucket {bucket} does not tell of what datasets.yaml declares", "quicksilver init"
+            )
+    if unknown:
+        # A user with the least rights may not ask; what matters, the canary shows.
+        return f"these credentials may not read the {' and the '.join(unknown)}: the canary tells"
+    return "both targets and all rules are in place"
+
+
+async def check_service(patient: Patient) -> str:
+    settings = patient.settings
+    try:
+        async with httpx.AsyncClient(base_url=settings.url, timeout=2 * _ANSWER_WITHIN) as client:
+            probes = [
+                await client.get(
+                    "/events/minio", headers={"Authorization": f"Bearer {token.get_secret_value()}"}
+                )
+                for token in settings.webhook_tokens
+            ]
+            ready = await client.get("/readyz")
+    except httpx.HTTPError as error:
+        raise BrokenError(
+            f"{settings.url} does not answer: {first_line(error)}",
+            "quicksilver serve, or set QUICKSILVER_URL",
+        ) from error
+    for place, probe in enumerate(probes, 1):
+        if probe.status_code == 401:
+            raise BrokenError(
+                f"the service does not accept token {place} of this environment's"
+                f" {len(probes)} webhook tokens",
+                "give both the same QUICKSILVER_WEBHOOK_TOKENS and restart the service",
+            )
+        if not probe.is_success:
+            raise BrokenError(
+                f"{settings.url}/events/minio answers {probe.status_code}",
+                "is QUICKSILVER_URL a service with the role receiver?",
+            )
+    if not ready.is_success:
+        problems: dict[str, str] = ready.json().get("problems", {})
+        raise BrokenError(
+            "not ready: " + "; ".join(f"{name}: {why}" for name, why in problems.items()),
+            "mend what it names, as the service sees it from its own host",
+        )
+    return "alive, ready, and accepts the tokens"
+
+
+async def check_reach(patient: Patient) -> str:
+    for target in LANES.values():
+        fault = await asyncio.to_thread(target_fault, patient.settings, target)
+        if fault is not None:
+            raise BrokenError(fault.text, "see the message")
+    return "MinIO says nothing against it"
+
+
+async def check_canary(patient: Patient) -> str:
+    settings, ledger = patient.settings, patient.ledger
+    if ledger is None:
+        raise BrokenError("the ledger is not open", "see above")
+    client = minio_client(settings, timeout=_ANSWER_WITHIN)
+    lags: list[str] = []
+    for bucket in patient.buckets():
+        seen = await fly(client, ledger, bucket, patience=patient.patience)
+        silent = [lane for lane in LANES if getattr(seen, lane) is None]
+        if silent:
+            faults = [
+                await find_fault(
+                    settings,
+                    ledger,
+                    client,
+                    bucket,
+                    lane,
+                    since=seen.put_at,
+                    is_reached=len(silent) < len(LANES),
+                )
+                for lane in silent
+            ]
+            raise BrokenError(
+                f"a canary in {bucket} did not arrive in {patient.patience:g} s by:"
+                f" {', '.join(silent)}",
+                "; ".join(dict.fromkeys(fault.text for fault in faults)),
+            )
+        lags.append(f"{bucket}: fast {seen.fast:.3f} s, durable {seen.durable:.3f} s")
+    return "; ".join(lags)

@@ -1,0 +1,111 @@
+"""Prefect, the worker, and dbt."""
+
+import asyncio
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import httpx
+from quicksilver.operators.doctor.check import BrokenError, Patient, first_line
+
+# Prefect's workers beat every 30 s.
+_WORKER_BEAT = timedelta(seconds=90)
+
+
+async def check_prefect(patient: Patient) -> str:
+    import prefect
+
+    answer = await _api(patient, "GET", "/admin/version")
+    if answer.status_code in (401, 403):
+        raise BrokenError(
+            f"{patient.settings.prefect_api_url} answers {answer.status_code}: it wants a password",
+            "set PREFECT_API_AUTH_STRING (a server of your own) or PREFECT_API_KEY (Prefect Cloud)",
+        )
+    if answer.is_error:
+        raise BrokenError(
+            f"{patient.settings.prefect_api_url}/admin/version answers {answer.status_code}",
+            "correct PREFECT_API_URL: it ends in /api",
+        )
+    server, client_version = str(answer.json()), prefect.__version__
+    if _numbers(client_version) > _numbers(server):
+        raise BrokenError(
+            f"the client is {client_version}, newer than the server's {server}",
+            f"upgrade the server to {client_version}",
+        )
+    return f"server {server}, client {client_version}"
+
+
+def _numbers(version: str) -> tuple[int, ...]:
+    return tuple(int(part) for part in version.split("+")[0].split(".")[:3] if part.isdigit())
+
+
+async def _api(patient: Patient, method: str, path: str, body: Any = None) -> httpx.Response:
+    """Ask Prefect's API, with the credentials that its own client would take."""
+    from prefect.settings import get_current_settings
+
+    url, known = patient.settings.prefect_api_url, get_current_settings().api
+    headers: dict[str, str] = {}
+    auth = None
+    if known.key:
+        headers["Authorization"] = f"Bearer {known.key.get_secret_value()}"
+    elif known.auth_string:
+        user, _, password = known.auth_string.get_secret_value().partition(":")
+        auth = httpx.BasicAuth(user, password)
+    try:
+        async with httpx.AsyncClient(base_url=url, timeout=10, headers=headers, auth=auth) as api:
+            return await api.request(method, path, json=body)
+    except httpx.HTTPError as error:
+        raise BrokenError(
+            f"{url} does not answer: {first_line(error)}",
+            "start Prefect's server, or correct PREFECT_API_URL",
+        ) from error
+
+
+async def check_pool(patient: Patient) -> str:
+    answer = await _api(patient, "GET", f"/work_pools/{patient.pool}")
+    if answer.status_code == 404:
+        raise BrokenError(f"there is no work pool {patient.pool}", "quicksilver init")
+    pool = answer.json()
+    if pool.get("is_paused"):
+        raise BrokenError(
+            f"work pool {patient.pool} is paused", f"prefect work-pool resume {patient.pool}"
+        )
+    return f"{patient.pool}, of type {pool.get('type')}"
+
+
+async def check_deployments(patient: Patient) -> str:
+    declared = patient.declared()
+    names = {each.deployment for each in (*declared.datasets, *declared.gates)}
+    for name in sorted(names):
+        answer = await _api(patient, "GET", f"/deployments/name/{name}")
+        if answer.status_code == 404:
+            raise BrokenError(
+                f"Prefect knows no deployment {name}",
+                "quicksilver init, or correct the name in datasets.yaml",
+            )
+    return ", ".join(sorted(names))
+
+
+async def check_worker(patient: Patient) -> str:
+    answer = await _api(patient, "POST", f"/work_pools/{patient.pool}/workers/filter", {})
+    since = datetime.now(UTC) - _WORKER_BEAT
+    alive = [
+        worker["name"]
+        for worker in answer.json()
+        if datetime.fromisoformat(worker["last_heartbeat_time"]) > since
+    ]
+    if not alive:
+        raise BrokenError(
+            f"no worker polls {patient.pool}",
+            f"prefect worker start --pool {patient.pool} --type process --limit 8",
+        )
+    return ", ".join(alive)
+
+
+async def check_dbt(_patient: Patient) -> str:
+    from quicksilver.build import dbt
+
+    try:
+        parsed = await asyncio.to_thread(dbt.manifest)
+    except Exception as error:
+        raise BrokenError(f"dbt does not parse: {error}", "mend the model that it names") from error
+    return f"{len(parsed.nodes)} nodes"

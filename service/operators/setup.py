@@ -1,0 +1,63 @@
+"""`quicksilver init`: everything outside this process that the service relies on. Idempotent."""
+
+from collections.abc import Callable
+
+from quicksilver.build.prepare import ensure_warehouse
+from quicksilver.domain.datasets import load_datasets
+from quicksilver.lake.rules import configure_lanes
+from quicksilver.ledger.migrate import migrate
+from quicksilver.orchestrator.automations import apply, channels, example, wanted
+from quicksilver.orchestrator.blocks import register_blocks
+from quicksilver.orchestrator.pool import configure_pool, deploy_all, prefect_client
+from quicksilver.settings import Settings
+
+Say = Callable[[str], None]
+
+
+async def initialise(
+    settings: Settings,
+    say: Say,
+    *,
+    queue_dir: str | None = None,
+    receiver_url: str | None = None,
+    lanes: bool = True,
+    renew_lanes: bool = False,
+    with_example: bool = False,
+) -> None:
+    """Ledger, warehouse, work pool, blocks, deployments, automations; buckets and lanes last.
+
+    MinIO takes a webhook target only where the service answers, and the service starts only where
+    the deployments are: the first call makes all that the service needs, one more after its start
+    sets the lanes. Without `lanes` MinIO is left alone.
+
+    Raises:
+        QuicksilverError: a part refused or is away; what was done before it stays, and calling
+            again goes on.
+    """
+    settings.require("database_url", "warehouse_url")
+    datasets = load_datasets(settings.datasets_file)
+    for name in await migrate(settings.database_url.get_secret_value()):
+        say(f"ledger: migration {name}")
+    await ensure_warehouse(settings, datasets)
+    say("warehouse: in place")
+    say(await configure_pool(settings))
+    async with prefect_client(settings) as client:
+        for line in await register_blocks(settings):
+            say(line)
+        for line in await deploy_all(settings):
+            say(line)
+        told = wanted(await channels(client, settings))
+        if with_example:
+            told.append(await example(client))
+        for line in await apply(client, told):
+            say(line)
+    if lanes:
+        settings.require("minio_access_key", "minio_secret_key")
+        configure_lanes(
+            settings,
+            datasets,
+            say,
+            receiver_url=receiver_url or settings.url,
+            queue_dir=queue_dir,
+            renew=renew_lanes,
+        )

@@ -1,3 +1,0 @@
-delete from quicksilver.quarantine
-where id = %(id)s
-returning id

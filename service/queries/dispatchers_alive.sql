@@ -1,2 +1,0 @@
-select count(*) as alive from quicksilver.dispatcher
-where seen_at > %(alive_since)s

@@ -1,4 +1,0 @@
-select holder, is_revoked, published_build
-from quicksilver.fence
-where dataset = %(dataset)s and dt = %(dt)s
-for update

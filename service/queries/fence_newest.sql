@@ -1,2 +1,0 @@
-select coalesce(max(f.holder), 0) as newest
-from quicksilver.fence as f

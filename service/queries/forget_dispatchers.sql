@@ -1,2 +1,0 @@
-delete from quicksilver.dispatcher
-where seen_at < %(before)s

@@ -1,2 +1,0 @@
-delete from quicksilver.object
-where bucket = %(bucket)s and key = any(%(keys)s)

@@ -1,2 +1,0 @@
-select identity from quicksilver.event
-where identity = any(%(identities)s)

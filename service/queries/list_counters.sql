@@ -1,2 +1,0 @@
-select name, value from quicksilver.counter
-order by name

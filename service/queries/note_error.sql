@@ -1,3 +1,0 @@
-update quicksilver.build set error = %(error)s
-where id = %(build)s and state = 'running'
-returning id

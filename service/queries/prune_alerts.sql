@@ -1,1 +1,0 @@
-delete from quicksilver.alert where cleared_at < %(before)s

@@ -1,2 +1,0 @@
-delete from quicksilver.announcement
-where sent_at < %(before)s

@@ -1,2 +1,0 @@
-delete from quicksilver.dispatcher
-where owner = %(owner)s

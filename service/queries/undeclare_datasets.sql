@@ -1,2 +1,0 @@
-update quicksilver.dataset set is_declared = false
-where not name = any(%(names)s)

@@ -1,0 +1,1 @@
+"""The background jobs of the service, each one pass around one loop."""

@@ -1,0 +1,40 @@
+"""Alerts: what somebody must know of, raised once and cleared once.
+
+The ledger says who was first: however many replicas see the same trouble, one of them gets True
+and tells people. A NOTIFY with the payload `alert` goes with each change.
+"""
+
+import structlog
+from quicksilver.ledger import Ledger
+
+_log = structlog.get_logger(__name__)
+
+
+async def raise_alert(ledger: Ledger, kind: str, subject: str, text: str) -> bool:
+    """Raise an alert; False when one of this `kind` and `subject` is raised already.
+
+    Args:
+        ledger: where it is kept.
+        kind: a plain word, the same for all alerts of a kind: `lane`.
+        subject: what it is about: `datasets/fast`.
+        text: what happened, to what, and what to do; at most 2,000 characters are kept.
+
+    Raises:
+        LedgerUnavailableError: it is not known whether it is raised; try again later.
+    """
+    if not await ledger.raise_alert(kind, subject, text):
+        return False
+    _log.error("alert raised", kind=kind, subject=subject, text=text)
+    return True
+
+
+async def clear_alert(ledger: Ledger, kind: str, subject: str) -> bool:
+    """Clear an alert; False when none of this `kind` and `subject` is raised.
+
+    Raises:
+        LedgerUnavailableError: as in `raise_alert`.
+    """
+    if not await ledger.clear_alert(kind, subject):
+        return False
+    _log.info("alert cleared", kind=kind, subject=subject)
+    return True

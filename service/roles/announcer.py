@@ -1,0 +1,79 @@
+"""The announcer: sends what the ledger has to tell as Prefect events, for anybody's automations.
+
+Best effort on Prefect's side (its events may be lost), at least once on ours.
+"""
+
+import asyncio
+from datetime import timedelta
+from uuid import uuid4
+
+import structlog
+from quicksilver.errors import LedgerUnavailableError, PrefectUnavailableError
+from quicksilver.ledger import Ledger
+from quicksilver.ledger.listener import wait_for
+from quicksilver.ledger.outbox import SCHEMA
+from quicksilver.orchestrator.deployments import Deployments
+from quicksilver.settings import Settings
+from quicksilver.support.postgres import Row
+
+_log = structlog.get_logger(__name__)
+
+_TICK = 15.0
+_BATCH = 100
+# Long enough to look back at; the partitions themselves keep the truth.
+_KEEP = timedelta(days=3)
+
+
+class Announcer:
+    """Sends announcements."""
+
+    def __init__(self, settings: Settings, ledger: Ledger, deployments: Deployments) -> None:
+        self._url = settings.url
+        self._ledger = ledger
+        self._deployments = deployments
+
+    async def run(self, changed: asyncio.Event) -> None:
+        """Send until cancelled."""
+        while True:
+            try:
+                while await self.run_once() == _BATCH:
+                    pass
+                await self._ledger.prune_announcements(keep=_KEEP)
+            except (LedgerUnavailableError, PrefectUnavailableError) as error:
+                _log.warning("announcements wait", error=str(error))
+            await wait_for(changed, _TICK)
+
+    async def run_once(self) -> int:
+        """Send one batch; how many.
+
+        Raises:
+            LedgerUnavailableError, PrefectUnavailableError: nothing is marked, all is sent again.
+        """
+        rows = await self._ledger.unsent_announcements(limit=_BATCH)
+        if rows:
+            for row in rows:
+                if row["name"] == SCHEMA:
+                    _log.warning("columns that nobody declared", **row["payload"])
+            await self._deployments.emit([self._event(row) for row in rows])
+            await self._ledger.mark_announced(rows)
+        return len(rows)
+
+    def _event(self, row: Row) -> dict[str, object]:
+        payload = dict(row["payload"])
+        if "dt" in payload:
+            payload["link"] = f"{self._url}/partitions/{payload['dataset']}/{payload['dt']}"
+        else:
+            payload["link"] = self._url
+        # Labels of the resource are what an automation's template can read most simply.
+        labels = {
+            f"quicksilver.{name}": str(payload[name])
+            for name in ("dataset", "dt", "reason", "link", "generation")
+            if payload.get(name) is not None
+        }
+        return {
+            "id": str(uuid4()),
+            "occurred": row["at"].isoformat(),
+            "event": row["name"],
+            "resource": {"prefect.resource.id": row["resource"], **labels},
+            "payload": payload,
+        }

@@ -1,0 +1,203 @@
+"""The canary role: every few minutes each lane is measured; a silent one makes push poll.
+
+A lane that misses one canary gets a second; missing that too, it is silent: an alert says which
+hop broke, and the sweep runs more often until the lane is back.
+"""
+
+import asyncio
+from dataclasses import dataclass, field
+from datetime import datetime
+
+import structlog
+from minio import Minio
+from quicksilver.errors import BronzeUnavailableError, LedgerUnavailableError
+from quicksilver.lake.bronze import minio_client
+from quicksilver.lake.targets import LANES
+from quicksilver.ledger import Ledger
+from quicksilver.roles.alerts import clear_alert, raise_alert
+from quicksilver.roles.canary import PATIENCE, Sighting, fly
+from quicksilver.roles.lane_faults import find_fault
+from quicksilver.roles.sweep import Sweep
+from quicksilver.settings import Settings
+from quicksilver.support import clock
+
+_log = structlog.get_logger(__name__)
+
+# After a start: MinIO's durable lane looks every 3 s whether its receiver is back.
+_FIRST = 10.0
+
+# While something is wrong: how soon to look whether it was mended, in seconds.
+_RECHECK = 20.0
+
+# With one lane silent the other still tells of nearly everything: the sweep need not carry it all.
+_ONE_SILENT = 4
+
+
+@dataclass(slots=True)
+class LaneReport:
+    """What the canaries of one bucket showed: by lane its state and lag in seconds."""
+
+    bucket: str
+    at: datetime
+    keys: list[str] = field(default_factory=list[str])
+    states: dict[str, str] = field(default_factory=lambda: dict.fromkeys(LANES, "unknown"))
+    lags: dict[str, float | None] = field(default_factory=dict[str, "float | None"])
+    faults: dict[str, str] = field(default_factory=dict[str, str])
+
+    @property
+    def silent(self) -> set[str]:
+        """The lanes that brought nothing."""
+        return {lane for lane, state in self.states.items() if state == "silent"}
+
+    @property
+    def is_unknown(self) -> bool:
+        """Whether no canary could be put: nothing is known of the lanes."""
+        return "unknown" in self.states.values()
+
+
+class CanaryWatch:
+    """Measures the lanes of every bucket, and steers the sweep of this process by them."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        ledger: Ledger,
+        sweep: Sweep,
+        sweep_now: asyncio.Event,
+        *,
+        patience: float = PATIENCE,
+    ) -> None:
+        self._settings = settings
+        self._ledger = ledger
+        self._sweep = sweep
+        self._sweep_now = sweep_now
+        self._patience = patience
+        self._normal = sweep.interval
+        # A canary that MinIO does not take at once is not worth a second try of the client's own.
+        self._client: Minio | None = None
+        self._silent: dict[str, set[str]] = {}
+
+    async def run(self) -> None:
+        """Measure until cancelled; sooner again while something is wrong."""
+        await asyncio.sleep(min(_FIRST, self._settings.canary_interval))
+        while True:
+            wrong = 1
+            try:
+                wrong = await self.run_once()
+            except LedgerUnavailableError as error:
+                _log.warning("the canary waits for the ledger", error=str(error))
+            interval = self._settings.canary_interval
+            await asyncio.sleep(min(interval, _RECHECK) if wrong else interval)
+
+    async def run_once(self) -> int:
+        """Measure every bucket once; how many lanes are silent or could not be measured.
+
+        Raises:
+            LedgerUnavailableError: nothing can be measured now.
+        """
+        buckets = sorted({d.bucket for d in self._ledger.datasets.datasets})
+        reports = await asyncio.gather(*(self._measure(bucket) for bucket in buckets))
+        for report in reports:
+            # What cannot be measured is as it was: nothing says that it changed.
+            if not report.is_unknown:
+                self._silent[report.bucket] = report.silent
+        self._steer()
+        for report in reports:
+            await self._tell(report)
+        return sum(state in ("silent", "unknown") for r in reports for state in r.states.values())
+
+    async def _measure(self, bucket: str) -> LaneReport:
+        report = LaneReport(bucket, clock.now())
+        client = self._client = self._client or minio_client(self._settings, timeout=5)
+        seen: list[Sighting] = []
+        for _ in range(2):
+            try:
+                sighting = await fly(client, self._ledger, bucket, patience=self._patience)
+            except BronzeUnavailableError as error:
+                report.faults = dict.fromkeys(LANES, str(error))
+                continue
+            seen.append(sighting)
+            report.keys.append(sighting.key)
+            if None not in (sighting.fast, sighting.durable):
+                break
+        if not seen:
+            return report
+        report.faults = {}
+        for lane in LANES:
+            lags: list[float] = [lag for s in seen if (lag := getattr(s, lane)) is not None]
+            report.lags[lane] = lags[-1] if lags else None
+            report.states[lane] = "up" if lags else "silent"
+        is_reached = "up" in report.states.values()
+        for lane in sorted(report.silent):
+            report.states[lane] = await self._doubt(report, client, lane, is_reached=is_reached)
+        return report
+
+    async def _doubt(
+        self, report: LaneReport, client: Minio, lane: str, *, is_reached: bool
+    ) -> str:
+        """`silent` with its fault, or `late`: the durable lane working off what it kept."""
+        fault = await find_fault(
+            self._settings,
+            self._ledger,
+            client,
+            report.bucket,
+            lane,
+            since=report.at,
+            is_reached=is_reached,
+        )
+        if not fault.is_certain and lane == "durable":
+            last = (await self._ledger.lane_last_at(report.bucket))[lane]
+            if last is not None and last >= report.at:
+                return "late"
+        report.faults[lane] = fault.text
+        return "silent"
+
+    def _steer(self) -> None:
+        """Sweep as often as the worst bucket needs."""
+        silent = max(map(len, self._silent.values()), default=0)
+        degraded = self._settings.sweep_degraded
+        interval = self._normal
+        if silent == len(LANES):
+            interval = min(self._normal, degraded)
+        elif silent:
+            interval = min(self._normal, degraded * _ONE_SILENT)
+        if interval == self._sweep.interval:
+            return
+        _log.warning(
+            "lanes are silent, so the sweep runs more often" if silent else "the lanes are back",
+            silent={b: sorted(lanes) for b, lanes in self._silent.items() if lanes},
+            sweep_interval=interval,
+        )
+        self._sweep.interval = interval
+        # At once: for what was lost until now, and so that the new rhythm begins now.
+        self._sweep_now.set()
+
+    async def _tell(self, report: LaneReport) -> None:
+        await self._ledger.note_canary(
+            report.bucket,
+            report.keys,
+            report.at,
+            fast_state=report.states["fast"],
+            fast_lag=report.lags.get("fast"),
+            durable_state=report.states["durable"],
+            durable_lag=report.lags.get("durable"),
+            fault="; ".join(dict.fromkeys(report.faults.values())) or None,
+        )
+        if report.is_unknown:
+            await raise_alert(
+                self._ledger, "canary", report.bucket, next(iter(report.faults.values()))
+            )
+            return
+        await clear_alert(self._ledger, "canary", report.bucket)
+        for lane, state in report.states.items():
+            subject = f"{report.bucket}/{lane}"
+            if state != "silent":
+                await clear_alert(self._ledger, "lane", subject)
+                continue
+            await raise_alert(
+                self._ledger,
+                "lane",
+                subject,
+                f"the {lane} lane of bucket {report.bucket} is silent: {report.faults[lane]}. Until"
+                f" it is back, bronze is swept every {self._sweep.interval:g} s",
+            )

@@ -1,0 +1,78 @@
+"""The freshness watch: tells of partitions that wait too long, and of datasets that fell silent."""
+
+import asyncio
+from datetime import datetime
+
+import structlog
+from quicksilver.errors import LedgerUnavailableError
+from quicksilver.ledger import Ledger
+from quicksilver.roles.alerts import clear_alert, raise_alert
+from quicksilver.support import clock
+
+_log = structlog.get_logger(__name__)
+
+# Nobody is told sooner than a minute late, and nothing here costs more than three queries.
+_INTERVAL = 60.0
+
+OVERDUE = "overdue"
+STALE = "stale"
+
+
+class FreshnessWatch:
+    """Raises and clears `overdue` and `stale` alerts."""
+
+    def __init__(self, ledger: Ledger) -> None:
+        self._ledger = ledger
+
+    async def run(self) -> None:
+        """Watch until cancelled."""
+        while True:
+            try:
+                await self.run_once()
+            except LedgerUnavailableError as error:
+                _log.warning("the freshness watch waits for the ledger", error=str(error))
+            await asyncio.sleep(_INTERVAL)
+
+    async def run_once(self) -> int:
+        """Look once; how many alerts are open after it.
+
+        Raises:
+            LedgerUnavailableError: nothing is known.
+        """
+        now = clock.now()
+        wanted = {**await self._overdue(now), **await self._stale(now)}
+        for (kind, subject), text in wanted.items():
+            await raise_alert(self._ledger, kind, subject, text)
+        for row in await self._ledger.alerts(is_open=True, limit=1000):
+            known = (row["kind"], row["subject"])
+            if row["kind"] in (OVERDUE, STALE) and known not in wanted:
+                await clear_alert(self._ledger, *known)
+        return len(wanted)
+
+    async def _overdue(self, now: datetime) -> dict[tuple[str, str], str]:
+        datasets = self._ledger.datasets.datasets
+        rows = await self._ledger.overdue({d.name: now - d.overdue for d in datasets})
+        return {
+            (OVERDUE, f"{row['dataset']}/{row['dt']}"): (
+                f"{row['dataset']}/{row['dt']} is {row['state']} since"
+                f" {row['dirty_since']:%Y-%m-%d %H:%M} UTC:"
+                f" {row['wait_reason'] or row['error'] or 'no build has begun'}"
+            )
+            for row in rows
+        }
+
+    async def _stale(self, now: datetime) -> dict[tuple[str, str], str]:
+        landings = await self._ledger.newest_landings()
+        found: dict[tuple[str, str], str] = {}
+        for dataset in self._ledger.datasets.datasets:
+            landed_at = landings.get(dataset.name)
+            if dataset.fresh_within is None or (
+                landed_at is not None and now - landed_at <= dataset.fresh_within
+            ):
+                continue
+            last = f"{landed_at:%Y-%m-%d %H:%M} UTC" if landed_at else "never"
+            found[STALE, dataset.name] = (
+                f"nothing new of {dataset.name} landed within {dataset.fresh_within}"
+                f" (last: {last}): is its producer running?"
+            )
+        return found

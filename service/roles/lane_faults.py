@@ -1,0 +1,163 @@
+"""Which hop of a silent lane broke: what can be told from here, asked in the order of the hops.
+
+bucket rule → webhook target → MinIO reaches the receiver → the receiver takes the token.
+"""
+
+import asyncio
+import json
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, cast
+
+import httpx
+import urllib3
+from minio import Minio
+from minio.error import MinioAdminException, MinioException
+from quicksilver.domain.partition import CANARY_PREFIX
+from quicksilver.lake.targets import LANES, minio_admin, target_arn
+from quicksilver.ledger import Ledger
+from quicksilver.settings import Settings
+from quicksilver.support import clock
+
+_INIT = "`quicksilver init` sets it up again"
+
+
+# Whoever is refused costs the ledger one row this often, however fast they try.
+_TELL_EVERY = 2.0
+
+
+@dataclass(slots=True)
+class Refusals:
+    """When the receiver of this process last refused a sender's token, by lane."""
+
+    last: dict[str, datetime] = field(default_factory=dict[str, datetime])
+
+    def note(self, lane: str | None) -> None:
+        """A token was refused; other names than the lanes' are not kept."""
+        if lane in LANES:
+            self.last[lane] = clock.now()
+
+    async def run(self, ledger: Ledger) -> None:
+        """Tell the ledger until cancelled: another process may fly the canaries."""
+        while True:
+            await self.run_once(ledger)
+            await asyncio.sleep(_TELL_EVERY)
+
+    async def run_once(self, ledger: Ledger) -> int:
+        """Tell the ledger of what is new; how many lanes that were.
+
+        Raises:
+            LedgerUnavailableError: it is told again later.
+        """
+        told = 0
+        for lane, at in list(self.last.items()):
+            await ledger.note_refusal(lane, at)
+            told += 1
+            if self.last.get(lane) == at:
+                del self.last[lane]
+        return told
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """A broken hop: a sentence with what mends it; `is_certain` if it was seen, not inferred."""
+
+    text: str
+    is_certain: bool = True
+
+
+async def find_fault(
+    settings: Settings,
+    ledger: Ledger,
+    client: Minio,
+    bucket: str,
+    lane: str,
+    *,
+    since: datetime,
+    is_reached: bool,
+) -> Fault:
+    """Why nothing came on a lane since a moment, as far as it can be told from here.
+
+    `is_reached` says that another lane did reach the receiver.
+    """
+    target = LANES[lane]
+    checks: tuple[Callable[[], Fault | None], ...] = (
+        lambda: _rule_fault(client, bucket, target),
+        lambda: target_fault(settings, target),
+    )
+    for check in checks:
+        fault = await asyncio.to_thread(check)
+        if fault is not None:
+            return fault
+    if await ledger.refused_since(lane, since):
+        return Fault(
+            f"the receiver refuses the {lane} lane's token: `quicksilver init --renew-lanes` gives"
+            f" MinIO's webhook target {target} the one of QUICKSILVER_WEBHOOK_TOKENS again"
+        )
+    fault = None if is_reached else await _receiver_fault(settings)
+    if fault is not None:
+        return fault
+    return Fault(
+        f"nothing of it arrived, and no hop says why: does the webhook target {target} point to"
+        " this service (`quicksilver init --receiver-url URL` has it do so), and does a proxy"
+        " between them let it through? MinIO's log names what it was answered",
+        is_certain=False,
+    )
+
+
+def _rule_fault(client: Minio, bucket: str, target: str) -> Fault | None:
+    try:
+        rules = client.get_bucket_notification(bucket).queue_config_list
+    except (MinioException, urllib3.exceptions.HTTPError, OSError):
+        return None
+    for rule in rules:
+        prefix = rule.prefix_filter_rule.value if rule.prefix_filter_rule else ""
+        if rule.queue == target_arn(target) and CANARY_PREFIX.startswith(prefix):
+            return None
+    return Fault(f"bucket {bucket} has no notification rule for {target}: {_INIT}")
+
+
+def target_fault(settings: Settings, target: str) -> Fault | None:
+    """A webhook target that is not there, or offline; None too where these credentials may not ask.
+
+    MinIO tries to reach the target while it answers.
+    """
+    try:
+        info: dict[str, Any] = json.loads(minio_admin(settings).info())
+    except (MinioAdminException, ValueError, urllib3.exceptions.HTTPError, OSError):
+        # These credentials need not be an administrator's: then it cannot be told.
+        return None
+    if target_arn(target) not in (info.get("sqsARN") or []):
+        return Fault(f"MinIO has no webhook target {target}: {_INIT}")
+    if _status(info, target) == "offline":
+        return Fault(
+            f"MinIO does not reach the receiver: its webhook target {target} is offline. Is the"
+            " service's address reachable from MinIO's own host? `quicksilver init --receiver-url"
+            " URL` sets another one"
+        )
+    return None
+
+
+def _status(info: dict[str, Any], target: str) -> str | None:
+    for kinds in info.get("services", {}).get("notifications") or []:
+        for entry in cast("list[dict[str, Any]]", kinds.get("webhook") or []):
+            if target in entry:
+                return entry[target].get("status")
+    return None
+
+
+async def _receiver_fault(settings: Settings) -> Fault | None:
+    try:
+        async with httpx.AsyncClient(base_url=settings.url, timeout=5) as http:
+            answer = await http.get("/healthz")
+    except httpx.HTTPError as error:
+        return Fault(
+            f"the service does not answer at QUICKSILVER_URL ({settings.url}:"
+            f" {error or type(error).__name__}): is a receiver running?"
+        )
+    if not answer.is_success:
+        return Fault(
+            f"the service at QUICKSILVER_URL ({settings.url}) answers {answer.status_code}"
+        )
+    return None

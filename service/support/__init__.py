@@ -1,0 +1,1 @@
+"""What every room may use: clock, log, metrics, tracing, Postgres, HTTP."""

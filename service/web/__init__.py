@@ -1,0 +1,1 @@
+"""HTTP: senders' routes, the operators' API and pages, health, metrics."""

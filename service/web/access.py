@@ -1,0 +1,80 @@
+"""Operators: a bearer token for programs, a signed cookie for browsers."""
+
+from fastapi import HTTPException, Request
+from quicksilver.settings import Settings
+from quicksilver.web.sessions import CSRF_HEADER, Session, is_local_name, is_own_origin, session_of
+from quicksilver.web.throttle import failed_logins
+from quicksilver.web.tokens import bearer
+
+_READING = {"GET", "HEAD", "OPTIONS"}
+_CHALLENGE = {"WWW-Authenticate": "Bearer"}
+
+
+def require_operator(request: Request) -> str:
+    """The name under which an operator's action is logged.
+
+    Without a configured token everybody on this machine is an operator: the service then binds to
+    loopback only. A browser's session reads as it is, and changes something only with its CSRF
+    token in the header `X-CSRF-Token`.
+
+    Raises:
+        HTTPException: 401 or 403 with what to do.
+    """
+    settings: Settings = request.app.state.settings
+    if not settings.operator_tokens:
+        refuse_foreign_pages(request)
+        return "local"
+    session = known_session(request)
+    if session is None:
+        raise HTTPException(
+            401,
+            "an operator's token is needed: send Authorization: Bearer <token>",
+            _CHALLENGE,
+        )
+    if request.method in _READING or session.accepts(request.headers.get(CSRF_HEADER)):
+        return session.actor
+    raise HTTPException(403, "a browser's session changes nothing without X-CSRF-Token")
+
+
+def known_session(request: Request) -> Session | None:
+    """The session of who asks, None for who shows nothing; a wrong bearer token is counted.
+
+    Raises:
+        HTTPException: 401 for a wrong token, 429 after too many of them.
+    """
+    session = session_of(request.app.state.settings, request)
+    if session is None and bearer(request.headers.get("authorization")) is not None:
+        raise_for_guessing(request)
+        raise HTTPException(
+            401,
+            "this token is not accepted: it is one of QUICKSILVER_OPERATOR_TOKENS",
+            _CHALLENGE,
+        )
+    return session
+
+
+def raise_for_guessing(request: Request) -> None:
+    """Count a wrong token against its address.
+
+    Raises:
+        HTTPException: 429 with the seconds to wait, when there were too many.
+    """
+    host = request.client.host if request.client else "unknown"
+    seconds = failed_logins(request.app.state).note(host)
+    if seconds is not None:
+        raise HTTPException(429, "too many wrong tokens", {"Retry-After": str(seconds)})
+
+
+def refuse_foreign_pages(request: Request) -> None:
+    """Keep what other sites' pages send from acting, and from reading by a borrowed name.
+
+    Raises:
+        HTTPException: 403.
+    """
+    settings: Settings = request.app.state.settings
+    if not settings.operator_tokens and not is_local_name(settings, request):
+        raise HTTPException(
+            403, "without operator tokens only this machine's own names and addresses are answered"
+        )
+    if request.method not in _READING and not is_own_origin(settings, request):
+        raise HTTPException(403, "another site's page asked for this: nothing was done")

@@ -1,0 +1,205 @@
+"""The operators' API: the same words and numbers as the page and the command line."""
+
+from datetime import date
+from typing import Annotated, Any, Literal
+
+from fastapi import APIRouter, Depends, HTTPException, Path, Query, Request
+from quicksilver.domain.partition import Partition
+from quicksilver.errors import DatasetsError
+from quicksilver.ledger import Ledger
+from quicksilver.ledger.views import timeline
+from quicksilver.roles.gatekeeper import GateView, look_at_gates
+from quicksilver.support.postgres import Row
+from quicksilver.web.access import require_operator
+from quicksilver.web.events import take
+
+router = APIRouter(
+    prefix="/api",
+    tags=["operators"],
+    dependencies=[Depends(require_operator)],
+    responses={
+        401: {"description": "No operator's token, or an unknown one"},
+        403: {"description": "A browser's session without X-CSRF-Token, or another site's page"},
+        503: {"description": "Ledger or bronze is away, nothing was changed: try again"},
+    },
+)
+
+Actor = Annotated[str, Depends(require_operator)]
+State = Literal["waiting", "pending", "running", "built", "failed", "paused"]
+# Postgres holds neither NUL nor ids beyond bigint: refused here, with 422, instead of there.
+Name = Annotated[str, Path(min_length=1, max_length=200, pattern=r"^[^\x00]+$")]
+RowId = Annotated[int, Path(ge=1, le=2**63 - 1)]
+
+Answers = dict[int | str, dict[str, Any]]
+_NO_PARTITION: Answers = {404: {"description": "Nothing of the partition ever landed"}}
+_NO_ROW: Answers = {404: {"description": "Quarantine holds no such row"}}
+_NO_DATASET: Answers = {404: {"description": "The dataset is not declared in datasets.yaml"}}
+
+
+def _ledger(request: Request) -> Ledger:
+    return request.app.state.ledger
+
+
+def shown(row: Row) -> dict[str, Any]:
+    """A partition as the API gives it."""
+    return {
+        "dataset": row["dataset"],
+        "dt": row["dt"].isoformat(),
+        "state": row["shown_state"],
+        "generation": row["generation"],
+        "built_generation": row["built_generation"],
+        "attempts": row["attempts"],
+        "flow_run_id": str(row["flow_run_id"]) if row["flow_run_id"] else None,
+        "error": row["error"],
+        "wait_reason": row["wait_reason"],
+        "gone_at": row["gone_at"].isoformat() if row["gone_at"] else None,
+        "rows_bronze": row["rows_bronze"],
+        "rows_silver": row["rows_silver"],
+        "rows_rejected": row["rows_rejected"],
+        "timeline": timeline(row),
+    }
+
+
+def shown_gate(view: GateView) -> dict[str, Any]:
+    """A gate's set as the API gives it; `generation` is None while anything is missing."""
+    found, fired = view.found, view.fired
+    return {
+        "gate": found.gate.name,
+        "set": found.key,
+        "deployment": found.gate.deployment,
+        "state": view.state,
+        "missing": [
+            {"dataset": m.dataset, "dt": m.dt.isoformat(), "state": m.state} for m in found.missing
+        ],
+        "generation": found.generation if found.is_complete else None,
+        "fired_generation": fired["generation"] if fired else None,
+        "fired_at": fired["fired_at"].isoformat() if fired else None,
+        "flow_run_id": str(fired["flow_run_id"]) if fired and fired["flow_run_id"] else None,
+    }
+
+
+def _cursor(after: str | None) -> Partition | None:
+    if after is None:
+        return None
+    name, _, dt = after.rpartition("/")
+    try:
+        return Partition(name, date.fromisoformat(dt))
+    except ValueError:
+        raise HTTPException(422, "after: give the last row's dataset/dt") from None
+
+
+@router.get("/partitions")
+async def partitions(
+    request: Request,
+    dataset: Annotated[str | None, Query(max_length=200, pattern=r"^[^\x00]*$")] = None,
+    state: State | None = None,
+    limit: Annotated[int, Query(ge=1, le=1000)] = 100,
+    after: Annotated[str | None, Query(max_length=300, pattern=r"^[^\x00]*$")] = None,
+) -> dict[str, Any]:
+    """A page of partitions, in the order of dataset and dt; `next` continues it."""
+    rows = await _ledger(request).partitions(
+        dataset=dataset, state=state, limit=limit, after=_cursor(after)
+    )
+    last = f"{rows[-1]['dataset']}/{rows[-1]['dt'].isoformat()}" if len(rows) == limit else None
+    return {"partitions": [shown(row) for row in rows], "next": last}
+
+
+@router.get("/partitions/{dataset}/{dt}", responses=_NO_PARTITION)
+async def partition(request: Request, dataset: Name, dt: date) -> dict[str, Any]:
+    """One partition."""
+    row = await _ledger(request).partition(Partition(dataset, dt))
+    if row is None:
+        raise HTTPException(404, f"nothing of {dataset}/{dt} ever landed")
+    return shown(row)
+
+
+@router.post("/partitions/{dataset}/{dt}/rebuild", status_code=202, responses=_NO_PARTITION)
+async def rebuild(request: Request, dataset: Name, dt: date, actor: Actor) -> dict[str, Any]:
+    """Build a partition anew though nothing changed: raises its generation."""
+    ledger = _ledger(request)
+    _declared(ledger, dataset)
+    raised = await ledger.rebuild([Partition(dataset, dt)])
+    if not raised:
+        raise HTTPException(404, f"nothing of {dataset}/{dt} ever landed")
+    await ledger.log_action(actor, "rebuild", f"{dataset}/{dt}")
+    return {"dataset": dataset, "dt": dt.isoformat(), "generation": raised[0]}
+
+
+@router.get("/gates")
+async def gates(request: Request) -> dict[str, Any]:
+    """Every set of every gate, those that wait first: what is missing, and what was fired."""
+    return {"gates": [shown_gate(view) for view in await look_at_gates(_ledger(request))]}
+
+
+@router.get("/quarantine")
+async def quarantine(
+    request: Request,
+    limit: Annotated[int, Query(ge=1, le=1000)] = 100,
+    key: Annotated[str | None, Query(max_length=2000, description="Bodies that name it")] = None,
+) -> dict[str, Any]:
+    """What was authentic and understood by nobody, newest first."""
+    return {"quarantine": await _ledger(request).quarantined(key=key, limit=limit)}
+
+
+@router.post("/quarantine/{row_id}/replay", responses=_NO_ROW)
+async def replay(request: Request, row_id: RowId, actor: Actor) -> dict[str, Any]:
+    """Take a quarantined body again, as if it had just come; understood, it leaves."""
+    ledger = _ledger(request)
+    row = await ledger.quarantined_body(row_id)
+    if row is None:
+        raise HTTPException(404, f"quarantine holds no row {row_id}")
+    outcome = await take(request.app.state, bytes(row["body"]), "push", row["source"])
+    if not outcome.startswith("quarantined"):
+        await ledger.discard(row_id)
+    await ledger.log_action(actor, "replay", f"quarantine/{row_id}")
+    return {"id": row_id, "outcome": outcome}
+
+
+@router.delete("/quarantine/{row_id}", responses=_NO_ROW)
+async def discard(request: Request, row_id: RowId, actor: Actor) -> dict[str, Any]:
+    """Drop a quarantined body for good."""
+    ledger = _ledger(request)
+    if not await ledger.discard(row_id):
+        raise HTTPException(404, f"quarantine holds no row {row_id}")
+    await ledger.log_action(actor, "discard", f"quarantine/{row_id}")
+    return {"id": row_id, "outcome": "discarded"}
+
+
+@router.post("/reconcile")
+async def reconcile(request: Request, actor: Actor) -> dict[str, Any]:
+    """List bronze now and compare it with the ledger."""
+    results = await request.app.state.sweep.run_once()
+    await _ledger(request).log_action(actor, "reconcile", "all datasets")
+    return {
+        "datasets": [
+            {"dataset": r.dataset, "listed": r.listed, "found": r.found, "gone": r.gone}
+            for r in results
+        ]
+    }
+
+
+@router.post("/datasets/{dataset}/pause", responses=_NO_DATASET)
+async def pause(request: Request, dataset: Name, actor: Actor) -> dict[str, Any]:
+    """Stop building a dataset; its events go on accumulating."""
+    ledger = _ledger(request)
+    _declared(ledger, dataset)
+    changed = await ledger.pause(dataset, actor)
+    await ledger.log_action(actor, "pause", dataset)
+    return {"dataset": dataset, "paused": True, "changed": changed}
+
+
+@router.post("/datasets/{dataset}/resume", responses=_NO_DATASET)
+async def resume(request: Request, dataset: Name, actor: Actor) -> dict[str, Any]:
+    """Build again, beginning with what accumulated."""
+    ledger = _ledger(request)
+    _declared(ledger, dataset)
+    changed = await ledger.resume(dataset)
+    await ledger.log_action(actor, "resume", dataset)
+    return {"dataset": dataset, "paused": False, "changed": changed}
+
+
+def _declared(ledger: Ledger, dataset: str) -> None:
+    try:
+        ledger.datasets.get(dataset)
+    except DatasetsError as error:
+        raise HTTPException(404, str(error)) from None

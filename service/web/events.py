@@ -1,0 +1,221 @@
+"""The receiver: authenticate, parse, record, commit, and only then answer 2xx.
+
+A sender's durable queue sends the same event again until it gets a 2xx, and nothing behind it
+moves. So 5xx is only for what passes by itself (the ledger away); what is authentic but wrong is
+kept in quarantine and answered 2xx.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Annotated, Any, cast
+
+import psycopg
+import structlog
+from fastapi import APIRouter, Query, Request
+from quicksilver.domain.arrival import Lane, arrive
+from quicksilver.errors import LedgerUnavailableError, PayloadError
+from quicksilver.intake.decode import decode
+from quicksilver.intake.group_commit import REFUSED, Recorder
+from quicksilver.ledger import Ledger
+from quicksilver.roles.lane_faults import Refusals
+from quicksilver.settings import Settings
+from quicksilver.support import clock, failpoint, tracing
+from quicksilver.support.metrics import EVENTS, RECEIVE_SECONDS, event_arrived
+from quicksilver.web.throttle import failed_logins
+from quicksilver.web.tokens import bearer, is_accepted
+from starlette.requests import ClientDisconnect
+from starlette.responses import Response
+
+_log = structlog.get_logger(__name__)
+
+router = APIRouter(tags=["events"])
+
+# A ledger that takes longer hangs. The outcome is unknown then: sent again, it counts once.
+_RECORD_SECONDS = 20.0
+
+# MinIO tries again by itself; others may honour it.
+_RETRY_AFTER = {"Retry-After": "3"}
+
+# What is left of a refused body is not read.
+_HANG_UP = {"Connection": "close"}
+
+
+Open = Callable[[bytes], Awaitable[bytes | Response]]
+
+
+class BodyTooLargeError(Exception):
+    """The body is over the limit."""
+
+
+async def read_body(request: Request, limit: int) -> bytes:
+    """The body, counted while it streams; a declared length is believed only when it is too large.
+
+    Raises:
+        BodyTooLargeError: over `limit` bytes.
+        TimeoutError: not complete in time: who needs longer holds the connection.
+    """
+    declared = request.headers.get("content-length", "")
+    if declared.isdecimal() and (len(declared) > 18 or int(declared) > limit):
+        raise BodyTooLargeError
+    body = bytearray()
+    settings: Settings = request.app.state.settings
+    async with asyncio.timeout(settings.body_seconds):
+        async for chunk in request.stream():
+            body += chunk
+            if len(body) > limit:
+                raise BodyTooLargeError
+    return bytes(body)
+
+
+def answer(status: int, text: str, headers: dict[str, str] | None = None) -> Response:
+    """A plain-text answer."""
+    return Response(text + "\n", status, headers, media_type="text/plain")
+
+
+def refusal(
+    request: Request, token: str | None = None, challenge: str = "Bearer"
+) -> Response | None:
+    """The answer to who is not known, None to who is; wrong tokens are counted by address.
+
+    The token is the `Authorization` header's unless it came in another way.
+    """
+    settings: Settings = request.app.state.settings
+    presented = token or bearer(request.headers.get("authorization"))
+    if is_accepted(presented, settings.webhook_tokens):
+        return None
+    EVENTS.labels("none", "none", "unauthorized").inc()
+    refused: Refusals = request.app.state.refusals
+    refused.note(request.query_params.get("lane"))
+    wait = failed_logins(request.app.state).note(_source(request))
+    if wait is not None:
+        headers = {"Retry-After": str(wait), **_HANG_UP}
+        return answer(429, "unknown token, too often from this address", headers)
+    return answer(
+        401,
+        "unknown token: set the webhook target's auth_token to an accepted one",
+        {"WWW-Authenticate": challenge, **_HANG_UP},
+    )
+
+
+def _source(request: Request) -> str:
+    return request.client.host if request.client else "unknown"
+
+
+@router.get("/events/minio", summary="Whether the token is accepted; records nothing")
+@router.head("/events/minio", include_in_schema=False)
+async def probe(request: Request) -> Response:
+    """Answer 200 to a probe with a right token, 401 otherwise."""
+    return refusal(request) or answer(200, "ready")
+
+
+@router.post(
+    "/events/minio",
+    summary="Take a MinIO or S3 notification",
+    responses={
+        200: {"description": "Durable: recorded, ignored or quarantined, as the text says"},
+        400: {"description": "The sender hung up before the body was complete"},
+        401: {"description": "Missing or unknown token"},
+        408: {"description": "The body did not arrive in time"},
+        413: {"description": "The body is over the limit"},
+        429: {"description": "Unknown token, too often from this address"},
+        503: {"description": "The ledger is away: nothing was recorded, send again"},
+    },
+)
+async def receive(
+    request: Request,
+    lane: Annotated[str, Query(description="fast or durable; set by `quicksilver init`")] = "push",
+) -> Response:
+    """Record a notification; the answer comes after the commit that makes it durable."""
+    # The token first: nobody unknown gets a byte of memory.
+    refused = refusal(request)
+    if refused is not None:
+        return refused
+    known = cast("Lane", lane if lane in ("fast", "durable") else "push")
+    return await accept(request, known)
+
+
+async def accept(request: Request, lane: Lane, opened: Open | None = None) -> Response:
+    """Read the body of a sender that may speak, record it, and answer.
+
+    `opened` takes an envelope off, or has an answer of its own.
+    """
+    settings: Settings = request.app.state.settings
+    started = asyncio.get_running_loop().time()
+    source = _source(request)
+    try:
+        body = await read_body(request, settings.body_limit)
+    except BodyTooLargeError:
+        return answer(413, f"the body is over {settings.body_limit} bytes", _HANG_UP)
+    except TimeoutError:
+        return answer(408, "the body did not arrive in time", _HANG_UP)
+    except ClientDisconnect:
+        return answer(400, "the sender hung up before the body was complete", _HANG_UP)
+    if opened is not None:
+        content = await opened(body)
+        if isinstance(content, Response):
+            return content
+        body = content
+    try:
+        async with asyncio.timeout(_RECORD_SECONDS):
+            parent = request.headers.get("traceparent")
+            text = await take(request.app.state, body, lane, source, parent)
+    except (LedgerUnavailableError, TimeoutError, psycopg.Error) as error:
+        # The driver's words stay in the log: they may quote what is in the ledger.
+        why = str(error) if isinstance(error, LedgerUnavailableError) else "the ledger is unwell"
+        _log.warning("an event could not be recorded", error=repr(error))
+        EVENTS.labels(lane, "none", "ledger-unavailable").inc()
+        return answer(503, why, _RETRY_AFTER)
+    failpoint.reach("after-commit-before-2xx")
+    RECEIVE_SECONDS.observe(asyncio.get_running_loop().time() - started)
+    return answer(200, text)
+
+
+async def take(state: Any, body: bytes, lane: Lane, source: str, parent: str | None = None) -> str:
+    """Record one body: its events, or itself in quarantine; what was done, in words.
+
+    `parent` is the sender's own trace, a W3C traceparent.
+
+    Raises:
+        LedgerUnavailableError: nothing was recorded.
+    """
+    with tracing.span("receive", parent=parent, kind="server", lane=lane, size=len(body)):
+        return await _take(state, body, lane, source)
+
+
+async def _take(state: Any, body: bytes, lane: Lane, source: str) -> str:
+    settings: Settings = state.settings
+    ledger: Ledger = state.ledger
+    recorder: Recorder = state.recorder
+    if not body.strip():
+        return "a probe: nothing to record"
+    problem: str | None = None
+    reasons: list[str] = []
+    try:
+        notification = decode(body)
+        problem = notification.problems[0] if notification.problems else None
+        now, trace = clock.now(), tracing.traceparent()
+        arrivals = [
+            arrive(event, ledger.datasets, lane, source, now, trace)
+            for event in notification.events
+        ]
+        reasons = await recorder.record(arrivals)
+        if REFUSED in reasons:
+            problem = REFUSED.partition(":")[2]
+        for arrival, reason in zip(arrivals, reasons, strict=True):
+            EVENTS.labels(lane, arrival.event.ignored or "create", reason).inc()
+            event_arrived(lane, arrival.event.event_at, arrival.received_at)
+    except PayloadError as error:
+        problem = str(error)
+    if problem is not None:
+        await ledger.quarantine(
+            body,
+            reason=problem,
+            lane=lane,
+            source=source,
+            max_rows=settings.quarantine_limit,
+            max_bytes=settings.quarantine_bytes,
+        )
+        EVENTS.labels(lane, "none", "quarantined").inc()
+        _log.warning("quarantined a body", reason=problem, source=source, size=len(body))
+        return f"quarantined: {problem}"
+    return ", ".join(sorted(set(reasons))) or "nothing to record"

@@ -1,0 +1,28 @@
+"""The operators' page: which partition is where, and why; rendered here, swapped live."""
+
+from pathlib import Path
+
+from fastapi import FastAPI
+from quicksilver.web.pages import (
+    actions,
+    events,
+    live,
+    login,
+    overview,
+    partition,
+    quarantine,
+    reference,
+)
+from quicksilver.web.pages import not_found as strays
+from quicksilver.web.pages.headers import SecurityHeaders
+from starlette.staticfiles import StaticFiles
+
+
+def install(app: FastAPI) -> None:
+    """Add the pages, what they load, and the headers that guard them."""
+    for part in (overview, partition, events, quarantine, actions, login, live, reference):
+        app.include_router(part.router)
+    app.include_router(reference.openapi_router)
+    strays.install(app)
+    app.mount("/static", StaticFiles(directory=Path(__file__).with_name("static")), "static")
+    app.add_middleware(SecurityHeaders)

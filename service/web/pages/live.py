@@ -1,0 +1,52 @@
+"""What tells an open page to look again: server-sent events, fed by the ledger's NOTIFY."""
+
+import asyncio
+from collections.abc import AsyncGenerator
+
+from fastapi import APIRouter, HTTPException, Request
+from quicksilver.errors import LedgerUnavailableError
+from quicksilver.ledger.listener import Wake, wait_for
+from quicksilver.web.access import known_session, refuse_foreign_pages
+from quicksilver.web.pages.page import ledger_of
+from quicksilver.web.sessions import session_of
+from sse_starlette import EventSourceResponse, ServerSentEvent
+from starlette.responses import Response
+
+router = APIRouter(include_in_schema=False)
+
+# What changes without a NOTIFY (a build that starts, an action) is seen within a second.
+_TICK = 1.0
+
+# A burst of events is one look, a few times a second, not one each.
+_PAUSE = 0.25
+
+_PING = 15
+
+
+@router.get("/live")
+async def live(request: Request) -> Response:
+    """A stream that says `changed` whenever pages differ; it ends with the session."""
+    refuse_foreign_pages(request)
+    if known_session(request) is None:
+        raise HTTPException(401, "log in first")
+    return EventSourceResponse(_changes(request), ping=_PING)
+
+
+async def _changes(request: Request) -> AsyncGenerator[ServerSentEvent]:
+    wake: Wake = request.app.state.wake
+    ledger = ledger_of(request)
+    event = wake.subscribe()
+    seen: str | None = None
+    try:
+        while session_of(request.app.state.settings, request) is not None:
+            try:
+                pulse = await ledger.pulse()
+            except LedgerUnavailableError:
+                pulse = "away"
+            if pulse != seen:
+                yield ServerSentEvent(pulse, event="away" if pulse == "away" else "changed")
+                seen = pulse
+            await asyncio.sleep(_PAUSE)
+            await wait_for(event, _TICK)
+    finally:
+        wake.unsubscribe(event)

@@ -1,0 +1,80 @@
+"""The quarantine: what was authentic and understood by nobody, shown so that it can do nothing."""
+
+import contextlib
+
+import orjson
+from fastapi import APIRouter, Depends, HTTPException, Request
+from quicksilver.domain.reasons import meaning_of
+from quicksilver.support.postgres import Row
+from quicksilver.support.text import visible
+from quicksilver.web.api import RowId
+from quicksilver.web.pages.formats import hex_dump
+from quicksilver.web.pages.page import PageRoute, Viewer, ledger_of, render, viewer
+from starlette.responses import Response
+
+router = APIRouter(route_class=PageRoute, include_in_schema=False)
+
+_ROWS = 200
+
+# What a person reads of a body; the rest is for the download.
+_SHOWN = 16 * 1024
+_DUMPED = 4 * 1024
+
+
+@router.get("/quarantine")
+async def quarantine(request: Request, session: Viewer) -> Response:
+    """What is in quarantine, newest first."""
+    ledger = ledger_of(request)
+    return render(
+        request,
+        "quarantine.html",
+        session,
+        rows=await ledger.quarantined(limit=_ROWS),
+        size=await ledger.quarantine_size(),
+        shown=_ROWS,
+    )
+
+
+@router.get("/quarantine/{row_id}")
+async def quarantined(request: Request, session: Viewer, row_id: RowId) -> Response:
+    """One body, as text and in hexadecimal."""
+    row = await _row(request, row_id)
+    body = bytes(row["body"])
+    return render(
+        request,
+        "quarantined.html",
+        session,
+        row=row,
+        meaning=meaning_of(row["reason"]),
+        text=readable(body),
+        dump=hex_dump(body[:_DUMPED]),
+        shown=_SHOWN,
+        dumped=_DUMPED,
+    )
+
+
+@router.get("/quarantine/{row_id}/raw", dependencies=[Depends(viewer)])
+async def raw(request: Request, row_id: RowId) -> Response:
+    """The body as a file to keep: no browser opens it."""
+    row = await _row(request, row_id)
+    return Response(
+        bytes(row["body"]),
+        media_type="application/octet-stream",
+        headers={"Content-Disposition": f'attachment; filename="quarantine-{row_id}.bin"'},
+    )
+
+
+async def _row(request: Request, row_id: int) -> Row:
+    row = await ledger_of(request).quarantined_body(row_id)
+    if row is None:
+        raise HTTPException(404, f"quarantine holds no row {row_id}: was it replayed, discarded?")
+    return row
+
+
+def readable(body: bytes) -> str:
+    """The beginning of a body as text: JSON set out in lines, what cannot be read spelled out."""
+    text = body[:_SHOWN].decode("utf-8", "backslashreplace")
+    if len(body) <= _SHOWN:
+        with contextlib.suppress(ValueError, RecursionError):
+            text = orjson.dumps(orjson.loads(body), option=orjson.OPT_INDENT_2).decode()
+    return visible(text, keep="\n\t")

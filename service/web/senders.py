@@ -1,0 +1,99 @@
+"""Where senders other than MinIO push: the same ledger, answered after the same commit."""
+
+import base64
+import binascii
+
+import structlog
+from fastapi import APIRouter, Request
+from quicksilver.intake.sns import SnsRefusedError, SnsUnavailableError, Topics
+from quicksilver.support.metrics import EVENTS
+from quicksilver.web.events import accept, answer, refusal
+from starlette.responses import Response
+
+_log = structlog.get_logger(__name__)
+
+router = APIRouter(tags=["events"])
+
+_ANSWERS: dict[int | str, dict[str, str]] = {
+    200: {"description": "Durable: recorded, ignored or quarantined, as the text says"},
+    400: {"description": "The sender hung up before the body was complete"},
+    408: {"description": "The body did not arrive in time"},
+    413: {"description": "The body is over the limit"},
+    503: {"description": "Nothing was recorded, send again"},
+}
+
+
+def basic_password(header: str | None) -> str | None:
+    """The password of an `Authorization: Basic …` header: the way of senders that know no other."""
+    scheme, _, rest = (header or "").partition(" ")
+    if scheme.lower() != "basic":
+        return None
+    try:
+        return base64.b64decode(rest, validate=True).decode().partition(":")[2] or None
+    except (binascii.Error, ValueError):
+        return None
+
+
+@router.post(
+    "/events/s3",
+    summary="Take any notification of S3's shape, or EventBridge's",
+    responses={
+        **_ANSWERS,
+        401: {"description": "Missing or unknown token"},
+        429: {"description": "Unknown token, too often from this address"},
+    },
+)
+async def receive_s3(request: Request) -> Response:
+    """Ceph's push endpoints, EventBridge's API destinations, SNS with raw delivery, and the like.
+
+    The token comes as `Authorization: Bearer <token>`, or as the password of `Basic`.
+    """
+    token = basic_password(request.headers.get("authorization"))
+    # SNS sends a URL's user and password only when it is asked for them.
+    refused = refusal(request, token, 'Basic realm="quicksilver"')
+    return refused or await accept(request, "push")
+
+
+@router.post(
+    "/events/sns",
+    summary="Take what Amazon SNS sends to an HTTP subscription",
+    responses={
+        **_ANSWERS,
+        403: {"description": "Not signed by AWS for a topic of QUICKSILVER_SNS_TOPICS"},
+        404: {"description": "No topic is configured"},
+    },
+)
+async def receive_sns(request: Request) -> Response:
+    """S3's notifications in signed messages of the allowed topics; subscriptions are confirmed."""
+    topics = topics_of(request)
+    if not topics:
+        return answer(404, "QUICKSILVER_SNS_TOPICS is empty: messages of SNS are not taken")
+
+    async def opened(body: bytes) -> bytes | Response:
+        try:
+            message = await topics.open(body)
+            if message.type == "SubscriptionConfirmation":
+                await topics.confirm(message)
+                _log.info("subscription confirmed", topic=message.topic)
+                return answer(200, "confirmed")
+        except SnsRefusedError as error:
+            EVENTS.labels("none", "none", "unauthorized").inc()
+            return answer(403, str(error))
+        except SnsUnavailableError as error:
+            _log.warning("a message of SNS waits for AWS", error=str(error))
+            return answer(503, str(error), {"Retry-After": "20"})
+        if message.type == "UnsubscribeConfirmation":
+            _log.warning("a subscription was ended", topic=message.topic)
+            return answer(200, "noted")
+        return message.text.encode()
+
+    return await accept(request, "push", opened)
+
+
+def topics_of(request: Request) -> Topics:
+    """The application's topics, made when the first message comes."""
+    state = request.app.state
+    if getattr(state, "sns_topics", None) is None:
+        state.sns_topics = Topics(state.settings.sns_topics)
+    topics: Topics = state.sns_topics
+    return topics

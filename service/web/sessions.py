@@ -1,0 +1,164 @@
+"""Operators' sessions: a token with each request, or once, then a signed cookie that expires.
+
+The key that signs a cookie is derived from the very token that was shown at login: taking this
+token out of the settings ends the sessions it opened, and adding another one ends none.
+"""
+
+import hashlib
+import hmac
+import secrets
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+from urllib.parse import urlsplit
+
+from itsdangerous import BadSignature, URLSafeSerializer
+from pydantic import SecretStr
+from quicksilver.settings import Settings
+from quicksilver.support import clock
+from quicksilver.web.tokens import bearer, is_accepted
+from starlette.requests import HTTPConnection
+
+COOKIE = "quicksilver_session"
+CSRF_FIELD = "csrf"
+CSRF_HEADER = "x-csrf-token"
+
+# A shift: who comes back the next day shows the token again.
+LIFETIME = timedelta(hours=12)
+
+_NAME_LENGTH = 40
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """Who is at the browser, and what their forms must carry.
+
+    `cookie` is the value to set, for a session that the browser does not hold yet. `is_by_header`
+    is one that lasts as long as its request, which carried the operators' token itself.
+    """
+
+    actor: str
+    csrf: str
+    cookie: str | None = None
+    is_by_header: bool = False
+
+    def accepts(self, token: object) -> bool:
+        """Whether a form's or header's CSRF token is this session's.
+
+        Who sent the token in a header need not show it: no other site's form can send one.
+        """
+        return self.is_by_header or (
+            isinstance(token, str) and hmac.compare_digest(token.encode(), self.csrf.encode())
+        )
+
+
+def log_in(settings: Settings, token: str, name: str) -> Session | None:
+    """A new session for whoever shows an accepted token, under the name they give; else None."""
+    if not is_accepted(token, settings.operator_tokens):
+        return None
+    return _open(_key(token), _clean(name))
+
+
+def session_of(settings: Settings, connection: HTTPConnection) -> Session | None:
+    """The session that a request's bearer token or cookie opens; None when neither does.
+
+    A bearer token counts alone: beside a wrong one, a cookie is not looked at. Headers of other
+    schemes are none of ours: a proxy's own `Basic` comes with every request of its users.
+
+    Without operator tokens everybody on this machine has one: only its CSRF token matters.
+    """
+    cookie = connection.cookies.get(COOKIE, "")
+    if not settings.operator_tokens:
+        key = _local_key(settings)
+        return _read(key, cookie, "local") or _open(key, "", "local")
+    presented = bearer(connection.headers.get("authorization"))
+    if presented is not None:
+        if not is_accepted(presented, settings.operator_tokens):
+            return None
+        return Session("token", _csrf(_key(presented), "header"), is_by_header=True)
+    for token in settings.operator_tokens:
+        session = _read(_key(token.get_secret_value()), cookie, "page")
+        if session is not None:
+            return session
+    return None
+
+
+def is_own_origin(settings: Settings, connection: HTTPConnection) -> bool:
+    """Whether a request comes from our own pages, or from no browser at all."""
+    headers = connection.headers
+    site = headers.get("sec-fetch-site")
+    if site is not None:
+        return site in ("same-origin", "none")
+    origin = headers.get("origin")
+    if origin is None:
+        return True
+    return urlsplit(origin).netloc in (headers.get("host"), urlsplit(settings.url).netloc)
+
+
+def is_local_name(settings: Settings, connection: HTTPConnection) -> bool:
+    """Whether the host a browser asked for is an address, a bare name, or our own.
+
+    Guards a service without tokens from DNS rebinding: there, a foreign domain resolves to
+    loopback, and the browser takes its pages for ours. A foreign domain has a dot.
+    """
+    host = urlsplit(f"//{connection.headers.get('host', '')}").hostname or ""
+    is_address = ":" in host or host.replace(".", "").isdigit()
+    return is_address or "." not in host or host == urlsplit(settings.url).hostname
+
+
+def cookie_settings(
+    settings: Settings, connection: HTTPConnection, name: str = COOKIE
+) -> dict[str, Any]:
+    """How a cookie of the pages is set and taken back."""
+    return {
+        "key": name,
+        "path": "/",
+        "httponly": True,
+        # Not strict: the link in an alert must find its reader logged in. No GET changes anything.
+        "samesite": "lax",
+        "secure": settings.url.startswith("https://") or connection.url.scheme == "https",
+    }
+
+
+def _open(key: bytes, name: str, kind: str = "page") -> Session:
+    session_id = secrets.token_urlsafe(16)
+    until = int((clock.now() + LIFETIME).timestamp())
+    cookie = _serializer(key).dumps({"id": session_id, "name": name, "until": until})
+    return Session(_actor(kind, name), _csrf(key, session_id), str(cookie))
+
+
+def _read(key: bytes, cookie: str, kind: str) -> Session | None:
+    try:
+        data: Mapping[str, Any] = _serializer(key).loads(cookie)
+    except BadSignature:
+        return None
+    if data["until"] <= clock.now().timestamp():
+        return None
+    return Session(_actor(kind, data["name"]), _csrf(key, data["id"]))
+
+
+def _actor(kind: str, name: str) -> str:
+    return f"{kind}:{name}" if name else kind
+
+
+def _clean(name: str) -> str:
+    return "".join(c for c in name if c.isprintable()).strip()[:_NAME_LENGTH]
+
+
+def _serializer(key: bytes) -> URLSafeSerializer:
+    return URLSafeSerializer(key, "session", signer_kwargs={"digest_method": hashlib.sha256})
+
+
+def _csrf(key: bytes, session_id: str) -> str:
+    return hmac.new(key, b"csrf\0" + session_id.encode(), hashlib.sha256).hexdigest()
+
+
+def _key(token: str) -> bytes:
+    return hashlib.sha256(b"quicksilver page\0" + token.encode("utf-8", "surrogatepass")).digest()
+
+
+def _local_key(settings: Settings) -> bytes:
+    """A secret that survives a restart, so that an open page's forms do."""
+    parts: list[SecretStr] = [*settings.webhook_tokens, settings.database_url]
+    return _key("\0".join(part.get_secret_value() for part in parts))
