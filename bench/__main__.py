@@ -7,12 +7,12 @@ import os
 import time
 from collections.abc import Callable, Generator
 
-from quicksilver.settings import load_settings
 from rich.console import Console
 
 from bench import backlog, budget, full_month, history, idle, latency, receiver
 from bench.report import Figure, Outcome, machine, show, write
 from bench.stage import Stage, staged
+from quicksilver.settings import load_settings
 
 _PARTS = ("latency", "backlog", "full_month", "idle", "receiver", "history")
 

@@ -12,14 +12,13 @@ import sys
 from datetime import date
 from typing import Any
 
+from bench.stage import WARM
 from quicksilver.build.partition import build_partition
 from quicksilver.build.preload import preload
 from quicksilver.build.prepare import ensure_warehouse
 from quicksilver.domain.datasets import load_datasets
 from quicksilver.domain.manifest import ManifestFile
 from quicksilver.settings import load_settings
-
-from bench.stage import WARM
 
 
 async def main() -> None:

@@ -14,7 +14,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from quicksilver.build.dbt import ANALYTICS, NodeResult, warehouse_environment
+from quicksilver.build.dbt import NodeResult, warehouse_environment
+from quicksilver.build.dbt_project import ANALYTICS
 from quicksilver.settings import Settings
 
 

@@ -20,15 +20,15 @@ import psutil
 import pyarrow.csv as pv
 import pyarrow.parquet as pq
 from psycopg.conninfo import conninfo_to_dict
-from quicksilver.build.prepare import ensure_warehouse
-from quicksilver.domain.datasets import load_datasets
-from quicksilver.flows.nyc_tlc.schema import bronze_name
-from quicksilver.stack.postgres import BINARIES
 
 from bench import cold_dbt
 from bench.months import write_full_month
 from bench.report import Figure, Outcome, median
 from bench.stage import BUCKET, WARM, Stage, key_of
+from quicksilver.build.prepare import ensure_warehouse
+from quicksilver.domain.datasets import load_datasets
+from quicksilver.stack.postgres import BINARIES
+from tests.declared import yellow_columns
 
 _ROWS, _ROUNDS = 3_000_000, 2
 # The baseline's own name in schema `build`: no build of the ledger has it.
@@ -131,7 +131,8 @@ def _write_csv(path: Path, csv: Path) -> list[str]:
     with pv.CSVWriter(csv, schema, write_options=pv.WriteOptions(include_header=False)) as writer:
         for batch in file.iter_batches():
             writer.write_batch(batch)
-    return [bronze_name(name) for name in schema.names]
+    renamed = {former: column.name for column in yellow_columns() for former in column.former}
+    return [str(renamed.get(name, name)) for name in schema.names]
 
 
 def _bronze(dt: date) -> str:

@@ -20,11 +20,11 @@ from typing import Any
 
 import psycopg
 from psycopg import sql
-from quicksilver.settings import PROJECT
 
 from bench.months import small_month
 from bench.report import Figure, Outcome, median
 from bench.stage import BUCKET, WARM, Stage
+from quicksilver.settings import PROJECT
 
 _ROUNDS, _PARTITIONS = 10, 1_000
 # Rows of each table of a partition of the history.

@@ -11,6 +11,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
+
 from quicksilver.flows.nyc_tlc.generated import generate_month
 
 # As in TLC's own files since 2022.

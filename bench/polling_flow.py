@@ -11,14 +11,14 @@ import time
 from datetime import date
 
 from prefect import flow, task
+
+from bench import cold_dbt
 from quicksilver.build import dbt
 from quicksilver.build.partition import build_partition
 from quicksilver.domain.datasets import load_datasets
 from quicksilver.domain.manifest import ManifestFile
 from quicksilver.lake.bronze import Bronze
 from quicksilver.settings import Settings, load_settings
-
-from bench import cold_dbt
 
 
 @task(name="wait_for_partition")

@@ -16,12 +16,12 @@ from contextlib import ExitStack, contextmanager
 import httpx
 import psutil
 import psycopg
-from quicksilver.settings import PROJECT
-from quicksilver.stack.ports import choose_port
-from quicksilver.support.http import plain_client
 
 from bench.report import Figure, Outcome, median
 from bench.stage import Stage, until
+from quicksilver.settings import PROJECT
+from quicksilver.stack.ports import choose_port
+from quicksilver.support.http import plain_client
 
 _KINDS = ("stored", "parsed", "bare")
 _ROUNDS, _SECONDS, _PACED_SECONDS = 3, 4.0, 10.0

@@ -15,15 +15,17 @@ from types import SimpleNamespace
 
 import uvicorn
 from fastapi import FastAPI, Request
+from starlette.responses import Response
+
 from quicksilver.app import create_app, running
 from quicksilver.cli.stack import keep_out_of_collections
 from quicksilver.domain.arrival import Arrival
 from quicksilver.domain.datasets import load_datasets
 from quicksilver.settings import Settings, load_settings
 from quicksilver.support.log import configure_logging
-from quicksilver.web.events import answer, read_body, refusal
+from quicksilver.web.body import read_body
+from quicksilver.web.events import answer, refusal
 from quicksilver.web.server import server_config
-from starlette.responses import Response
 
 
 class _Forgetful:

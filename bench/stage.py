@@ -7,6 +7,7 @@ pool, and a dataset that names them, make a PUT take the stock way through the s
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import sys
@@ -22,12 +23,13 @@ from typing import Any, cast
 import httpx
 import psycopg
 from psycopg.rows import dict_row
-from quicksilver.cli.stack import initialise_child
+
+from bench.months import months
 from quicksilver.lake.bronze import minio_client
 from quicksilver.settings import PROJECT, Settings
 from quicksilver.stack import EmbeddedStack, Home, Program
-
-from bench.months import months
+from quicksilver.stack.initialise import initialise_child
+from tests.declared import columns_in_yaml
 
 WARM = "nyc_tlc.yellow_tripdata"
 STOCK = "bench.stock"
@@ -182,7 +184,7 @@ def _datasets() -> str:
             f"    key: {_PREFIX[name]}/dt={{dt}}/{{file}}",
             f"    deployment: silver-build/{deployment}",
             "    bronze_table: bronze.yellow_tripdata",
-            "    layout: tlc_yellow",
+            f"    columns: {json.dumps(columns_in_yaml())}",
         ]
         if name == SINGLE:
             lines.append("    max_partitions_per_run: 1")

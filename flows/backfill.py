@@ -3,6 +3,7 @@
 from datetime import date
 
 from prefect import flow, get_run_logger
+
 from quicksilver.errors import QuicksilverError
 from quicksilver.flows.context import opened
 from quicksilver.operators import backfill as work

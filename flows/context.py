@@ -1,26 +1,15 @@
 """How flows meet the service: through the ledger, whether the service is up or not."""
 
-import asyncio
-import contextlib
-from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from datetime import timedelta
 
 from quicksilver.domain.datasets import load_datasets
-from quicksilver.domain.partition import Partition
-from quicksilver.errors import BuildRefusedError, QuicksilverError
-from quicksilver.flows.failover import standing_in
 from quicksilver.lake.bronze import Bronze
 from quicksilver.ledger import Ledger
 from quicksilver.orchestrator.blocks import settings_of_run
-from quicksilver.roles.sweep import Sweep
 from quicksilver.settings import Settings
-from quicksilver.support import clock
-from quicksilver.support.postgres import Database, Row
-
-# How often a waiting flow looks at the ledger, in seconds: it only waits, so seldom is enough.
-_LOOK = 1.0
+from quicksilver.support.postgres import Database
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,79 +39,3 @@ async def opened() -> AsyncGenerator[Lake]:
         yield Lake(settings, Ledger(database, datasets), Bronze(settings))
     finally:
         await database.close()
-
-
-async def ensure_built(
-    lake: Lake,
-    partitions: Sequence[Partition],
-    build_here: Callable[[Partition], Awaitable[object]],
-    *,
-    patience: timedelta,
-) -> list[Row]:
-    """Wait until partitions are built; with no service to do it, have them built here.
-
-    What bronze holds is made known to the ledger first, so that a lost event does not matter and
-    a partition that the webhook told of is built once. What the service had under way when it went
-    is seen to its end first; a retry and a readiness rule wait here as they do there.
-
-    Returns:
-        The partitions' rows, all built.
-
-    Raises:
-        QuicksilverError: one failed, or is not built after `patience`; all such are named.
-        BronzeUnavailableError, LedgerUnavailableError: the question cannot be asked.
-    """
-    ledger = lake.ledger
-    await ledger.sync_datasets()
-    sweep = Sweep(lake.settings, ledger, lake.bronze)
-    for partition in partitions:
-        await sweep.compare(ledger.datasets.get(partition.dataset), lane="poll", dt=partition.dt)
-    deadline = clock.now() + patience
-    async with standing_in(lake.settings, ledger) as stand_in:
-        while True:
-            rows = await _rows(ledger, partitions)
-            waiting = [row for row in rows if row["shown_state"] != "built"]
-            if not waiting and len(rows) == len(partitions):
-                return rows
-            unhappy = [row for row in waiting if row["shown_state"] in ("failed", "paused")]
-            missing = set(partitions) - {_partition(row) for row in rows}
-            if unhappy or missing or clock.now() > deadline:
-                raise QuicksilverError(_complaint(unhappy or waiting, missing))
-            if await stand_in.is_wanted():
-                held = await stand_in.run_once()
-                for row in await _rows(ledger, partitions):
-                    if _is_due(row) and _partition(row) not in held:
-                        # Refused: another run was faster, and is waited for.
-                        with contextlib.suppress(BuildRefusedError):
-                            await build_here(_partition(row))
-            await asyncio.sleep(_LOOK)
-
-
-def _partition(row: Row) -> Partition:
-    return Partition(row["dataset"], row["dt"])
-
-
-def _is_due(row: Row) -> bool:
-    """Whether a dispatcher would claim it now."""
-    # A moment that is no moment is not shown: `pending` at once, `waiting` not before more lands.
-    due = row["due_at"] is None or row["due_at"] <= clock.now()
-    return (row["shown_state"] == "pending" and due) or (
-        row["shown_state"] == "waiting" and row["due_at"] is not None and due
-    )
-
-
-async def _rows(ledger: Ledger, partitions: Sequence[Partition]) -> list[Row]:
-    wanted = set(partitions)
-    rows: list[Row] = []
-    for dataset in sorted({p.dataset for p in wanted}):
-        dts = [p.dt for p in wanted if p.dataset == dataset]
-        rows += await ledger.partitions(dataset=dataset, dts=dts, limit=len(dts))
-    return rows
-
-
-def _complaint(rows: Sequence[Row], missing: set[Partition]) -> str:
-    parts = [f"{p} has no object in bronze" for p in sorted(missing)]
-    for row in rows:
-        why = row["error"] or row["wait_reason"] or "not built in time"
-        parts.append(f"{row['dataset']}/{row['dt']} is {row['shown_state']}: {why}")
-    return "; ".join(parts)

@@ -10,6 +10,7 @@ from datetime import timedelta
 from uuid import uuid4
 
 from prefect.logging import get_logger
+
 from quicksilver.domain.partition import Partition
 from quicksilver.errors import PrefectUnavailableError, WarehouseUnavailableError
 from quicksilver.ledger import Ledger

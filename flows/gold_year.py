@@ -3,6 +3,7 @@
 from typing import Any
 
 from prefect import flow, get_run_logger
+
 from quicksilver.build.yearly import build_year
 from quicksilver.orchestrator.blocks import settings_of_run
 

@@ -5,6 +5,8 @@ from contextlib import asynccontextmanager
 
 import psycopg
 from psycopg.rows import TupleRow
+from tenacity import retry, retry_if_exception_type, stop_after_delay, wait_exponential_jitter
+
 from quicksilver.build.partition import BuildResult
 from quicksilver.errors import LedgerUnavailableError
 from quicksilver.flows.context import Lake
@@ -12,7 +14,6 @@ from quicksilver.ledger import BUILD_SPACE, BegunBuild
 from quicksilver.support import clock
 from quicksilver.support.postgres import conninfo
 from quicksilver.support.statements import statement
-from tenacity import retry, retry_if_exception_type, stop_after_delay, wait_exponential_jitter
 
 # What has been built is not thrown away because the ledger restarts: a minute outlasts that.
 through_restarts = retry(

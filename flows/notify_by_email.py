@@ -5,6 +5,7 @@ from email.message import EmailMessage
 from urllib.parse import unquote, urlsplit
 
 from prefect import flow, get_run_logger
+
 from quicksilver.errors import SettingsError
 from quicksilver.settings import load_settings
 

@@ -4,6 +4,7 @@ from datetime import date
 
 from prefect import flow, get_run_logger
 from prefect.artifacts import create_markdown_artifact
+
 from quicksilver.domain.partition import Partition
 from quicksilver.errors import QuicksilverError
 from quicksilver.flows.context import opened

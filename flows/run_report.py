@@ -5,6 +5,7 @@ from collections.abc import Mapping
 
 from prefect import get_run_logger
 from prefect.artifacts import acreate_markdown_artifact
+
 from quicksilver.build.batch import Outcome
 from quicksilver.build.partition import BuildResult
 from quicksilver.domain.partition import Partition

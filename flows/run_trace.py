@@ -6,11 +6,12 @@ from contextlib import asynccontextmanager
 
 import structlog
 from prefect.context import FlowRunContext
+from structlog.contextvars import bound_contextvars
+
 from quicksilver.ledger import BegunBuild
 from quicksilver.settings import Settings
 from quicksilver.support import clock, tracing
 from quicksilver.support.log import configure_run_logging
-from structlog.contextvars import bound_contextvars
 
 _log = structlog.get_logger(__name__)
 

@@ -5,8 +5,10 @@ from datetime import date, timedelta
 from time import monotonic
 
 from prefect import flow, get_run_logger, task
+
 from quicksilver.domain.partition import Partition, folder
-from quicksilver.flows.context import ensure_built, opened
+from quicksilver.flows.context import opened
+from quicksilver.flows.ensure_built import ensure_built
 from quicksilver.flows.silver_build import silver_build
 
 

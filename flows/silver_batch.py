@@ -5,6 +5,7 @@ from typing import Any
 
 from prefect import State, get_run_logger
 from prefect.states import Completed
+
 from quicksilver.build.batch import Outcome, build_batch
 from quicksilver.build.partition import BuildResult
 from quicksilver.domain.datasets import Dataset

@@ -11,6 +11,7 @@ from uuid import UUID
 from prefect import State, flow, get_run_logger
 from prefect.context import FlowRunContext
 from prefect.states import Completed
+
 from quicksilver.build.partition import build_partition
 from quicksilver.domain.datasets import Dataset
 from quicksilver.domain.partition import Partition

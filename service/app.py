@@ -11,6 +11,8 @@ from uuid import uuid4
 
 import structlog
 from fastapi import FastAPI, Request
+from starlette.responses import JSONResponse, Response
+
 from quicksilver.domain.datasets import Datasets, load_datasets
 from quicksilver.errors import (
     UNAVAILABLE,
@@ -20,6 +22,7 @@ from quicksilver.errors import (
     PrefectUnavailableError,
 )
 from quicksilver.intake.group_commit import Recorder
+from quicksilver.intake.refusals import Refusals
 from quicksilver.lake.bronze import Bronze
 from quicksilver.ledger import Ledger
 from quicksilver.ledger.listener import Wake
@@ -30,7 +33,6 @@ from quicksilver.roles.canary_watch import CanaryWatch
 from quicksilver.roles.dispatcher import Dispatcher
 from quicksilver.roles.freshness import FreshnessWatch
 from quicksilver.roles.gatekeeper import Gatekeeper
-from quicksilver.roles.lane_faults import Refusals
 from quicksilver.roles.settler import Settler
 from quicksilver.roles.sweep import Sweep
 from quicksilver.settings import Settings
@@ -42,7 +44,6 @@ from quicksilver.warehouse.connection import Warehouse
 from quicksilver.web import api, health, pages, senders
 from quicksilver.web import events as receiver
 from quicksilver.web.ledger_metrics import LedgerMetrics
-from starlette.responses import JSONResponse, Response
 
 _log = structlog.get_logger(__name__)
 

@@ -25,6 +25,7 @@ import pytest
 from hypothesis import HealthCheck
 from hypothesis import settings as hypothesis_settings
 from psycopg import sql
+
 from quicksilver.settings import Settings
 from quicksilver.stack import EmbeddedStack, Home
 from quicksilver.stack.ports import LOOPBACK, choose_port

@@ -6,7 +6,8 @@ from typing import Any
 
 from quicksilver.build.yearly import build_year
 from quicksilver.domain.partition import Partition
-from quicksilver.flows.context import ensure_built, opened
+from quicksilver.flows.context import opened
+from quicksilver.flows.ensure_built import ensure_built
 from quicksilver.flows.silver_build import silver_build
 
 # Twelve full-size months take minutes, a backlog in front of them more.

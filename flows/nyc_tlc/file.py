@@ -1,13 +1,13 @@
 """Whether a downloaded month may become bronze: readable to its end, columns there."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+
+from quicksilver.build.columns import Column, problems
 from quicksilver.errors import QuicksilverError
-from quicksilver.flows.nyc_tlc.schema import COLUMNS, Column, problems
 
 # Small enough that a month in one row group of millions is still read in a few MB at a time.
 _BATCH_ROWS = 65_536
@@ -17,19 +17,14 @@ class RefusedFileError(QuicksilverError):
     """The file can never become bronze as it is: `name: reason`. Another try changes nothing."""
 
 
-@dataclass(frozen=True, slots=True)
-class Checked:
-    """What a sound file holds."""
-
-    rows: int
-    row_groups: int
-
-
-def check_file(path: Path, columns: Sequence[Column] = COLUMNS) -> Checked:
+def check_file(path: Path, columns: Sequence[Column]) -> int:
     """Read the file through once: footer, columns, then every page of every column.
 
     A footer can be sound over a corrupt page, and bronze is what every build reads, so the pages
     are decoded too: two seconds and 75 MB of memory for three million trips.
+
+    Returns:
+        The number of rows.
 
     Raises:
         RefusedFileError: the file's name and every reason.
@@ -51,7 +46,7 @@ def check_file(path: Path, columns: Sequence[Column] = COLUMNS) -> Checked:
                 raise RefusedFileError(
                     f"{path.name}: {rows} rows are there, {file.metadata.num_rows} announced"
                 )
-            return Checked(rows, file.num_row_groups)
+            return rows
     except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
         reason = (str(error).splitlines() or [type(error).__name__])[0].rstrip(". ")
         raise RefusedFileError(f"{path.name}: not readable parquet: {reason}") from error

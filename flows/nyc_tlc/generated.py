@@ -13,7 +13,8 @@ from typing import Literal
 
 import pyarrow as pa
 import pyarrow.parquet as pq
-from quicksilver.flows.nyc_tlc.schema import ArrowSchema, ArrowTable, ArrowType
+
+from quicksilver.build.columns import ArrowSchema, ArrowTable, ArrowType
 from quicksilver.flows.nyc_tlc.source import file_name
 
 Layout = Literal["2019", "2025"]

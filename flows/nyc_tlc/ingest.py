@@ -18,6 +18,7 @@ from prefect.client.schemas.objects import State, TaskRun
 from prefect.futures import PrefectFuture
 from prefect.task_runners import ThreadPoolTaskRunner
 from prefect.tasks import exponential_backoff
+
 from quicksilver.build.layout import declared_columns
 from quicksilver.domain.datasets import load_datasets
 from quicksilver.errors import DatasetsError, QuicksilverError, SettingsError
@@ -85,13 +86,13 @@ def ingest_one_month(month: date, taxi: Taxi = "yellow") -> MonthResult:
             case _:
                 pass
         # Checked even when bronze has the same bytes: they may not have come through here.
-        checked = check_file(fetched.path, declared_columns(dataset))
+        rows = check_file(fetched.path, declared_columns(dataset))
         outcome = Outcome.UNCHANGED
         if not landing.same_content(held, fetched):
             landing.land(fetched)
             outcome = Outcome.LANDED
-    get_run_logger().info("%s %s: %d rows", landing, outcome, checked.rows)
-    return MonthResult(month, outcome, str(landing), checked.rows, fetched.size)
+    get_run_logger().info("%s %s: %d rows", landing, outcome, rows)
+    return MonthResult(month, outcome, str(landing), rows, fetched.size)
 
 
 @task(name="dbt_build", cache_policy=NO_CACHE, persist_result=False)

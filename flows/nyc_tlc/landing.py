@@ -12,13 +12,14 @@ from datetime import date, timedelta
 from typing import Any, BinaryIO, cast
 
 from botocore.exceptions import BotoCoreError, ClientError
+from s3fs import S3FileSystem
+
 from quicksilver.domain.datasets import Dataset
 from quicksilver.domain.partition import folder
 from quicksilver.errors import BronzeUnavailableError
 from quicksilver.flows.nyc_tlc.source import Fetched, Origin
 from quicksilver.settings import Settings
 from quicksilver.support import clock
-from s3fs import S3FileSystem
 
 DATA_FILE = "data.parquet"
 

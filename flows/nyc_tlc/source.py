@@ -16,6 +16,7 @@ from typing import Literal, Protocol
 from urllib.request import url2pathname
 
 import httpx
+
 from quicksilver.errors import QuicksilverError, SettingsError
 from quicksilver.settings import PROJECT
 

@@ -15,20 +15,37 @@ from typing import TypeAlias
 
 from psycopg import sql
 
-from quicksilver.build import dbt
-from quicksilver.build.load import Loaded, OpenFile, bronze_columns, create_scratch_parent, landed, load_each, open_files
-from quicksilver.build.partition import BuildResult, Watch, build_taken, refuse_failures, scratch_tables, take_over
-from quicksilver.build.prepare import ensure_ready
-from quicksilver.warehouse.publish import Counts, Table, columns_of, create_parent, drop_scratch, exists, make_room, publish, share
+from quicksilver.build import dbt, dbt_project
 from quicksilver.build.counts import rows_of_silver, rows_rejected
+from quicksilver.build.load import (
+    Loaded,
+    OpenFile,
+    bronze_columns,
+    create_scratch_parent,
+    landed,
+    load_each,
+    open_files,
+)
+from quicksilver.build.partition import (
+    BuildResult,
+    Watch,
+    build_taken,
+    refuse_failures,
+    scratch_tables,
+    take_over,
+)
+from quicksilver.build.prepare import ensure_ready
 from quicksilver.build.volume import volume_warnings
-from quicksilver.support import clock, failpoint, tracing
-from quicksilver.lake.bronze import minio_client
 from quicksilver.domain.datasets import Dataset
 from quicksilver.errors import DataTestError, ModelError, QuicksilverError
+from quicksilver.lake.bronze import minio_client
 from quicksilver.ledger import BegunBuild
 from quicksilver.settings import Settings
+from quicksilver.support import clock, failpoint, tracing
 from quicksilver.warehouse.connection import Connection, Warehouse, application_name, scratch_url
+from quicksilver.warehouse.publish import Counts, publish
+from quicksilver.warehouse.scratch import drop_scratch, share
+from quicksilver.warehouse.tables import Table, columns_of, create_parent, exists, make_room
 
 Outcome: TypeAlias = BuildResult | QuicksilverError
 Tell: TypeAlias = Callable[[BegunBuild, Outcome], Awaitable[None]]
@@ -88,7 +105,7 @@ class _Batch:
         self.tell = tell
         self.watch = Watch()
         self.schema, _, self.name = dataset.bronze_table.partition(".")
-        self.names = [landed(dataset), *dbt.scratch_names()]
+        self.names = [landed(dataset), *dbt_project.scratch_names()]
         self.results: list[dbt.NodeResult] = []
         self.present: dict[str, str] = {}
 

@@ -6,8 +6,8 @@ from typing import Any
 
 from psycopg import sql
 
-from quicksilver.warehouse.publish import Table
 from quicksilver.warehouse.connection import Connection
+from quicksilver.warehouse.tables import Table
 
 
 def is_silver(table: Table) -> bool:

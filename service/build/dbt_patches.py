@@ -8,10 +8,18 @@ give here. Where a version of dbt has no such function, dbt runs without the sho
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+import multiprocessing
+import threading
+from collections.abc import Generator
+from contextlib import contextmanager
 from functools import cache
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    pass
+
+from collections.abc import Callable, Iterable
 from types import CodeType
-from typing import Any
 
 # A replacement, made from what it replaces.
 Make = Callable[[Any], Any]
@@ -118,3 +126,26 @@ def _compiled_once(compile_template: Callable[..., CodeType]) -> Callable[..., C
         return known[key]
 
     return compile
+
+
+@contextmanager
+def light_locks() -> Generator[None]:
+    """Give dbt, which locks among its threads only, locks of this process only.
+
+    It asks for those of a spawned process, which it never spawns: each is a named semaphore, the
+    first one starts a process that watches over them, and after a fork all builds would share it.
+    """
+    spawn: Any = multiprocessing.get_context("spawn")
+    own = {"Lock": threading.Lock, "RLock": threading.RLock, "get_context": _without_names}
+    for name, replacement in own.items():
+        setattr(spawn, name, replacement)
+    try:
+        yield
+    finally:
+        for name in own:
+            delattr(spawn, name)
+
+
+def _without_names(method: str | None = None) -> Any:
+    """The context of the locks that dbt's classes make by a method taken when they were defined."""
+    return multiprocessing.get_context(method or "fork")

@@ -12,8 +12,7 @@ from typing import Any, TypeAlias
 import pyarrow as pa
 import pyarrow.types as pt
 
-from quicksilver.flows.nyc_tlc.schema import COLUMNS as TLC_YELLOW
-from quicksilver.flows.nyc_tlc.schema import Column, Kind, fits
+from quicksilver.build.columns import Column, Kind, fits
 from quicksilver.domain.datasets import Dataset
 from quicksilver.errors import BronzeFileError
 
@@ -21,7 +20,6 @@ from quicksilver.errors import BronzeFileError
 ArrowType: TypeAlias = Any
 ArrowSchema: TypeAlias = Any
 
-LAYOUTS: dict[str, tuple[Column, ...]] = {"tlc_yellow": TLC_YELLOW}
 
 _KINDS: dict[Kind, tuple[str, ArrowType]] = {
     Kind.TIMESTAMP: ("timestamp without time zone", pa.timestamp("us")),
@@ -57,12 +55,11 @@ class FilePlan:
 
 
 def declared_columns(dataset: Dataset) -> tuple[Column, ...]:
-    """The columns that a dataset declares, by a known layout or one by one."""
-    own = tuple(
+    """The columns that a dataset declares, in its order."""
+    return tuple(
         Column(name, Kind(rule.kind), required=rule.required, former=rule.former)
         for name, rule in dataset.columns.items()
     )
-    return LAYOUTS[dataset.layout] + own if dataset.layout else own
 
 
 def declared_types(columns: Sequence[Column]) -> dict[str, str]:

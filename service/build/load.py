@@ -21,13 +21,14 @@ from minio import Minio
 from psycopg import sql
 from psycopg.conninfo import make_conninfo
 
-from quicksilver.lake.object_file import open_parquet
 from quicksilver.build.layout import FilePlan, Landing, declared_columns, declared_types, plan
-from quicksilver.warehouse.publish import defined, share
 from quicksilver.domain.datasets import Dataset
-from quicksilver.errors import BronzeFileError, QuicksilverError, WarehouseUnavailableError
 from quicksilver.domain.manifest import ManifestFile
+from quicksilver.errors import BronzeFileError, QuicksilverError, WarehouseUnavailableError
+from quicksilver.lake.object_file import open_parquet
 from quicksilver.warehouse.connection import Connection
+from quicksilver.warehouse.scratch import share
+from quicksilver.warehouse.tables import defined
 
 # 20 columns of 8 bytes: about 10 MB a batch, large enough for COPY to run at its full speed.
 _BATCH_ROWS = 65_536

@@ -14,20 +14,29 @@ from typing import Any
 
 from psycopg import sql
 
-from quicksilver.build import dbt
+from quicksilver.build import dbt, dbt_project
+from quicksilver.build.counts import is_silver, rows_rejected
 from quicksilver.build.load import bronze_columns, create_scratch, landed, load, open_files
 from quicksilver.build.prepare import ensure_ready
-from quicksilver.warehouse.publish import Counts, Table, columns_of, create_parent, drop_scratch, exists, make_room, publish, share
-from quicksilver.build.counts import is_silver, rows_rejected
 from quicksilver.build.volume import volume_warnings
-from quicksilver.support import clock, failpoint
-from quicksilver.lake.bronze import minio_client
 from quicksilver.domain.datasets import Dataset
-from quicksilver.errors import DataTestError, ModelError
 from quicksilver.domain.manifest import ManifestFile
 from quicksilver.domain.partition import Partition
+from quicksilver.errors import DataTestError, ModelError
+from quicksilver.lake.bronze import minio_client
 from quicksilver.settings import Settings
-from quicksilver.warehouse.connection import Connection, Warehouse, application_name, end_sessions, scratch_url, take
+from quicksilver.support import clock, failpoint
+from quicksilver.warehouse.connection import (
+    Connection,
+    Warehouse,
+    application_name,
+    end_sessions,
+    scratch_url,
+)
+from quicksilver.warehouse.fence import take
+from quicksilver.warehouse.publish import Counts, publish
+from quicksilver.warehouse.scratch import drop_scratch, share
+from quicksilver.warehouse.tables import Table, columns_of, create_parent, exists, make_room
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +115,7 @@ async def build_partition(
         await ensure_ready(settings, connection)
         # Publishing turns it on again: before that, nothing is worth a wait for the disk.
         await connection.execute("set synchronous_commit = off")
-        names = [landed(dataset), *dbt.scratch_names()]
+        names = [landed(dataset), *dbt_project.scratch_names()]
         await take_over(connection, partition, build_id, names)
         watch.lap("begin")
         try:
@@ -256,9 +265,7 @@ async def refuse_failures(connection: Connection, results: Sequence[dbt.NodeResu
             )
 
 
-async def _offending(
-    connection: Connection, result: dbt.NodeResult
-) -> list[Mapping[str, Any]]:
+async def _offending(connection: Connection, result: dbt.NodeResult) -> list[Mapping[str, Any]]:
     query = sql.SQL("select * from ({}) as failed limit 5").format(sql.SQL(result.compiled))  # pyright: ignore[reportArgumentType]
     return [
         {name: str(value) for name, value in row.items()}

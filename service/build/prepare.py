@@ -3,13 +3,14 @@
 import asyncio
 from typing import Any
 
-from quicksilver.build import dbt
+from quicksilver.build import dbt, dbt_project
 from quicksilver.build.layout import declared_columns, declared_types
-from quicksilver.warehouse.publish import create_parent, drop_dead_scratch, exists, make_table
 from quicksilver.domain.datasets import Datasets
 from quicksilver.errors import ModelError
 from quicksilver.settings import Settings
 from quicksilver.warehouse.connection import Connection, Warehouse
+from quicksilver.warehouse.scratch import drop_dead_scratch
+from quicksilver.warehouse.tables import create_parent, exists, make_table
 
 # Two processes load the seeds once; the lock is held for a second.
 _SEED_LOCK = 0x51_53_53_44
@@ -27,7 +28,7 @@ async def ensure_warehouse(settings: Settings, datasets: Datasets) -> None:
     """
     warehouse = Warehouse(settings)
     await warehouse.ensure()
-    parsed = await asyncio.to_thread(dbt.manifest)
+    parsed = await asyncio.to_thread(dbt_project.manifest)
     async with warehouse.connect() as connection:
         for dataset in datasets.datasets:
             if dataset.bronze_table:
@@ -36,7 +37,7 @@ async def ensure_warehouse(settings: Settings, datasets: Datasets) -> None:
                 await create_parent(connection, schema, name, columns)
         nodes: list[Any] = list(parsed.nodes.values())
         for node in nodes:
-            if not dbt.is_published(node) or not node.columns:
+            if not dbt_project.is_published(node) or not node.columns:
                 continue
             columns = {name: column.data_type for name, column in node.columns.items()}
             if "dt" in columns:
@@ -77,7 +78,7 @@ async def ensure_seeds(settings: Settings, connection: Connection) -> None:
         await connection.execute(
             "insert into quicksilver.seeded (version) values (%s)"
             " on conflict (is_only) do update set version = excluded.version, seeded_at = now()",
-            (dbt.seeds_version(),),
+            (dbt_project.seeds_version(),),
         )
     finally:
         await connection.execute("select pg_advisory_unlock(%s)", (_SEED_LOCK,))
@@ -85,6 +86,6 @@ async def ensure_seeds(settings: Settings, connection: Connection) -> None:
 
 async def _seeded(connection: Connection) -> bool:
     found = await connection.execute(
-        "select 1 from quicksilver.seeded where version = %s", (dbt.seeds_version(),)
+        "select 1 from quicksilver.seeded where version = %s", (dbt_project.seeds_version(),)
     )
     return await found.fetchone() is not None

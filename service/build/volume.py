@@ -3,10 +3,10 @@
 from collections.abc import Sequence
 from statistics import median
 
-from quicksilver.warehouse.publish import Counts
-from quicksilver.support.statements import statement
 from quicksilver.domain.partition import Partition
+from quicksilver.support.statements import statement
 from quicksilver.warehouse.connection import Connection
+from quicksilver.warehouse.publish import Counts
 
 # Real months differ by half; a file cut short or landed twice over differs by more than this.
 _FACTOR = 3

@@ -12,12 +12,14 @@ from typing import Any
 
 from psycopg import sql
 
-from quicksilver.build import dbt
+from quicksilver.build import dbt, dbt_project
 from quicksilver.build.partition import refuse_failures, scratch_tables
 from quicksilver.build.prepare import ensure_ready
-from quicksilver.warehouse.publish import YEAR_LOCK, columns_of, drop_scratch, make_table
 from quicksilver.settings import Settings
 from quicksilver.warehouse.connection import Warehouse, application_name
+from quicksilver.warehouse.publish import YEAR_LOCK
+from quicksilver.warehouse.scratch import drop_scratch
+from quicksilver.warehouse.tables import columns_of, make_table
 
 
 async def build_year(settings: Settings, year: int) -> dict[str, Any]:
@@ -75,7 +77,7 @@ async def build_year(settings: Settings, year: int) -> dict[str, Any]:
                 ).fetchone()
         finally:
             if not connection.broken:
-                await drop_scratch(connection, dbt.scratch_names(), suffix)
+                await drop_scratch(connection, dbt_project.scratch_names(), suffix)
     return {
         "months": months["months"] if months else 0,
         "rows": rows,

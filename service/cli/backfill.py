@@ -5,6 +5,8 @@ from datetime import date
 from typing import Annotated
 
 import typer
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
 from quicksilver.cli.shared import (
     DatasetName,
     actor,
@@ -19,7 +21,6 @@ from quicksilver.lake.bronze import Bronze
 from quicksilver.operators import backfill as work
 from quicksilver.settings import load_settings
 from quicksilver.support.postgres import Row
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 
 @app.command()

@@ -18,8 +18,9 @@ from uuid import UUID
 import psycopg
 import pyarrow.parquet as pq
 from psycopg.rows import dict_row
+from rich.console import Console
+
 from quicksilver.cli.listing import Listing
-from quicksilver.cli.stack import initialise_child
 from quicksilver.domain.datasets import load_datasets
 from quicksilver.domain.partition import folder
 from quicksilver.errors import QuicksilverError, SettingsError
@@ -30,8 +31,8 @@ from quicksilver.lake.bronze import minio_client
 from quicksilver.settings import Settings, load_settings
 from quicksilver.stack import EmbeddedStack
 from quicksilver.stack.commands import worker_limit
+from quicksilver.stack.initialise import initialise_child
 from quicksilver.support.http import plain_client
-from rich.console import Console
 
 YEAR = 2019
 MONTHS = [date(YEAR, month, 1) for month in range(1, 13)]

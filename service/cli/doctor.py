@@ -4,6 +4,7 @@ import asyncio
 from dataclasses import asdict
 
 import typer
+
 from quicksilver.cli.shared import AsJson, app, console, print_json, reported
 from quicksilver.errors import SettingsError
 from quicksilver.settings import load_settings

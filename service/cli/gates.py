@@ -2,9 +2,11 @@
 
 from collections.abc import Sequence
 
-from quicksilver.cli.listing import Listing
-from quicksilver.roles.gatekeeper import GateSet, GateView
 from rich.text import Text
+
+from quicksilver.cli.listing import Listing
+from quicksilver.domain.gates import GateSet
+from quicksilver.operators.gates import GateView
 
 _COLOURS = {"waiting": "cyan", "pending": "yellow", "fired": "green"}
 

@@ -4,6 +4,10 @@ import time
 from typing import Annotated, Any
 
 import typer
+from rich.console import Group, RenderableType
+from rich.live import Live
+from rich.text import Text
+
 from quicksilver.cli.gates import gates_table
 from quicksilver.cli.listing import Listing
 from quicksilver.cli.proof import proof_tables, read_proof
@@ -23,14 +27,11 @@ from quicksilver.domain.partition import Partition
 from quicksilver.errors import LedgerUnavailableError, QuicksilverError
 from quicksilver.lake.bronze import Bronze
 from quicksilver.ledger import Ledger
-from quicksilver.roles.gatekeeper import look_at_gates
+from quicksilver.operators.gates import look_at_gates
+from quicksilver.operators.shapes import State, shown, shown_gate
 from quicksilver.roles.sweep import Sweep, SweepResult
 from quicksilver.settings import Settings
 from quicksilver.support.text import visible
-from quicksilver.web.api import State, shown, shown_gate
-from rich.console import Group, RenderableType
-from rich.live import Live
-from rich.text import Text
 
 # In the order of the page's tiles.
 _COLOURS = {

@@ -2,11 +2,12 @@
 
 from collections.abc import Collection, Sequence
 
-from quicksilver.support.text import visible
 from rich.console import Console, ConsoleOptions, JustifyMethod, RenderResult
 from rich.segment import Segment
 from rich.table import Table
 from rich.text import Text
+
+from quicksilver.support.text import visible
 
 # Less than that, and sentences become columns of single words.
 _NARROWEST = 24

@@ -4,11 +4,12 @@ from collections.abc import Sequence
 from datetime import date, datetime
 from typing import Any
 
+from rich.console import Group, RenderableType
+from rich.text import Text
+
 from quicksilver.cli.listing import Listing
 from quicksilver.ledger import Ledger
 from quicksilver.support import clock
-from rich.console import Group, RenderableType
-from rich.text import Text
 
 _DIFFERENCES = {
     "unknown": "listed, unknown to the ledger",

@@ -4,6 +4,7 @@ from typing import Annotated, Any
 
 import httpx
 import typer
+
 from quicksilver.cli.listing import Listing
 from quicksilver.cli.shared import AsJson, console, print_json, reported, with_ledger
 from quicksilver.domain.reasons import meaning_of

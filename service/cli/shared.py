@@ -13,13 +13,14 @@ from uuid import UUID
 
 import psycopg
 import typer
+from rich.console import Console
+
 from quicksilver.domain.datasets import load_datasets
 from quicksilver.errors import QuicksilverError, SettingsError
 from quicksilver.ledger import Ledger
 from quicksilver.settings import Settings, load_settings
 from quicksilver.support.postgres import Database
 from quicksilver.support.text import visible
-from rich.console import Console
 
 P = ParamSpec("P")
 R = TypeVar("R")

@@ -2,19 +2,18 @@
 
 import asyncio
 import gc
-import os
-import subprocess
-import sys
 from collections.abc import Mapping
 from contextlib import suppress
 from typing import Annotated
 
 import typer
 import uvicorn
+
 from quicksilver import stack
 from quicksilver.cli.shared import app, console, refusals_told, reported
 from quicksilver.errors import QuicksilverError, SettingsError
-from quicksilver.settings import PROJECT, Settings, load_settings
+from quicksilver.settings import Settings, load_settings
+from quicksilver.stack.initialise import initialise_child
 from quicksilver.support.log import configure_logging
 
 _LOOPBACK = {"127.0.0.1", "localhost", "::1"}
@@ -37,24 +36,6 @@ def _ready(environment: Mapping[str, str]) -> None:
         f"{environment['PREFECT_API_URL'].removesuffix('/api')} (Prefect)\n"
         'in another shell: eval "$(.venv/bin/quicksilver env)"'
     )
-
-
-def initialise_child(environment: Mapping[str, str]) -> None:
-    """`quicksilver init` against a stack that starts, as a process of its own.
-
-    Raises:
-        QuicksilverError: it failed; the message carries what it printed.
-    """
-    done = subprocess.run(
-        [sys.executable, "-m", "quicksilver.cli.main", "init"],
-        env={**os.environ, **environment},
-        cwd=PROJECT,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    if done.returncode:
-        raise QuicksilverError(f"`quicksilver init` failed:\n{done.stdout}{done.stderr}")
 
 
 @app.command()

@@ -2,12 +2,12 @@
 
 import hashlib
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Literal
 
-from quicksilver.domain.datasets import Datasets, ReadinessRule
+from quicksilver.domain.datasets import Datasets
+from quicksilver.domain.event import ObjectEvent
 from quicksilver.domain.partition import Match, Partition, match_key
-from quicksilver.intake.s3 import ObjectEvent
 
 Lane = Literal["fast", "durable", "push", "sweep", "poll"]
 
@@ -90,55 +90,3 @@ def decide(
 def _same(event: ObjectEvent, known: KnownObject) -> bool:
     # The etag alone: versions differ after an overwrite with the very same content.
     return event.etag is not None and event.etag == known.etag
-
-
-@dataclass(frozen=True, slots=True)
-class Folder:
-    """What a partition's folder holds, as far as readiness asks."""
-
-    files: int
-    has_marker: bool
-    changed_at: datetime
-    dirty_since: datetime
-
-
-@dataclass(frozen=True, slots=True)
-class Readiness:
-    """Ready from `due_at` on; or waiting, with the reason, for what no clock can bring."""
-
-    due_at: datetime | None
-    reason: str | None
-
-
-def readiness(rule: ReadinessRule, folder: Folder, now: datetime) -> Readiness:
-    """When a dirty partition may be built: every rule given must hold, `max_wait` ends the wait.
-
-    `due_at` None means: not before something more lands.
-    """
-    missing: list[str] = []
-    if rule.marker is not None and not folder.has_marker:
-        missing.append(f"no {rule.marker} yet")
-    least = rule.min_files or 1
-    if folder.files < least:
-        missing.append(f"{folder.files} of {least} files")
-    due = folder.changed_at + rule.quiet if rule.quiet else now
-    if due > now:
-        missing.append(f"quiet for {_seconds(rule.quiet)} not reached")
-    reason = ", ".join(missing) or None
-    clock_alone = due if len(missing) == (1 if due > now else 0) else None
-    if rule.max_wait is not None:
-        limit = folder.dirty_since + rule.max_wait
-        if clock_alone is None or limit < clock_alone:
-            clock_alone = limit
-    if clock_alone is not None and clock_alone <= now:
-        return Readiness(now, None)
-    return Readiness(clock_alone, reason)
-
-
-def _seconds(span: timedelta | None) -> str:
-    return f"{span.total_seconds():g} s" if span else "0 s"
-
-
-def needs_folder(rule: ReadinessRule) -> bool:
-    """Whether readiness depends on more than this one event."""
-    return rule.marker is not None or rule.min_files is not None or rule.quiet is not None

@@ -10,10 +10,11 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar, cast
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator
-from quicksilver.errors import DatasetsError
 from ruamel.yaml import YAML
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
 from ruamel.yaml.reader import ReaderError
+
+from quicksilver.errors import DatasetsError
 
 _UNITS = {"ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86400}
 _LONGEST = timedelta(days=3650)
@@ -85,7 +86,6 @@ class Dataset(_Strict):
     files: str = "*.parquet"
     deployment: str = Field(pattern=r"^[^/\s]+/[^/\s]+$")
     bronze_table: str = Field(default="", pattern=r"^([a-z_][a-z0-9_]*\.[a-z_][a-z0-9_]*)?$")
-    layout: Literal["", "tlc_yellow"] = ""
     columns: dict[str, ColumnRule] = {}
     select: str = ""
     ready: ReadinessRule = ReadinessRule()

@@ -6,17 +6,10 @@ So that what lies in quarantine can be replayed without knowing on which path it
 from typing import Any, cast
 
 import orjson
+
+from quicksilver.domain.event import ObjectEvent
 from quicksilver.errors import PayloadError
-from quicksilver.intake.s3 import (
-    Notification,
-    ObjectEvent,
-    mapping,
-    moment_of,
-    optional,
-    parse,
-    size_of,
-    text,
-)
+from quicksilver.intake.s3 import Notification, mapping, moment_of, optional, parse, size_of, text
 
 # In the words of S3's own notifications: told on both ways, an event is known as the same one.
 _CREATED = {

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 
 import psycopg
 import structlog
+
 from quicksilver.domain.arrival import Arrival
 from quicksilver.errors import LedgerUnavailableError
 from quicksilver.ledger import Ledger

@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 import urllib3
 from minio import Minio
 from minio.error import MinioException
+
 from quicksilver.domain.manifest import ListedObject
 from quicksilver.errors import BronzeUnavailableError
 from quicksilver.settings import Settings

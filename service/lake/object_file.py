@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 import urllib3
 from minio import Minio
 from minio.error import MinioException, S3Error
+
 from quicksilver.domain.manifest import ManifestFile
 from quicksilver.errors import BronzeFileError, BronzeUnavailableError, ManifestChangedError
 

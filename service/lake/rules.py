@@ -12,6 +12,7 @@ from minio.notificationconfig import (
     QueueConfig,
     SuffixFilterRule,
 )
+
 from quicksilver.domain.datasets import Dataset, Datasets
 from quicksilver.domain.partition import CANARY_PREFIX
 from quicksilver.errors import BronzeUnavailableError, QuicksilverError

@@ -12,6 +12,7 @@ import urllib3
 from minio import MinioAdmin
 from minio.credentials.providers import StaticProvider
 from minio.error import MinioAdminException
+
 from quicksilver.errors import BronzeUnavailableError, QuicksilverError
 from quicksilver.settings import Settings
 

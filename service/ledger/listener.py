@@ -5,6 +5,7 @@ import contextlib
 
 import psycopg
 import structlog
+
 from quicksilver.support.backoff import delay
 from quicksilver.support.postgres import conninfo
 

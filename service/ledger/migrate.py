@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import LiteralString, cast
 
 import psycopg
+
 from quicksilver.errors import LedgerUnavailableError, QuicksilverError
 from quicksilver.support.postgres import conninfo
 

@@ -5,8 +5,9 @@ from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Any
 
-from quicksilver.domain.arrival import Arrival, KnownObject, decide, needs_folder, readiness
+from quicksilver.domain.arrival import Arrival, KnownObject, decide
 from quicksilver.domain.partition import Partition
+from quicksilver.domain.readiness import needs_folder, readiness
 from quicksilver.ledger.rows import NEVER, Part, as_json, folder_of, partition_of, where_of
 from quicksilver.support import clock, tracing
 from quicksilver.support.postgres import Row, Statement, Transaction

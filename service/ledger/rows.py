@@ -7,10 +7,11 @@ from typing import Any
 from uuid import UUID
 
 import orjson
-from quicksilver.domain.arrival import Folder
+
 from quicksilver.domain.datasets import Dataset, Datasets
 from quicksilver.domain.manifest import ManifestFile
 from quicksilver.domain.partition import Partition, folder
+from quicksilver.domain.readiness import Folder
 from quicksilver.support.postgres import Database, Row
 
 # How far ahead "not before something more lands" lies for Postgres.

@@ -3,10 +3,10 @@
 from collections.abc import Sequence
 from datetime import datetime
 
-from quicksilver.domain.arrival import readiness
 from quicksilver.domain.datasets import Dataset
 from quicksilver.domain.manifest import ListedObject, ManifestFile, same_content
 from quicksilver.domain.partition import Partition
+from quicksilver.domain.readiness import readiness
 from quicksilver.ledger.claims import give_back
 from quicksilver.ledger.rows import (
     NEVER,

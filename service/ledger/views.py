@@ -167,18 +167,3 @@ class Views(Part):
         """What operators did, newest first."""
         async with self.database.transaction() as tx:
             return await tx.fetch("list_actions", subject=subject, limit=limit)
-
-
-def timeline(row: Row) -> dict[str, Any]:
-    """A partition's way from PUT to silver, as the API gives it."""
-    return {
-        name: row[name].isoformat() if row[name] else None
-        for name in (
-            "put_at",
-            "received_at",
-            "dispatched_at",
-            "started_at",
-            "loaded_at",
-            "built_at",
-        )
-    }

@@ -12,6 +12,7 @@ from prefect.client.orchestration import PrefectClient
 from prefect.events.actions import RunDeployment, SendNotification
 from prefect.events.schemas.automations import AutomationCore, EventTrigger, Posture
 from pydantic import SecretStr
+
 from quicksilver.settings import Settings
 
 Actions = list[Any]

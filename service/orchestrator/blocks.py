@@ -10,6 +10,7 @@ import httpx
 from prefect.blocks.core import Block
 from prefect.exceptions import PrefectHTTPStatusError
 from pydantic import Field, SecretStr
+
 from quicksilver.errors import PrefectUnavailableError, SettingsError
 from quicksilver.settings import Settings, load_settings
 

@@ -20,6 +20,7 @@ from prefect.client.schemas.objects import State, StateType
 from prefect.exceptions import ObjectNotFound, PrefectHTTPStatusError
 from prefect.settings import get_current_settings
 from prefect.states import Cancelled, Cancelling, Completed
+
 from quicksilver.errors import DeploymentNotFoundError, PrefectUnavailableError
 
 # Seconds for one question, with the client's own retries.

@@ -14,6 +14,7 @@ from prefect.client.schemas.actions import WorkPoolCreate, WorkPoolUpdate
 from prefect.exceptions import ObjectNotFound, PrefectHTTPStatusError
 from prefect.settings import PREFECT_API_URL, temporary_settings
 from prefect.workers.process import ProcessWorker
+
 from quicksilver.errors import PrefectUnavailableError, QuicksilverError
 from quicksilver.settings import PROJECT, Settings
 

@@ -5,6 +5,7 @@ and tells people. A NOTIFY with the payload `alert` goes with each change.
 """
 
 import structlog
+
 from quicksilver.ledger import Ledger
 
 _log = structlog.get_logger(__name__)

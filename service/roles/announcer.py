@@ -8,6 +8,7 @@ from datetime import timedelta
 from uuid import uuid4
 
 import structlog
+
 from quicksilver.errors import LedgerUnavailableError, PrefectUnavailableError
 from quicksilver.ledger import Ledger
 from quicksilver.ledger.listener import wait_for

@@ -10,6 +10,7 @@ from uuid import uuid4
 import urllib3
 from minio import Minio
 from minio.error import MinioException, S3Error
+
 from quicksilver.domain.partition import CANARY_PREFIX
 from quicksilver.errors import BronzeUnavailableError
 from quicksilver.ledger import Ledger

@@ -10,6 +10,7 @@ from datetime import datetime
 
 import structlog
 from minio import Minio
+
 from quicksilver.errors import BronzeUnavailableError, LedgerUnavailableError
 from quicksilver.lake.bronze import minio_client
 from quicksilver.lake.targets import LANES

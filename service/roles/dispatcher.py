@@ -15,6 +15,7 @@ from time import monotonic
 from typing import Any
 
 import structlog
+
 from quicksilver.errors import (
     BronzeUnavailableError,
     DatasetsError,

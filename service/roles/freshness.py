@@ -4,6 +4,7 @@ import asyncio
 from datetime import datetime
 
 import structlog
+
 from quicksilver.errors import LedgerUnavailableError
 from quicksilver.ledger import Ledger
 from quicksilver.roles.alerts import clear_alert, raise_alert

@@ -6,7 +6,7 @@ bucket rule → webhook target → MinIO reaches the receiver → the receiver t
 import asyncio
 import json
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, cast
 
@@ -14,49 +14,13 @@ import httpx
 import urllib3
 from minio import Minio
 from minio.error import MinioAdminException, MinioException
+
 from quicksilver.domain.partition import CANARY_PREFIX
 from quicksilver.lake.targets import LANES, minio_admin, target_arn
 from quicksilver.ledger import Ledger
 from quicksilver.settings import Settings
-from quicksilver.support import clock
 
 _INIT = "`quicksilver init` sets it up again"
-
-
-# Whoever is refused costs the ledger one row this often, however fast they try.
-_TELL_EVERY = 2.0
-
-
-@dataclass(slots=True)
-class Refusals:
-    """When the receiver of this process last refused a sender's token, by lane."""
-
-    last: dict[str, datetime] = field(default_factory=dict[str, datetime])
-
-    def note(self, lane: str | None) -> None:
-        """A token was refused; other names than the lanes' are not kept."""
-        if lane in LANES:
-            self.last[lane] = clock.now()
-
-    async def run(self, ledger: Ledger) -> None:
-        """Tell the ledger until cancelled: another process may fly the canaries."""
-        while True:
-            await self.run_once(ledger)
-            await asyncio.sleep(_TELL_EVERY)
-
-    async def run_once(self, ledger: Ledger) -> int:
-        """Tell the ledger of what is new; how many lanes that were.
-
-        Raises:
-            LedgerUnavailableError: it is told again later.
-        """
-        told = 0
-        for lane, at in list(self.last.items()):
-            await ledger.note_refusal(lane, at)
-            told += 1
-            if self.last.get(lane) == at:
-                del self.last[lane]
-        return told
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,6 +10,7 @@ from datetime import datetime, timedelta
 from typing import Any, Protocol
 
 import structlog
+
 from quicksilver.domain.partition import Partition
 from quicksilver.errors import (
     LedgerUnavailableError,

@@ -14,12 +14,13 @@ from itertools import islice
 from time import monotonic
 
 import structlog
+
 from quicksilver.domain.arrival import Arrival, Lane, arrive
 from quicksilver.domain.datasets import Dataset
+from quicksilver.domain.event import ObjectEvent
 from quicksilver.domain.manifest import ListedObject
 from quicksilver.domain.partition import Match, Partition, folder, match_key
 from quicksilver.errors import BronzeUnavailableError, LedgerUnavailableError
-from quicksilver.intake.s3 import ObjectEvent
 from quicksilver.lake.bronze import Bronze
 from quicksilver.ledger import Ledger
 from quicksilver.ledger.listener import wait_for

@@ -12,6 +12,7 @@ from types import FrameType
 
 import psutil
 from filelock import Timeout
+
 from quicksilver.settings import Settings
 from quicksilver.stack.errors import StackError, StackNotRunningError
 from quicksilver.stack.home import Home

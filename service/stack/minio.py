@@ -8,6 +8,7 @@ from pathlib import Path
 
 import httpx
 import platformdirs
+
 from quicksilver.stack.errors import MinioBuildError
 from quicksilver.stack.files import private_folder
 from quicksilver.stack.home import MARKER, Home

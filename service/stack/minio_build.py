@@ -20,10 +20,11 @@ from pathlib import Path
 from typing import IO
 
 from filelock import FileLock, Timeout
-from quicksilver.stack.errors import MinioBuildError
-from quicksilver.stack.files import last_lines
 from rich.console import Console
 from rich.status import Status
+
+from quicksilver.stack.errors import MinioBuildError
+from quicksilver.stack.files import last_lines
 
 MODULE = "github.com/minio/minio"
 VERSION = "v0.0.0-20260212201848-7aac2a2c5b7c"

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+
 from quicksilver.engine import protocol
 from quicksilver.engine.client import lean_client_environment
 from quicksilver.settings import PROJECT

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import psycopg
 from psycopg import sql
+
 from quicksilver.stack.account import Account, postgres_account
 from quicksilver.stack.errors import StackError
 from quicksilver.stack.files import last_lines, open_private, write_private

@@ -8,6 +8,7 @@ from pathlib import Path
 from types import TracebackType
 
 from filelock import FileLock, Timeout
+
 from quicksilver.stack.errors import StackError, StackRunningError
 from quicksilver.stack.files import home_folder, private_folder
 from quicksilver.stack.home import Home

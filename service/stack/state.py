@@ -10,6 +10,7 @@ from pathlib import Path
 import psutil
 from filelock import FileLock
 from pydantic import BaseModel, Field, ValidationError
+
 from quicksilver.stack.errors import StackError
 from quicksilver.stack.files import private_folder, write_private
 from quicksilver.stack.ports import choose_port

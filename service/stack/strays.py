@@ -8,6 +8,7 @@ import signal
 from pathlib import Path
 
 import psutil
+
 from quicksilver.stack.home import MARKER
 from quicksilver.stack.state import load_credentials
 

@@ -13,12 +13,13 @@ from http.client import HTTPException
 from pathlib import Path
 from typing import Any
 
+from supervisor.xmlrpc import SupervisorTransport
+
 from quicksilver.stack.configuration import log_name, supervisor_configuration
 from quicksilver.stack.errors import StackError
 from quicksilver.stack.files import last_lines, open_private, write_private
 from quicksilver.stack.home import Home
 from quicksilver.stack.program import Program, child_command
-from supervisor.xmlrpc import SupervisorTransport
 
 _GUARDIAN = Path(__file__).with_name("guardian.py")
 _POLL = 0.05

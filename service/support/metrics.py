@@ -9,6 +9,7 @@ from datetime import datetime
 from importlib.metadata import version
 
 from prometheus_client import Counter, Gauge, Histogram
+
 from quicksilver.support.postgres import Row
 
 _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300)

@@ -1,6 +1,7 @@
 """Operators: a bearer token for programs, a signed cookie for browsers."""
 
 from fastapi import HTTPException, Request
+
 from quicksilver.settings import Settings
 from quicksilver.web.sessions import CSRF_HEADER, Session, is_local_name, is_own_origin, session_of
 from quicksilver.web.throttle import failed_logins

@@ -1,17 +1,18 @@
 """The operators' API: the same words and numbers as the page and the command line."""
 
 from datetime import date
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, HTTPException, Path, Query, Request
+from fastapi import APIRouter, Depends, HTTPException, Query, Request
+
 from quicksilver.domain.partition import Partition
 from quicksilver.errors import DatasetsError
+from quicksilver.intake.record import take
 from quicksilver.ledger import Ledger
-from quicksilver.ledger.views import timeline
-from quicksilver.roles.gatekeeper import GateView, look_at_gates
-from quicksilver.support.postgres import Row
+from quicksilver.operators.gates import look_at_gates
+from quicksilver.operators.shapes import State, shown, shown_gate
 from quicksilver.web.access import require_operator
-from quicksilver.web.events import take
+from quicksilver.web.params import Name, RowId
 
 router = APIRouter(
     prefix="/api",
@@ -25,10 +26,6 @@ router = APIRouter(
 )
 
 Actor = Annotated[str, Depends(require_operator)]
-State = Literal["waiting", "pending", "running", "built", "failed", "paused"]
-# Postgres holds neither NUL nor ids beyond bigint: refused here, with 422, instead of there.
-Name = Annotated[str, Path(min_length=1, max_length=200, pattern=r"^[^\x00]+$")]
-RowId = Annotated[int, Path(ge=1, le=2**63 - 1)]
 
 Answers = dict[int | str, dict[str, Any]]
 _NO_PARTITION: Answers = {404: {"description": "Nothing of the partition ever landed"}}
@@ -38,44 +35,6 @@ _NO_DATASET: Answers = {404: {"description": "The dataset is not declared in dat
 
 def _ledger(request: Request) -> Ledger:
     return request.app.state.ledger
-
-
-def shown(row: Row) -> dict[str, Any]:
-    """A partition as the API gives it."""
-    return {
-        "dataset": row["dataset"],
-        "dt": row["dt"].isoformat(),
-        "state": row["shown_state"],
-        "generation": row["generation"],
-        "built_generation": row["built_generation"],
-        "attempts": row["attempts"],
-        "flow_run_id": str(row["flow_run_id"]) if row["flow_run_id"] else None,
-        "error": row["error"],
-        "wait_reason": row["wait_reason"],
-        "gone_at": row["gone_at"].isoformat() if row["gone_at"] else None,
-        "rows_bronze": row["rows_bronze"],
-        "rows_silver": row["rows_silver"],
-        "rows_rejected": row["rows_rejected"],
-        "timeline": timeline(row),
-    }
-
-
-def shown_gate(view: GateView) -> dict[str, Any]:
-    """A gate's set as the API gives it; `generation` is None while anything is missing."""
-    found, fired = view.found, view.fired
-    return {
-        "gate": found.gate.name,
-        "set": found.key,
-        "deployment": found.gate.deployment,
-        "state": view.state,
-        "missing": [
-            {"dataset": m.dataset, "dt": m.dt.isoformat(), "state": m.state} for m in found.missing
-        ],
-        "generation": found.generation if found.is_complete else None,
-        "fired_generation": fired["generation"] if fired else None,
-        "fired_at": fired["fired_at"].isoformat() if fired else None,
-        "flow_run_id": str(fired["flow_run_id"]) if fired and fired["flow_run_id"] else None,
-    }
 
 
 def _cursor(after: str | None) -> Partition | None:

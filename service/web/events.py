@@ -7,24 +7,24 @@ kept in quarantine and answered 2xx.
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from typing import Annotated, Any, cast
+from typing import Annotated, cast
 
 import psycopg
 import structlog
 from fastapi import APIRouter, Query, Request
-from quicksilver.domain.arrival import Lane, arrive
-from quicksilver.errors import LedgerUnavailableError, PayloadError
-from quicksilver.intake.decode import decode
-from quicksilver.intake.group_commit import REFUSED, Recorder
-from quicksilver.ledger import Ledger
-from quicksilver.roles.lane_faults import Refusals
-from quicksilver.settings import Settings
-from quicksilver.support import clock, failpoint, tracing
-from quicksilver.support.metrics import EVENTS, RECEIVE_SECONDS, event_arrived
-from quicksilver.web.throttle import failed_logins
-from quicksilver.web.tokens import bearer, is_accepted
 from starlette.requests import ClientDisconnect
 from starlette.responses import Response
+
+from quicksilver.domain.arrival import Lane
+from quicksilver.errors import LedgerUnavailableError
+from quicksilver.intake.record import take
+from quicksilver.intake.refusals import Refusals
+from quicksilver.settings import Settings
+from quicksilver.support import failpoint
+from quicksilver.support.metrics import EVENTS, RECEIVE_SECONDS
+from quicksilver.web.body import BodyTooLargeError, read_body
+from quicksilver.web.throttle import failed_logins
+from quicksilver.web.tokens import bearer, is_accepted
 
 _log = structlog.get_logger(__name__)
 
@@ -41,30 +41,6 @@ _HANG_UP = {"Connection": "close"}
 
 
 Open = Callable[[bytes], Awaitable[bytes | Response]]
-
-
-class BodyTooLargeError(Exception):
-    """The body is over the limit."""
-
-
-async def read_body(request: Request, limit: int) -> bytes:
-    """The body, counted while it streams; a declared length is believed only when it is too large.
-
-    Raises:
-        BodyTooLargeError: over `limit` bytes.
-        TimeoutError: not complete in time: who needs longer holds the connection.
-    """
-    declared = request.headers.get("content-length", "")
-    if declared.isdecimal() and (len(declared) > 18 or int(declared) > limit):
-        raise BodyTooLargeError
-    body = bytearray()
-    settings: Settings = request.app.state.settings
-    async with asyncio.timeout(settings.body_seconds):
-        async for chunk in request.stream():
-            body += chunk
-            if len(body) > limit:
-                raise BodyTooLargeError
-    return bytes(body)
 
 
 def answer(status: int, text: str, headers: dict[str, str] | None = None) -> Response:
@@ -168,54 +144,3 @@ async def accept(request: Request, lane: Lane, opened: Open | None = None) -> Re
     failpoint.reach("after-commit-before-2xx")
     RECEIVE_SECONDS.observe(asyncio.get_running_loop().time() - started)
     return answer(200, text)
-
-
-async def take(state: Any, body: bytes, lane: Lane, source: str, parent: str | None = None) -> str:
-    """Record one body: its events, or itself in quarantine; what was done, in words.
-
-    `parent` is the sender's own trace, a W3C traceparent.
-
-    Raises:
-        LedgerUnavailableError: nothing was recorded.
-    """
-    with tracing.span("receive", parent=parent, kind="server", lane=lane, size=len(body)):
-        return await _take(state, body, lane, source)
-
-
-async def _take(state: Any, body: bytes, lane: Lane, source: str) -> str:
-    settings: Settings = state.settings
-    ledger: Ledger = state.ledger
-    recorder: Recorder = state.recorder
-    if not body.strip():
-        return "a probe: nothing to record"
-    problem: str | None = None
-    reasons: list[str] = []
-    try:
-        notification = decode(body)
-        problem = notification.problems[0] if notification.problems else None
-        now, trace = clock.now(), tracing.traceparent()
-        arrivals = [
-            arrive(event, ledger.datasets, lane, source, now, trace)
-            for event in notification.events
-        ]
-        reasons = await recorder.record(arrivals)
-        if REFUSED in reasons:
-            problem = REFUSED.partition(":")[2]
-        for arrival, reason in zip(arrivals, reasons, strict=True):
-            EVENTS.labels(lane, arrival.event.ignored or "create", reason).inc()
-            event_arrived(lane, arrival.event.event_at, arrival.received_at)
-    except PayloadError as error:
-        problem = str(error)
-    if problem is not None:
-        await ledger.quarantine(
-            body,
-            reason=problem,
-            lane=lane,
-            source=source,
-            max_rows=settings.quarantine_limit,
-            max_bytes=settings.quarantine_bytes,
-        )
-        EVENTS.labels(lane, "none", "quarantined").inc()
-        _log.warning("quarantined a body", reason=problem, source=source, size=len(body))
-        return f"quarantined: {problem}"
-    return ", ".join(sorted(set(reasons))) or "nothing to record"

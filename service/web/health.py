@@ -4,10 +4,11 @@ import asyncio
 
 from fastapi import APIRouter, Depends, Request
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from starlette.responses import JSONResponse, Response
+
 from quicksilver.errors import LedgerUnavailableError
 from quicksilver.web.access import require_operator
 from quicksilver.web.ledger_metrics import LedgerMetrics
-from starlette.responses import JSONResponse, Response
 
 router = APIRouter(tags=["health"])
 

@@ -12,6 +12,7 @@ from typing import Any
 from prometheus_client import CollectorRegistry
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
+
 from quicksilver.errors import LedgerUnavailableError
 from quicksilver.ledger import Ledger
 from quicksilver.support import clock

@@ -5,10 +5,11 @@ import binascii
 
 import structlog
 from fastapi import APIRouter, Request
+from starlette.responses import Response
+
 from quicksilver.intake.sns import SnsRefusedError, SnsUnavailableError, Topics
 from quicksilver.support.metrics import EVENTS
 from quicksilver.web.events import accept, answer, refusal
-from starlette.responses import Response
 
 _log = structlog.get_logger(__name__)
 

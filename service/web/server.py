@@ -9,9 +9,10 @@ import ssl
 from typing import TYPE_CHECKING, Any
 
 import uvicorn
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
 from quicksilver.errors import SettingsError
 from quicksilver.settings import Settings
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 if TYPE_CHECKING:
     from fastapi import FastAPI

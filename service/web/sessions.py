@@ -15,10 +15,11 @@ from urllib.parse import urlsplit
 
 from itsdangerous import BadSignature, URLSafeSerializer
 from pydantic import SecretStr
+from starlette.requests import HTTPConnection
+
 from quicksilver.settings import Settings
 from quicksilver.support import clock
 from quicksilver.web.tokens import bearer, is_accepted
-from starlette.requests import HTTPConnection
 
 COOKIE = "quicksilver_session"
 CSRF_FIELD = "csrf"

@@ -12,8 +12,9 @@ from datetime import datetime, timedelta
 from typing import Any
 
 import structlog
-from quicksilver.support import clock
 from starlette.datastructures import State
+
+from quicksilver.support import clock
 
 _log = structlog.get_logger(__name__)
 

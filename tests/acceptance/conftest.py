@@ -11,13 +11,13 @@ import pyarrow.parquet as pq
 import pytest
 from minio import Minio
 from psycopg.rows import dict_row
-from quicksilver.cli.stack import initialise_child
+
 from quicksilver.flows.nyc_tlc.generated import generate_month
 from quicksilver.lake.bronze import minio_client
 from quicksilver.settings import Settings
 from quicksilver.stack import EmbeddedStack
+from quicksilver.stack.initialise import initialise_child
 from quicksilver.support.http import plain_client
-
 from tests.conftest import HOMES, spare_the_disk
 from tests.otlp import Collector, collecting
 

@@ -21,6 +21,7 @@ from uuid import uuid4
 import httpx
 import uvicorn
 from fastapi import FastAPI
+
 from quicksilver.app import create_app
 from quicksilver.domain.datasets import Dataset, load_datasets
 from quicksilver.domain.manifest import ListedObject
@@ -33,7 +34,6 @@ from quicksilver.roles.sweep import Sweep
 from quicksilver.settings import Settings, load_settings
 from quicksilver.support import clock
 from quicksilver.support.postgres import Database
-
 from tests.conftest import MinioServer
 
 MONTHLY = "nyc_tlc.yellow_tripdata"

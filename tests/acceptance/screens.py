@@ -5,6 +5,7 @@ stands in `docs/screens/` is what an operator saw then.
 """
 
 import asyncio
+import json
 import os
 import shutil
 from io import BytesIO
@@ -13,13 +14,14 @@ from urllib.parse import quote
 
 import httpx
 from playwright.async_api import Browser, async_playwright, expect
-from quicksilver.cli.stack import initialise_child
+
 from quicksilver.settings import PROJECT
 from quicksilver.stack import EmbeddedStack
-
+from quicksilver.stack.initialise import initialise_child
 from tests.acceptance.conftest import BUCKET, DATASET, FullStack
 from tests.acceptance.picture import faults, picture
 from tests.conftest import HOMES
+from tests.declared import columns_in_yaml
 from tests.prepare import chromium
 from tests.waiting import until
 
@@ -35,7 +37,7 @@ datasets:
     key: bronze/nyc_tlc/yellow_tripdata/dt={{dt}}/{{file}}
     deployment: silver-build/nyc-tlc
     bronze_table: bronze.yellow_tripdata
-    layout: tlc_yellow
+    columns: {json.dumps(columns_in_yaml())}
     attempts: 1
 gates:
   gold-year:

@@ -8,8 +8,8 @@ from socket import AF_INET, SOCK_DGRAM, socket
 
 import psycopg
 import pytest
-from quicksilver.settings import PROJECT
 
+from quicksilver.settings import PROJECT
 from tests.chaos.hosts import postgres_on, seen_from_afar, site
 from tests.chaos.invariants import lost_builds, violations
 from tests.chaos.network import Network, are_namespaces_allowed

@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 from minio.notificationconfig import NotificationConfig
-from quicksilver.settings import PROJECT
 
+from quicksilver.settings import PROJECT
 from tests.acceptance.conftest import BUCKET, DATASET, FullStack
 from tests.otlp import Collector, Span
 from tests.waiting import until

@@ -23,8 +23,8 @@ from playwright.async_api import (
     async_playwright,
     expect,
 )
-from quicksilver.support import clock
 
+from quicksilver.support import clock
 from tests.acceptance.page_stage import (
     BUCKET,
     DAILY,

@@ -9,8 +9,8 @@ from io import BytesIO
 from typing import Any
 
 import httpx
-from quicksilver.settings import PROJECT
 
+from quicksilver.settings import PROJECT
 from tests.acceptance.conftest import BUCKET, DATASET, FullStack
 from tests.waiting import until
 

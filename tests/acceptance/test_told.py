@@ -8,8 +8,8 @@ from io import BytesIO
 import httpx
 import pyarrow as pa
 import pyarrow.parquet as pq
-from quicksilver.flows.nyc_tlc.generated import generate_month
 
+from quicksilver.flows.nyc_tlc.generated import generate_month
 from tests.acceptance.conftest import BUCKET, DATASET, FullStack
 from tests.acceptance.test_put_to_silver import built, settled
 from tests.waiting import until

@@ -14,10 +14,10 @@ import sys
 import time
 from collections.abc import Callable
 
-from quicksilver.settings import PROJECT
 from rich.console import Console
 from rich.table import Table
 
+from quicksilver.settings import PROJECT
 from tests.chaos.diskfull import run_disk_full
 from tests.chaos.flood import Check, run_flood, run_overflow
 from tests.chaos.outages import run_hosts

@@ -15,9 +15,9 @@ from pathlib import Path
 import psutil
 import psycopg
 from psycopg import sql
+
 from quicksilver.stack.orchestrator import service_program
 from quicksilver.support.http import plain_client
-
 from tests.chaos.stage import Stage
 
 Check = tuple[str, bool, str]

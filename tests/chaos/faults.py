@@ -10,8 +10,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import psutil
-from quicksilver.support import failpoint
 
+from quicksilver.support import failpoint
 from tests.chaos.stage import Stage
 
 # How often each is chosen. Postgres takes everything down with it, so it is rarer.

@@ -7,8 +7,8 @@ from concurrent.futures import ThreadPoolExecutor
 from threading import Lock
 
 import psutil
-from quicksilver.stack.orchestrator import service_program
 
+from quicksilver.stack.orchestrator import service_program
 from tests.chaos.stage import PREFIX, Stage
 
 Check = tuple[str, bool, str]

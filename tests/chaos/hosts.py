@@ -22,6 +22,8 @@ import pyarrow.parquet as pq
 import urllib3
 from minio import Minio
 from minio.error import MinioException
+from ruamel.yaml import YAML
+
 from quicksilver.domain.datasets import load_datasets
 from quicksilver.flows.nyc_tlc.generated import generate_month
 from quicksilver.lake.bronze import minio_client
@@ -29,8 +31,6 @@ from quicksilver.lake.rules import configure_lanes
 from quicksilver.settings import PROJECT, Settings
 from quicksilver.stack import EmbeddedStack, Home, Program, parts
 from quicksilver.stack.minio import minio_binary
-from ruamel.yaml import YAML
-
 from tests.chaos.faults import is_run
 from tests.chaos.network import Network
 from tests.chaos.stage import BUCKET, PREFIX, QUICK, patient, rows

@@ -7,11 +7,11 @@ from datetime import date
 from typing import Any
 
 import psycopg
+
 from quicksilver.build.partition import build_partition
 from quicksilver.domain.datasets import load_datasets
 from quicksilver.domain.manifest import ManifestFile
 from quicksilver.settings import load_settings
-
 from tests.chaos.stage import DATASET, digests
 
 

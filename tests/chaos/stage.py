@@ -26,11 +26,12 @@ import urllib3
 from minio import Minio
 from minio.error import MinioException
 from psycopg import sql
-from quicksilver.cli.stack import initialise_child
+
 from quicksilver.flows.nyc_tlc.generated import generate_month
 from quicksilver.lake.bronze import minio_client
 from quicksilver.settings import PROJECT, Settings
 from quicksilver.stack import EmbeddedStack, Home, Program, parts
+from quicksilver.stack.initialise import initialise_child
 from quicksilver.support import failpoint
 
 DATASET = "nyc_tlc.yellow_tripdata"

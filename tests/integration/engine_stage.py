@@ -22,9 +22,9 @@ from prefect.client.schemas.actions import WorkPoolCreate
 from prefect.client.schemas.filters import LogFilter, LogFilterFlowRunId
 from prefect.client.schemas.objects import State
 from prefect.workers.process import ProcessWorker
+
 from quicksilver.engine import protocol
 from quicksilver.settings import PROJECT
-
 from tests.integration.flows_for_engine import engine_flows
 
 FLOWS = Path(__file__).parent / "flows_for_engine"

@@ -15,8 +15,10 @@ from typing import Any, cast
 from uuid import UUID, uuid4
 
 import psycopg
+
 from quicksilver.domain.arrival import Arrival, Lane, arrive
 from quicksilver.domain.datasets import Dataset, Datasets
+from quicksilver.domain.event import ObjectEvent
 from quicksilver.domain.manifest import ListedObject
 from quicksilver.domain.partition import Partition, folder
 from quicksilver.errors import (
@@ -25,7 +27,6 @@ from quicksilver.errors import (
     PrefectUnavailableError,
     WarehouseUnavailableError,
 )
-from quicksilver.intake.s3 import ObjectEvent
 from quicksilver.lake.bronze import Bronze
 from quicksilver.ledger import BUILD_SPACE, BegunBuild, Ledger
 from quicksilver.orchestrator.deployments import Deployments, RunState

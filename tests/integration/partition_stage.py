@@ -14,6 +14,7 @@ import psycopg
 import pyarrow as pa
 import pyarrow.parquet as pq
 from minio import Minio
+
 from quicksilver.build.partition import BuildResult, build_partition
 from quicksilver.domain.datasets import Dataset, load_datasets
 from quicksilver.domain.manifest import ManifestFile
@@ -21,7 +22,6 @@ from quicksilver.domain.partition import Partition, folder
 from quicksilver.lake.bronze import minio_client
 from quicksilver.settings import PROJECT, Settings, load_settings
 from quicksilver.warehouse.connection import Warehouse
-
 from tests.conftest import MinioServer
 
 YELLOW = "nyc_tlc.yellow_tripdata"

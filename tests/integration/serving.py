@@ -15,6 +15,7 @@ import psycopg
 import uvicorn
 from fastapi import FastAPI
 from psycopg.rows import dict_row
+
 from quicksilver.app import create_app, running
 from quicksilver.settings import Settings, load_settings
 from quicksilver.stack.ports import choose_port

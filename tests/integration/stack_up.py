@@ -13,8 +13,8 @@ from typing import IO
 
 import psutil
 import pytest
-from quicksilver.stack.state import load_running
 
+from quicksilver.stack.state import load_running
 from tests.conftest import HOMES
 
 

@@ -11,7 +11,8 @@ from typing import Any
 import psycopg
 import psycopg2
 import pytest
-from quicksilver.build import dbt
+
+from quicksilver.build import dbt, dbt_project
 from quicksilver.build import dbt_patches as dbt_shortcuts
 from quicksilver.build.prepare import ensure_warehouse
 from quicksilver.domain.datasets import load_datasets
@@ -33,7 +34,7 @@ async def test_every_rule_has_a_unit_test_and_all_pass(settings: Settings) -> No
     )
     assert {result.name: result.message for result in results if not result.ok} == {}
     tested = {result.unique_id.split(".")[2] for result in results}
-    nodes = dbt.manifest().nodes.values()
+    nodes = dbt_project.manifest().nodes.values()
     assert tested == {node.name for node in nodes if node.resource_type == "model"}
 
 
@@ -68,7 +69,7 @@ async def test_preparing_drops_what_dead_builds_left(settings: Settings) -> None
 
 
 def test_every_column_is_described_and_every_model_says_its_grain() -> None:
-    parsed = dbt.manifest()
+    parsed = dbt_project.manifest()
     for node in parsed.nodes.values():
         if node.resource_type in ("model", "seed"):
             assert "Grain:" in node.description, node.name
@@ -83,8 +84,8 @@ async def test_docs_generate_works_from_the_command_line(
 ) -> None:
     environment = {**os.environ, **dbt.warehouse_environment(settings)}
     command = [str(Path(sys.executable).with_name("dbt")), "docs", "generate"]
-    command += ["--project-dir", str(dbt.ANALYTICS), "--target-path", str(tmp_path)]
-    command += ["--profiles-dir", str(dbt.ANALYTICS), "--log-path", str(tmp_path)]
+    command += ["--project-dir", str(dbt_project.ANALYTICS), "--target-path", str(tmp_path)]
+    command += ["--profiles-dir", str(dbt_project.ANALYTICS), "--log-path", str(tmp_path)]
     done = await asyncio.to_thread(
         subprocess.run, command, env=environment, capture_output=True, text=True, check=False
     )
@@ -118,9 +119,9 @@ async def test_freshness_is_measured_by_what_was_published(settings: Settings) -
 
 
 def test_every_published_table_is_somebodys() -> None:
-    parsed = dbt.manifest()
+    parsed = dbt_project.manifest()
     used = {name for e in parsed.exposures.values() for name in e.depends_on.nodes}
-    published = {n.unique_id for n in parsed.nodes.values() if dbt.is_published(n)}
+    published = {n.unique_id for n in parsed.nodes.values() if dbt_project.is_published(n)}
     assert published <= used, "a table without an exposure"
     assert all(e.owner.name and e.description for e in parsed.exposures.values())
 
@@ -159,11 +160,11 @@ async def test_a_parsed_project_is_found_again(
         cache.touch()
     monkeypatch.setenv("XDG_CACHE_HOME", str(cache))
     monkeypatch.setenv("QUICKSILVER_HOME", str(tmp_path / "home"))
-    parsed = dbt.manifest()
+    parsed = dbt_project.manifest()
     assert len(kept(tmp_path)) == 1
     assert kept(cache if is_cache_usable else tmp_path / "home")
-    dbt._parsed.cache_clear()  # pyright: ignore[reportPrivateUsage]
-    again = dbt.manifest()
+    dbt_project._parsed.cache_clear()  # pyright: ignore[reportPrivateUsage]
+    again = dbt_project.manifest()
     assert again is not parsed
     assert set(again.nodes) == set(parsed.nodes)
     results = await asyncio.to_thread(

@@ -11,13 +11,13 @@ import orjson
 import pytest
 from aiosmtpd.controller import Controller
 from prefect.client.orchestration import get_client
+
 from quicksilver.flows.notify_by_email import notify_by_email
 from quicksilver.orchestrator.automations import apply, channels, wanted
 from quicksilver.orchestrator.deployments import Deployments
 from quicksilver.settings import Settings, load_settings
 from quicksilver.stack.ports import choose_port
 from quicksilver.support import clock
-
 from tests.waiting import until
 
 

@@ -7,12 +7,12 @@ from datetime import date, timedelta
 from typing import Any
 
 import pytest
+
 from quicksilver.domain.partition import Partition
 from quicksilver.errors import LedgerUnavailableError, QuicksilverError
 from quicksilver.operators import backfill
 from quicksilver.operators.backfill import Backfill
 from quicksilver.support import clock
-
 from tests.integration.ledger_kit import NAME, Kit
 
 MONTHS = [date(2019, month, 1) for month in range(1, 13)]

@@ -6,6 +6,7 @@ from typing import Any
 
 import pyarrow as pa
 import pytest
+
 from quicksilver.build import batch as batch_build
 from quicksilver.build.batch import Outcome, build_batch
 from quicksilver.build.partition import BuildResult
@@ -22,8 +23,7 @@ from quicksilver.errors import (
 )
 from quicksilver.flows.nyc_tlc.generated import Flaws, generate_month
 from quicksilver.ledger import BegunBuild
-from quicksilver.warehouse.publish import share
-
+from quicksilver.warehouse.scratch import share
 from tests.conftest import MinioServer
 from tests.integration.partition_stage import Stage, make_stage
 

@@ -8,13 +8,13 @@ import httpx
 import pytest
 from prefect import flow, get_run_logger
 from prefect.context import FlowRunContext
+
 from quicksilver.errors import SettingsError
 from quicksilver.flows.context import opened
 from quicksilver.lake.bronze import minio_client
 from quicksilver.orchestrator.blocks import register_blocks, settings_of_run
 from quicksilver.settings import load_settings
 from quicksilver.warehouse.connection import Warehouse
-
 from tests.conftest import MinioServer
 from tests.waiting import until
 

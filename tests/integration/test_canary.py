@@ -15,11 +15,13 @@ import pytest
 import uvicorn
 from minio import Minio
 from minio.notificationconfig import NotificationConfig
+
 from quicksilver.app import create_app
 from quicksilver.domain.arrival import arrive
 from quicksilver.domain.datasets import Dataset, Datasets
+from quicksilver.domain.event import ObjectEvent
 from quicksilver.intake.group_commit import Recorder
-from quicksilver.intake.s3 import ObjectEvent
+from quicksilver.intake.refusals import Refusals
 from quicksilver.lake.bronze import Bronze, minio_client
 from quicksilver.lake.rules import wanted_rules
 from quicksilver.lake.targets import target_arn
@@ -27,13 +29,11 @@ from quicksilver.ledger import Ledger
 from quicksilver.roles.alerts import clear_alert, raise_alert
 from quicksilver.roles.canary import Sighting
 from quicksilver.roles.canary_watch import CanaryWatch
-from quicksilver.roles.lane_faults import Refusals
 from quicksilver.roles.sweep import Sweep
 from quicksilver.settings import Settings, load_settings
 from quicksilver.stack.ports import LOOPBACK, choose_port
 from quicksilver.support import clock
 from quicksilver.support.postgres import Database
-
 from tests.conftest import MinioServer
 
 # The durable lane's directory is read every 3 s.

@@ -17,12 +17,12 @@ import pyarrow.parquet as pq
 import pytest
 from minio import Minio
 from psycopg.rows import dict_row
+
 from quicksilver.flows.nyc_tlc.generated import generate_month
 from quicksilver.settings import PROJECT, Settings
 from quicksilver.stack import EmbeddedStack
 from quicksilver.stack.postgres import BINARIES
 from quicksilver.support.http import plain_client
-
 from tests.conftest import HOMES
 from tests.integration.production_stage import COMPOSE, Stage, load
 from tests.waiting import until

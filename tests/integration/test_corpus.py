@@ -11,9 +11,9 @@ from pathlib import Path
 
 import psutil
 import pytest
+
 from quicksilver.settings import PROJECT
 from quicksilver.stack.ports import choose_port
-
 from tests.conftest import Postgres
 from tests.integration.bad_input import HUNG_UP, BadInput
 from tests.integration.corpus import CORPUS

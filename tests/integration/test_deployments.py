@@ -9,6 +9,7 @@ from typing import Any
 
 import httpx
 import pytest
+
 from quicksilver.domain.datasets import load_datasets
 from quicksilver.settings import PROJECT
 

@@ -18,12 +18,12 @@ from uuid import UUID
 
 import httpx
 import pytest
+
 from quicksilver.domain.partition import Partition
 from quicksilver.errors import PrefectUnavailableError
 from quicksilver.orchestrator.deployments import Deployments
 from quicksilver.settings import PROJECT
 from quicksilver.support import clock
-
 from tests.integration.ledger_kit import DEPLOYMENT, DT, NAME, FlowRun, Kit, dataset, days, together
 
 HERE = Partition(NAME, DT)

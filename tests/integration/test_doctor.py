@@ -20,7 +20,8 @@ import psycopg
 import pytest
 from minio.notificationconfig import NotificationConfig
 from pydantic import SecretStr
-from quicksilver.build import dbt
+
+from quicksilver.build import dbt_project
 from quicksilver.domain.datasets import load_datasets
 from quicksilver.lake.bronze import minio_client
 from quicksilver.lake.rules import wanted_rules
@@ -28,7 +29,6 @@ from quicksilver.lake.targets import minio_admin
 from quicksilver.operators.doctor import Finding, Patient, examine, lake
 from quicksilver.settings import PROJECT, Settings, load_settings
 from quicksilver.stack.ports import LOOPBACK, choose_port
-
 from tests.conftest import MinioServer, Postgres
 from tests.integration.serving import Served, serving
 
@@ -380,7 +380,7 @@ def findings(chain: Chain) -> dict[str, list[Finding]]:
 
     chain.listen()
     # dbt parses once, into this process's memory.
-    dbt.manifest()
+    dbt_project.manifest()
     with older_prefect(chain.settings.prefect_api_url) as older:
         return run(all_of_them(older))
 
@@ -474,11 +474,11 @@ def test_minio_does_not_reach_the_receiver(chain: Chain) -> None:
 def test_dbt_does_not_parse(chain: Chain, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     chain.listen()
     broken = tmp_path / "analytics"
-    shutil.copytree(dbt.ANALYTICS, broken, ignore=shutil.ignore_patterns("target", "logs"))
+    shutil.copytree(dbt_project.ANALYTICS, broken, ignore=shutil.ignore_patterns("target", "logs"))
     (broken / "models" / "silver" / "yellow_trips.sql").write_text("select {{ ref('nothing') }}")
-    monkeypatch.setattr(dbt, "ANALYTICS", broken)
-    monkeypatch.setattr(dbt, "_version", lambda: "broken")
-    monkeypatch.setattr(dbt, "_cache_folders", lambda: (tmp_path,))
+    monkeypatch.setattr(dbt_project, "ANALYTICS", broken)
+    monkeypatch.setattr(dbt_project, "_version", lambda: "broken")
+    monkeypatch.setattr(dbt_project, "_cache_folders", lambda: (tmp_path,))
     found = only(run(chain.examine()), "dbt")
     assert "yellow_trips" in found.seen
     assert "nothing" in found.seen

@@ -10,6 +10,7 @@ from typing import Any
 import prefect
 import pytest
 from prefect.settings import PREFECT_API_AUTH_STRING, temporary_settings
+
 from quicksilver.operators.doctor import Finding, Patient, examine
 from quicksilver.settings import load_settings
 from quicksilver.stack.ports import LOOPBACK

@@ -8,14 +8,14 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from pydantic import SecretStr
+
+from quicksilver.build.columns import ArrowTable
 from quicksilver.build.yearly import build_year
 from quicksilver.domain.datasets import load_datasets
 from quicksilver.domain.manifest import ManifestFile
 from quicksilver.errors import BronzeFileError, BronzeUnavailableError
 from quicksilver.flows.nyc_tlc.generated import Flaws, generate_month
-from quicksilver.flows.nyc_tlc.schema import ArrowTable
 from quicksilver.settings import PROJECT
-
 from tests.conftest import MinioServer
 from tests.integration.partition_stage import Stage, make_stage, renamed, retyped, tlc_months
 
@@ -226,7 +226,7 @@ async def test_a_lake_that_does_not_answer_is_nobodys_fault(stage: Stage) -> Non
 
 async def test_a_dataset_without_models_has_bronze_only(stage: Stage) -> None:
     stage.dataset = stage.dataset.model_copy(
-        update={"name": "shop.orders", "bronze_table": "bronze.orders", "layout": ""}
+        update={"name": "shop.orders", "bronze_table": "bronze.orders", "columns": {}}
     )
     orders = pa.table({"id": [1, 2], "Name": ["a", "b"], "at": pa.array([0, 1], pa.timestamp("s"))})
     result = await stage.build(JANUARY, stage.put(orders, JANUARY))

@@ -20,8 +20,8 @@ import pytest
 from prefect.client.orchestration import PrefectClient, get_client
 from prefect.client.schemas.objects import State, StateType
 from prefect.states import Cancelling
-from quicksilver.engine import launcher as launcher_module
 
+from quicksilver.engine import launcher as launcher_module
 from tests.integration.engine_stage import FLOWS, LAUNCHER, STOCK, Engine, Stage, alive, eventually
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="the warm engine needs Linux")

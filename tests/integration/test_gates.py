@@ -16,6 +16,7 @@ import pytest
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.filters import DeploymentFilter, DeploymentFilterId
 from prefect.client.schemas.objects import FlowRun
+
 from quicksilver.domain.datasets import load_datasets
 from quicksilver.domain.partition import Partition
 from quicksilver.ledger import Ledger
@@ -24,7 +25,6 @@ from quicksilver.orchestrator.deployments import Deployments
 from quicksilver.roles.gatekeeper import Gatekeeper
 from quicksilver.settings import PROJECT
 from quicksilver.support.postgres import Database
-
 from tests.integration.test_news import build, land
 
 _GATES = """

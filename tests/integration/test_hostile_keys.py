@@ -6,9 +6,9 @@ from urllib.parse import urlsplit
 
 from minio import Minio
 from minio.error import S3Error
+
 from quicksilver.domain.datasets import load_datasets
 from quicksilver.lake.rules import configure_lanes
-
 from tests.conftest import MinioServer
 from tests.integration.corpus_keys import FILES
 from tests.integration.serving import Served, serving, until

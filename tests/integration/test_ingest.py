@@ -16,6 +16,7 @@ import pyarrow.parquet as pq
 import pytest
 from moto.server import ThreadedMotoServer
 from prefect.artifacts import Artifact
+
 from quicksilver.errors import SettingsError
 from quicksilver.flows.nyc_tlc import ingest
 from quicksilver.flows.nyc_tlc.generated import write_generated_year

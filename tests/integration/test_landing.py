@@ -14,6 +14,8 @@ import pytest
 from botocore.config import Config
 from moto.server import ThreadedMotoServer
 from pydantic import SecretStr
+from s3fs import S3FileSystem
+
 from quicksilver.domain.datasets import Dataset
 from quicksilver.errors import BronzeUnavailableError
 from quicksilver.flows.nyc_tlc import landing
@@ -21,7 +23,6 @@ from quicksilver.flows.nyc_tlc.landing import Landing
 from quicksilver.flows.nyc_tlc.source import Fetched, Origin
 from quicksilver.settings import Settings, load_settings
 from quicksilver.support import clock
-from s3fs import S3FileSystem
 
 MONTH = date(2019, 3, 1)
 KEY = "bronze/nyc_tlc/yellow_tripdata/dt=2019-03-01/data.parquet"

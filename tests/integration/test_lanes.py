@@ -17,6 +17,7 @@ from uuid import uuid4
 
 import httpx
 import pytest
+
 from quicksilver.domain.datasets import load_datasets
 from quicksilver.errors import QuicksilverError
 from quicksilver.lake.bronze import minio_client
@@ -25,7 +26,6 @@ from quicksilver.lake.targets import configured_targets, minio_admin, read_targe
 from quicksilver.settings import Settings, load_settings
 from quicksilver.stack.minio import minio_binary
 from quicksilver.stack.ports import LOOPBACK, choose_port
-
 from tests.conftest import MinioServer
 from tests.integration.serving import until
 

@@ -8,12 +8,12 @@ from dataclasses import replace
 from datetime import date, timedelta
 
 import pytest
+
 from quicksilver.domain.arrival import Lane
 from quicksilver.domain.partition import Partition
 from quicksilver.ledger import NoBuild, SealedBuild
 from quicksilver.roles.sweep import SETTLED
 from quicksilver.support import clock
-
 from tests.integration.ledger_kit import BUCKET, DT, NAME, Kit, at, dataset, days, together
 
 HERE = Partition(NAME, DT)

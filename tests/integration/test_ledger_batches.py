@@ -7,10 +7,10 @@ from collections.abc import AsyncIterator, Iterator, Sequence
 from datetime import date, timedelta
 
 import pytest
+
 from quicksilver.ledger import BegunBuild, ClaimedBuild
 from quicksilver.ledger.claims import BACKLOG
 from quicksilver.support import clock
-
 from tests.integration.ledger_kit import NAME, FlowRun, Kit, dataset, days
 
 LEASE = timedelta(seconds=30)

@@ -7,10 +7,10 @@ from datetime import date, timedelta
 from uuid import uuid4
 
 import pytest
+
 from quicksilver.domain.partition import Partition
 from quicksilver.ledger import ClaimedBuild, SealedBuild
 from quicksilver.support import clock
-
 from tests.integration.ledger_kit import BUCKET, DT, NAME, Kit, dataset, days, together
 
 LEASE = timedelta(seconds=30)

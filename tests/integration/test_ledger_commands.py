@@ -9,11 +9,11 @@ from collections.abc import Iterator
 import psycopg
 import pytest
 from psycopg import sql
+from typer.testing import CliRunner
+
 from quicksilver.cli import backfill, ledger
 from quicksilver.cli.main import app
 from quicksilver.settings import PROJECT, Settings
-from typer.testing import CliRunner
-
 from tests.conftest import Postgres
 from tests.integration.ledger_kit import FakeBronze
 

@@ -10,11 +10,11 @@ from typing import TypeVar
 from urllib.parse import quote_plus
 
 import pytest
+
 from quicksilver.domain.arrival import Arrival, Lane
 from quicksilver.domain.partition import Partition
 from quicksilver.support import clock
 from quicksilver.support.backoff import BUILD_BASE, BUILD_CAP, build_delay
-
 from tests.integration.ledger_kit import DT, NAME, FlowRun, Kit, dataset, days, together
 
 HERE = Partition(NAME, DT)

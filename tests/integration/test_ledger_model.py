@@ -26,12 +26,12 @@ from hypothesis.stateful import (
     rule,
     run_state_machine_as_test,
 )
+
 from quicksilver.domain.arrival import Arrival
 from quicksilver.domain.partition import Partition
 from quicksilver.errors import PrefectUnavailableError, QuicksilverError
 from quicksilver.ledger import ClaimedBuild, SealedBuild
 from quicksilver.support import clock
-
 from tests.integration.ledger_kit import BUCKET, NAME, FlowRun, Kit, dataset, days
 
 CHAOS = bool(os.environ.get("CHAOS"))

@@ -15,17 +15,17 @@ import httpx
 import promql_parser
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
+from rich.console import Console
+from ruamel.yaml import YAML
+
 from quicksilver.app import create_app
 from quicksilver.cli.proof import proof_tables, read_proof
 from quicksilver.intake.group_commit import Recorder
+from quicksilver.intake.record import take
 from quicksilver.ledger import Ledger
 from quicksilver.settings import PROJECT
 from quicksilver.support import clock
 from quicksilver.support.metrics import DISPATCH_ERRORS
-from quicksilver.web.events import take
-from rich.console import Console
-from ruamel.yaml import YAML
-
 from tests.integration.ledger_kit import BUCKET, DT, NAME, Kit, days
 
 COMPOSE = PROJECT / "compose"

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import psycopg
 import pytest
+
 from quicksilver.errors import LedgerUnavailableError, QuicksilverError
 from quicksilver.ledger.migrate import available, migrate
-
 from tests.conftest import Postgres
 from tests.integration.ledger_kit import DT, NAME, Kit
 

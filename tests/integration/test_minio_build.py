@@ -10,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+
 from quicksilver.stack import MinioBuildError
 from quicksilver.stack.minio import minio_binary
 from quicksilver.stack.minio_build import MODULE, VERSION, build_minio

@@ -7,11 +7,12 @@ from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
+
 from quicksilver.domain.arrival import arrive
 from quicksilver.domain.datasets import load_datasets
+from quicksilver.domain.event import ObjectEvent
 from quicksilver.domain.manifest import ListedObject
 from quicksilver.errors import PrefectUnavailableError
-from quicksilver.intake.s3 import ObjectEvent
 from quicksilver.ledger import Ledger, SealedBuild
 from quicksilver.roles.announcer import Announcer
 from quicksilver.roles.freshness import FreshnessWatch

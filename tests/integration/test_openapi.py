@@ -8,10 +8,10 @@ import hypothesis
 import pytest
 import schemathesis
 from fastapi.routing import APIRoute
-from quicksilver.app import create_app
-from quicksilver.roles.sweep import Sweep, SweepResult
 from schemathesis.config import GenerationConfig, ProjectConfig, ProjectsConfig, SchemathesisConfig
 
+from quicksilver.app import create_app
+from quicksilver.roles.sweep import Sweep, SweepResult
 from tests.conftest import Postgres
 from tests.integration.serving import (
     FAST_TOKEN,

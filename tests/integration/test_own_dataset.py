@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 import typer
 from minio.datatypes import Object
-from quicksilver.build import dbt
+
+from quicksilver.build import dbt_project
 from quicksilver.build.prepare import ensure_warehouse
 from quicksilver.cli.main import app
 from quicksilver.domain.datasets import load_datasets
@@ -17,7 +18,6 @@ from quicksilver.domain.manifest import ManifestFile
 from quicksilver.domain.partition import folder
 from quicksilver.lake.bronze import minio_client
 from quicksilver.settings import PROJECT
-
 from tests.conftest import MinioServer
 from tests.integration.partition_stage import Stage, make_stage
 
@@ -54,7 +54,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     for name, text in files(blocks()).items():
         with (tmp_path / name).open("a", encoding="utf-8") as file:
             file.write(text)
-    monkeypatch.setattr(dbt, "ANALYTICS", tmp_path / "analytics")
+    monkeypatch.setattr(dbt_project, "ANALYTICS", tmp_path / "analytics")
     monkeypatch.setenv("QUICKSILVER_HOME", str(tmp_path / "home"))
     _forget()
     yield tmp_path
@@ -63,7 +63,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 
 
 def _forget() -> None:
-    for cached in (dbt.seeds_version, dbt._version, dbt._parsed):  # pyright: ignore[reportPrivateUsage]
+    for cached in (dbt_project.seeds_version, dbt_project._version, dbt_project._parsed):  # pyright: ignore[reportPrivateUsage]
         cached.cache_clear()
 
 

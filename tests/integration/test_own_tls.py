@@ -6,8 +6,8 @@ from typing import Any
 
 import httpx
 import pytest
-from quicksilver.errors import SettingsError
 
+from quicksilver.errors import SettingsError
 from tests.certificates import Authority
 from tests.integration.serving import FAST_TOKEN, Served, serving
 from tests.waiting import until

@@ -10,14 +10,14 @@ import pyarrow.compute as pc
 import pytest
 from minio.commonconfig import ENABLED
 from minio.versioningconfig import VersioningConfig
+
+from quicksilver.build.columns import ArrowTable
 from quicksilver.build.dbt import NodeResult
 from quicksilver.build.yearly import build_year
 from quicksilver.errors import DataTestError, FencedError, ManifestChangedError, ModelError
 from quicksilver.flows.nyc_tlc.generated import Flaws, generate_month
-from quicksilver.flows.nyc_tlc.schema import ArrowTable
 from quicksilver.lake.object_file import open_parquet
 from quicksilver.settings import Settings
-
 from tests.conftest import MinioServer
 from tests.integration.partition_child import STEPS, start
 from tests.integration.partition_stage import Stage, make_stage

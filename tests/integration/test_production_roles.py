@@ -19,6 +19,7 @@ import pytest
 from minio import Minio
 from minio.error import S3Error
 from psycopg.rows import dict_row
+
 from quicksilver.domain.partition import CANARY_PREFIX, Partition
 from quicksilver.lake.bronze import Bronze
 from quicksilver.lake.targets import minio_admin
@@ -26,7 +27,6 @@ from quicksilver.ledger.migrate import migrate
 from quicksilver.settings import PROJECT, Settings, load_settings
 from quicksilver.stack.postgres import BINARIES
 from quicksilver.warehouse.connection import Warehouse
-
 from tests.conftest import MinioServer, Postgres
 from tests.integration.test_senders import BEARER, serving
 from tests.unit.test_sender_shapes import KEY, encoded, record
@@ -208,7 +208,6 @@ class Production:
 def production(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Production]:
     """Not the session's server: the roles' names are the same, their rights are not."""
     from quicksilver.stack import EmbeddedStack
-
     from tests.conftest import HOMES
 
     with EmbeddedStack(HOMES / "roles", parts={"postgres"}, ports=None) as stack:

@@ -5,9 +5,10 @@ from datetime import date, timedelta
 from pathlib import Path
 
 import pytest
+
 from quicksilver.domain.arrival import Lane, arrive
 from quicksilver.domain.datasets import load_datasets
-from quicksilver.intake.s3 import ObjectEvent
+from quicksilver.domain.event import ObjectEvent
 from quicksilver.ledger import Ledger
 from quicksilver.ledger.listener import Wake
 from quicksilver.settings import PROJECT

@@ -13,10 +13,10 @@ from typing import Any
 
 import httpx
 import pytest
+
 from quicksilver.settings import PROJECT
 from quicksilver.stack.ports import LOOPBACK, choose_port
 from quicksilver.support.http import plain_client
-
 from tests.certificates import Authority
 from tests.waiting import until
 

@@ -10,10 +10,10 @@ from urllib.parse import quote
 
 import psycopg
 import pytest
+
 from quicksilver.errors import PayloadError
 from quicksilver.web import events as receiver
 from quicksilver.web import server as connections
-
 from tests.conftest import Postgres
 from tests.integration.serving import (
     DURABLE_TOKEN,

@@ -16,6 +16,7 @@ import uvicorn
 from fastapi import FastAPI
 from moto.server import ThreadedMotoServer
 from psycopg.rows import dict_row
+
 from quicksilver.app import create_app
 from quicksilver.domain.datasets import load_datasets
 from quicksilver.intake.group_commit import Recorder
@@ -24,7 +25,6 @@ from quicksilver.ledger import Ledger
 from quicksilver.settings import PROJECT, load_settings
 from quicksilver.stack.ports import LOOPBACK, choose_port
 from quicksilver.support.postgres import Database
-
 from tests.unit.test_sender_shapes import KEY, encoded, eventbridge, record
 from tests.unit.test_sns import CERTIFICATE, TOPIC, Aws, message, signed
 

@@ -4,6 +4,7 @@ import logging
 from collections.abc import AsyncIterator, Mapping, Sequence
 
 import pytest
+
 from quicksilver.build.batch import Outcome, Tell
 from quicksilver.build.partition import BuildResult
 from quicksilver.domain.datasets import Dataset
@@ -15,7 +16,6 @@ from quicksilver.ledger import BegunBuild
 from quicksilver.ledger.claims import BACKLOG
 from quicksilver.settings import Settings
 from quicksilver.support import clock
-
 from tests.integration.ledger_kit import NAME, FlowRun, Kit, dataset, days
 
 RESULT = BuildResult(10, 8, 2, {"duplicate": 2}, {"dbt": 1.0}, [], [], clock.now(), together=4)

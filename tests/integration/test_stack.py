@@ -24,6 +24,7 @@ import pytest
 from minio import Minio
 from minio.error import S3Error
 from minio.notificationconfig import NotificationConfig, QueueConfig
+
 from quicksilver.settings import Settings, load_settings
 from quicksilver.stack import (
     EmbeddedStack,
@@ -38,7 +39,6 @@ from quicksilver.stack import (
 )
 from quicksilver.stack.ports import LOOPBACK
 from quicksilver.stack.state import load_credentials, load_running
-
 from tests.conftest import HOMES
 from tests.integration.stack_up import Up, await_end, family, until
 

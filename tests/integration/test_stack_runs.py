@@ -13,9 +13,9 @@ import httpx
 import psutil
 import psycopg
 import pytest
+
 from quicksilver.stack import Home
 from quicksilver.stack.state import load_credentials
-
 from tests.conftest import HOMES
 from tests.integration.engine_stage import LAUNCHER, STOCK
 from tests.integration.stack_up import Up, await_end, family, until

@@ -9,16 +9,17 @@ from unittest.mock import Mock
 from uuid import uuid4
 
 import pytest
+
 from quicksilver.domain.partition import Partition
 from quicksilver.errors import BuildRefusedError, QuicksilverError
 from quicksilver.flows import context as through_ledger
 from quicksilver.flows import failover as stand_in
-from quicksilver.flows.context import Lake, ensure_built
+from quicksilver.flows.context import Lake
+from quicksilver.flows.ensure_built import ensure_built
 from quicksilver.flows.silver_build import _claim  # pyright: ignore[reportPrivateUsage]
 from quicksilver.ledger import claims
 from quicksilver.ledger.outbox import LANDED
 from quicksilver.support import clock
-
 from tests.integration.ledger_kit import DT, NAME, FlowRun, Kit, dataset, days
 
 HERE = Partition(NAME, DT)

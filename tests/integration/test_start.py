@@ -10,6 +10,8 @@ from urllib.parse import urlencode
 import pytest
 from prefect.client.orchestration import get_client
 from prefect.settings import PREFECT_API_URL, temporary_settings
+from typer.testing import CliRunner
+
 from quicksilver.app import create_app, running
 from quicksilver.cli import stack
 from quicksilver.cli.main import app
@@ -17,8 +19,6 @@ from quicksilver.errors import QuicksilverError, SettingsError
 from quicksilver.operators import setup
 from quicksilver.settings import Settings, load_settings
 from quicksilver.stack.ports import LOOPBACK, choose_port
-from typer.testing import CliRunner
-
 from tests.conftest import MinioServer
 from tests.integration.serving import Served, receiver_settings, serving
 

@@ -5,7 +5,6 @@ import threading
 from contextlib import ExitStack
 
 from quicksilver.stack.ports import choose_port
-
 from tests.integration.serving import Client, Served, rows, serving, until
 from tests.payloads import PREFIX, notification, record
 

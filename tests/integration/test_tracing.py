@@ -10,14 +10,14 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+
 from quicksilver.app import create_app
 from quicksilver.build.partition import BuildResult
 from quicksilver.flows import silver_build as flow
 from quicksilver.flows.context import Lake
 from quicksilver.intake.group_commit import Recorder
+from quicksilver.intake.record import take
 from quicksilver.support import clock, tracing
-from quicksilver.web.events import take
-
 from tests.integration.ledger_kit import BUCKET, DT, NAME, Kit
 from tests.otlp import Collector, collecting
 

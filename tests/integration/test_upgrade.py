@@ -18,6 +18,7 @@ import pytest
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.objects import State
 from prefect.flow_engine import run_flow
+
 from quicksilver.build.prepare import ensure_warehouse
 from quicksilver.domain.datasets import load_datasets
 from quicksilver.domain.partition import Partition
@@ -33,7 +34,6 @@ from quicksilver.settings import Settings, load_settings
 from quicksilver.support import clock
 from quicksilver.support.postgres import Database
 from quicksilver.warehouse.connection import Warehouse
-
 from tests.conftest import MinioServer, Postgres
 from tests.integration.serving import rows
 from tests.upgrade import BUCKET, DATASET, FOLDER, ROWS, declared, key_of

@@ -8,11 +8,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import SecretStr
+from starlette.datastructures import State
+
 from quicksilver.support import clock
 from quicksilver.web import tokens as auth
 from quicksilver.web.throttle import FailedLogins, failed_logins
 from quicksilver.web.tokens import bearer, is_accepted
-from starlette.datastructures import State
 
 OLD, NEW = SecretStr("old-token"), SecretStr("new-token")
 

@@ -4,6 +4,7 @@ from datetime import timedelta
 
 from hypothesis import given
 from hypothesis import strategies as st
+
 from quicksilver.support.backoff import BUILD_BASE, BUILD_CAP, build_delay, delay
 
 

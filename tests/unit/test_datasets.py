@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from quicksilver.domain.datasets import Dataset, load_datasets, parse_duration
 from quicksilver.errors import DatasetsError
 from quicksilver.settings import PROJECT

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+
 from quicksilver.cli import demo
 from quicksilver.cli.demo import MONTHS, choose_source
 from quicksilver.errors import SettingsError

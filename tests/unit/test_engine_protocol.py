@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from quicksilver.engine import protocol
 
 NO_NUL = st.binary(max_size=40).map(lambda b: b.replace(b"\0", b"x"))

@@ -5,8 +5,10 @@ from typing import Any
 
 from hypothesis import given
 from hypothesis import strategies as st
+
 from quicksilver.domain.datasets import Gate
-from quicksilver.roles.gatekeeper import GateView, Missing, sets_of
+from quicksilver.domain.gates import Missing, sets_of
+from quicksilver.operators.gates import GateView
 
 YEAR = Gate(name="gold-year", datasets=("a",), each="year", deployment="gold-year/x")
 SAME_DT = Gate(name="joined", datasets=("a", "b"), each="dt", deployment="joined/x")

@@ -7,19 +7,11 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from quicksilver.domain.arrival import (
-    Arrival,
-    Folder,
-    KnownObject,
-    Readiness,
-    arrive,
-    decide,
-    needs_folder,
-    readiness,
-)
-from quicksilver.domain.datasets import Dataset, Datasets, ReadinessRule
-from quicksilver.intake.s3 import ObjectEvent
 
+from quicksilver.domain.arrival import Arrival, KnownObject, arrive, decide
+from quicksilver.domain.datasets import Dataset, Datasets, ReadinessRule
+from quicksilver.domain.event import ObjectEvent
+from quicksilver.domain.readiness import Folder, Readiness, needs_folder, readiness
 from tests.payloads import KEY
 
 NOW = datetime(2024, 2, 1, 12, tzinfo=UTC)

@@ -9,11 +9,12 @@ import orjson
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
+
 from quicksilver.domain.arrival import Arrival
+from quicksilver.domain.event import ObjectEvent
 from quicksilver.errors import PayloadError
 from quicksilver.intake.decode import decode
-from quicksilver.intake.s3 import Notification, ObjectEvent, parse
-
+from quicksilver.intake.s3 import Notification, parse
 from tests.payloads import KEY, notification, record
 
 # What Postgres and S3 can both hold: no NUL, no lone surrogates, at most 1,024 bytes.

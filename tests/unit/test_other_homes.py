@@ -10,9 +10,10 @@ import kubernetes_validate
 import prefect
 import pytest
 from prefect.utilities.templating import apply_values, find_placeholders
+from ruamel.yaml import YAML
+
 from quicksilver.engine.protocol import socket_path
 from quicksilver.settings import PROJECT, Settings
-from ruamel.yaml import YAML
 
 COMPOSE = PROJECT / "compose"
 MANIFESTS = sorted((COMPOSE / "kubernetes").glob("*.yaml"))

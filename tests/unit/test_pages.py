@@ -7,6 +7,8 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from starlette.requests import HTTPConnection
+
 from quicksilver.domain.reasons import meaning_of
 from quicksilver.intake.group_commit import REFUSED
 from quicksilver.settings import PROJECT, Settings, load_settings
@@ -18,7 +20,6 @@ from quicksilver.web.pages.login import local_path
 from quicksilver.web.pages.quarantine import readable
 from quicksilver.web.pages.timeline import way
 from quicksilver.web.sessions import COOKIE, is_local_name, is_own_origin, log_in, session_of
-from starlette.requests import HTTPConnection
 
 _START = datetime(2024, 1, 1, tzinfo=UTC)
 

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
+
 from quicksilver.domain.datasets import Dataset, Datasets
 from quicksilver.domain.partition import Match, Partition, folder, match_key
 

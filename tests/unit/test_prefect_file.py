@@ -2,8 +2,9 @@
 
 from typing import Any
 
-from quicksilver.settings import PROJECT
 from ruamel.yaml import YAML
+
+from quicksilver.settings import PROJECT
 
 
 def test_every_deployment_tells_its_dataset_layer_and_owner() -> None:

@@ -7,12 +7,12 @@ from typing import cast
 
 import psycopg
 import pytest
+
 from quicksilver.domain.arrival import Arrival
 from quicksilver.errors import LedgerUnavailableError
 from quicksilver.intake import group_commit as module
 from quicksilver.intake.group_commit import REFUSED, Recorder
 from quicksilver.ledger import Ledger
-
 from tests.unit.test_intake import EVENT, arrival
 
 Fault = Callable[[Sequence[Arrival]], None]

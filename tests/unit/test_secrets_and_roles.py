@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+
 from quicksilver.errors import SettingsError
 from quicksilver.settings import ROLES, load_settings
 

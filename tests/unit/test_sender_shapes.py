@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from quicksilver.domain.arrival import arrive
 from quicksilver.domain.datasets import load_datasets
 from quicksilver.errors import PayloadError

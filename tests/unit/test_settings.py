@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 from dotenv import dotenv_values
 from pydantic import SecretStr
-from quicksilver.build import dbt
+
+from quicksilver.build import dbt_project
 from quicksilver.errors import SettingsError
 from quicksilver.settings import PROJECT, Settings, load_settings
 
@@ -75,7 +76,7 @@ def test_dbts_profiles_are_where_the_env_file_says(
     (tmp_path / "profiles.yml").write_text("quicksilver: {}\n")
     (tmp_path / ".env").write_text(f"DBT_PROFILES_DIR={tmp_path}\n")
     monkeypatch.setitem(Settings.model_config, "env_file", tmp_path / ".env")
-    flags = dbt._flags(tmp_path / "target")  # pyright: ignore[reportPrivateUsage]
+    flags = dbt_project.flags(tmp_path / "target")  # pyright: ignore[reportPrivateUsage]
     assert flags[flags.index("--profiles-dir") + 1] == str(tmp_path)
 
 

@@ -13,6 +13,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import padding, rsa
 from cryptography.x509.oid import NameOID
+
 from quicksilver.errors import SettingsError
 from quicksilver.intake.sns import SnsRefusedError, SnsUnavailableError, Topics
 from quicksilver.settings import load_settings

@@ -8,9 +8,10 @@ from io import StringIO
 from pathlib import Path
 from typing import Any
 
+from rich.console import Console, RenderableType
+
 from quicksilver.cli.ledger import events_table, status_table
 from quicksilver.settings import PROJECT
-from rich.console import Console, RenderableType
 
 _HOSTILE = "dt=2024-01-01/\x1b]0;title\x07\x1b[2J\u202e[red]x.parquet"
 _PARTITION: dict[str, Any] = {

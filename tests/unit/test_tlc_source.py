@@ -14,6 +14,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
+
+from quicksilver.build.columns import ArrowTable, ArrowType, problems
 from quicksilver.errors import SettingsError
 from quicksilver.flows.nyc_tlc import source as tlc_source
 from quicksilver.flows.nyc_tlc.file import RefusedFileError, check_file
@@ -23,7 +25,6 @@ from quicksilver.flows.nyc_tlc.generated import (
     usual_flaws,
     write_generated_year,
 )
-from quicksilver.flows.nyc_tlc.schema import REQUIRED, ArrowTable, ArrowType, bronze_name, problems
 from quicksilver.flows.nyc_tlc.source import (
     Fetched,
     NotPublished,
@@ -33,6 +34,10 @@ from quicksilver.flows.nyc_tlc.source import (
     file_name,
     open_source,
 )
+from tests.declared import yellow_columns
+
+COLUMNS = yellow_columns()
+REQUIRED = [column.name for column in COLUMNS if column.required]
 
 MARCH = date(2019, 3, 1)
 NAME = "yellow_tripdata_2019-03.parquet"
@@ -226,21 +231,23 @@ class TestWeb:
 class TestCheck:
     def test_a_sound_file(self, tmp_path: Path) -> None:
         path = _write(tmp_path, generate_month(2019, 3, 300), row_group_size=100)
-        assert (check_file(path).rows, check_file(path).row_groups) == (300, 3)
+        assert check_file(path, COLUMNS) == 300
 
     def test_todays_layout_is_sound_too(self, tmp_path: Path) -> None:
-        assert check_file(_write(tmp_path, generate_month(2025, 3, 50, layout="2025"))).rows == 50
+        assert (
+            check_file(_write(tmp_path, generate_month(2025, 3, 50, layout="2025")), COLUMNS) == 50
+        )
 
     @pytest.mark.parametrize("column", REQUIRED)
     def test_each_required_column_is_required(self, tmp_path: Path, column: str) -> None:
         path = _write(tmp_path, generate_month(2019, 3, 20).drop_columns([column]))
         with pytest.raises(RefusedFileError, match=f"^{NAME}: column {column} is missing$"):
-            check_file(path)
+            check_file(path, COLUMNS)
 
     def test_optional_columns_may_be_missing(self, tmp_path: Path) -> None:
         table = generate_month(2019, 3, 20)
         optional = [name for name in table.column_names if name not in REQUIRED]
-        assert check_file(_write(tmp_path, table.drop_columns(optional))).rows == 20
+        assert check_file(_write(tmp_path, table.drop_columns(optional)), COLUMNS) == 20
 
     @pytest.mark.parametrize("wrong", [pa.string(), pa.null(), pa.bool_(), pa.list_(pa.float64())])
     def test_a_column_of_another_kind(self, tmp_path: Path, wrong: ArrowType) -> None:
@@ -248,12 +255,12 @@ class TestCheck:
         with pytest.raises(
             RefusedFileError, match=f"{NAME}: column total_amount is of type .*, not a number"
         ):
-            check_file(_write(tmp_path, table))
+            check_file(_write(tmp_path, table), COLUMNS)
 
     def test_every_reason_is_named(self) -> None:
         table = generate_month(2019, 3, 20).drop_columns(["VendorID"])
         table = _with_column(table, "tpep_pickup_datetime", pa.string())
-        assert list(problems(table.schema)) == [
+        assert list(problems(table.schema, COLUMNS)) == [
             "column VendorID is missing",
             "column tpep_pickup_datetime is of type string, not a timestamp",
         ]
@@ -261,21 +268,20 @@ class TestCheck:
     def test_a_column_under_both_of_its_names(self) -> None:
         table = generate_month(2019, 3, 20)
         doubled = table.append_column("Airport_fee", pa.nulls(20, pa.float64()))
-        assert list(problems(doubled.schema)) == ["column airport_fee is there 2 times"]
-        assert bronze_name("Airport_fee") == "airport_fee"
+        assert list(problems(doubled.schema, COLUMNS)) == ["column airport_fee is there 2 times"]
 
     @pytest.mark.parametrize("content", [b"", b"<html>Please log in</html>", b"PAR1" * 10])
     def test_no_parquet(self, tmp_path: Path, content: bytes) -> None:
         path = tmp_path / NAME
         path.write_bytes(content)
         with pytest.raises(RefusedFileError, match=f"^{NAME}: not readable parquet: ."):
-            check_file(path)
+            check_file(path, COLUMNS)
 
     def test_cut_off_at_the_end(self, tmp_path: Path) -> None:
         path = _write(tmp_path, generate_month(2019, 3, 200))
         path.write_bytes(path.read_bytes()[:-100])
         with pytest.raises(RefusedFileError, match="not readable parquet"):
-            check_file(path)
+            check_file(path, COLUMNS)
 
     def test_a_corrupt_page_under_a_sound_footer(self, tmp_path: Path) -> None:
         path = _write(tmp_path, generate_month(2019, 3, 5_000))
@@ -287,11 +293,11 @@ class TestCheck:
         path.write_bytes(content)
         assert pq.read_metadata(path).num_rows == 5_000, "the footer shows nothing"
         with pytest.raises(RefusedFileError, match=f"^{NAME}: not readable parquet"):
-            check_file(path)
+            check_file(path, COLUMNS)
 
     def test_no_rows(self, tmp_path: Path) -> None:
         with pytest.raises(RefusedFileError, match="holds no rows"):
-            check_file(_write(tmp_path, generate_month(2019, 3, 20).slice(0, 0)))
+            check_file(_write(tmp_path, generate_month(2019, 3, 20).slice(0, 0)), COLUMNS)
 
 
 class TestGenerated:
@@ -347,7 +353,7 @@ class TestGenerated:
         assert list(lake.iterdir()) != []
         fetched = open_source(str(lake)).fetch(MARCH, into)
         assert isinstance(fetched, Fetched)
-        assert check_file(fetched.path).rows == 1000
+        assert check_file(fetched.path, COLUMNS) == 1000
         assert b"invented" in pq.read_schema(fetched.path).metadata[b"quicksilver.generated"]
         again = write_generated_year(lake, 2019, months=[3], rows=1000)
         assert again[0].read_bytes() == fetched.path.read_bytes(), "or a second ingest would land"

@@ -3,8 +3,9 @@
 import json
 from pathlib import Path
 
-from quicksilver.settings import PROJECT
 from ruamel.yaml import YAML
+
+from quicksilver.settings import PROJECT
 
 FOLDER = Path(__file__).parent
 DATASET = "nyc_tlc.yellow_tripdata"

@@ -22,13 +22,13 @@ import psutil
 import psycopg
 import pyarrow.parquet as pq
 from psycopg.conninfo import conninfo_to_dict
-from quicksilver.cli.stack import initialise_child
+
 from quicksilver.flows.nyc_tlc.generated import Flaws, generate_month
 from quicksilver.lake.bronze import minio_client
 from quicksilver.settings import Settings
 from quicksilver.stack import EmbeddedStack
+from quicksilver.stack.initialise import initialise_child
 from quicksilver.stack.postgres import BINARIES
-
 from tests.chaos.faults import runs_below
 from tests.upgrade import BUCKET, FOLDER, ROWS, declared, key_of
 from tests.waiting import until

@@ -1,6 +1,7 @@
 """Settings, datasets.yaml, the ledger and the warehouse."""
 
 import psycopg
+
 from quicksilver.domain.datasets import load_datasets
 from quicksilver.errors import QuicksilverError
 from quicksilver.ledger import Ledger

@@ -5,6 +5,7 @@ import asyncio
 import httpx
 import urllib3
 from minio.error import MinioException, S3Error
+
 from quicksilver.errors import BronzeUnavailableError, QuicksilverError
 from quicksilver.lake.bronze import minio_client
 from quicksilver.lake.rules import rules_in_place

@@ -5,6 +5,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import httpx
+
 from quicksilver.operators.doctor.check import BrokenError, Patient, first_line
 
 # Prefect's workers beat every 30 s.
@@ -102,10 +103,10 @@ async def check_worker(patient: Patient) -> str:
 
 
 async def check_dbt(_patient: Patient) -> str:
-    from quicksilver.build import dbt
+    from quicksilver.build import dbt_project
 
     try:
-        parsed = await asyncio.to_thread(dbt.manifest)
+        parsed = await asyncio.to_thread(dbt_project.manifest)
     except Exception as error:
         raise BrokenError(f"dbt does not parse: {error}", "mend the model that it names") from error
     return f"{len(parsed.nodes)} nodes"

@@ -3,6 +3,8 @@
 from pathlib import Path
 
 from fastapi import FastAPI
+from starlette.staticfiles import StaticFiles
+
 from quicksilver.web.pages import (
     actions,
     events,
@@ -15,7 +17,6 @@ from quicksilver.web.pages import (
 )
 from quicksilver.web.pages import not_found as strays
 from quicksilver.web.pages.headers import SecurityHeaders
-from starlette.staticfiles import StaticFiles
 
 
 def install(app: FastAPI) -> None:

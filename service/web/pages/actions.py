@@ -11,9 +11,10 @@ from datetime import date
 from typing import Any, Literal
 
 from fastapi import APIRouter, HTTPException, Request
+from starlette.responses import Response
+
 from quicksilver.domain.partition import Partition
 from quicksilver.web import api
-from quicksilver.web.api import Name, RowId
 from quicksilver.web.pages.page import (
     Actor,
     PageRoute,
@@ -23,8 +24,8 @@ from quicksilver.web.pages.page import (
     partition_url,
     render,
 )
+from quicksilver.web.params import Name, RowId
 from quicksilver.web.sessions import Session
-from starlette.responses import Response
 
 router = APIRouter(route_class=PageRoute, include_in_schema=False)
 

@@ -3,9 +3,10 @@
 from typing import Annotated
 
 from fastapi import APIRouter, Query, Request
+from starlette.responses import Response
+
 from quicksilver.web.pages.page import PageRoute, Viewer, ledger_of, render
 from quicksilver.web.pages.partition import run_url
-from starlette.responses import Response
 
 router = APIRouter(route_class=PageRoute, include_in_schema=False)
 

@@ -4,13 +4,14 @@ import asyncio
 from collections.abc import AsyncGenerator
 
 from fastapi import APIRouter, HTTPException, Request
+from sse_starlette import EventSourceResponse, ServerSentEvent
+from starlette.responses import Response
+
 from quicksilver.errors import LedgerUnavailableError
 from quicksilver.ledger.listener import Wake, wait_for
 from quicksilver.web.access import known_session, refuse_foreign_pages
 from quicksilver.web.pages.page import ledger_of
 from quicksilver.web.sessions import session_of
-from sse_starlette import EventSourceResponse, ServerSentEvent
-from starlette.responses import Response
 
 router = APIRouter(include_in_schema=False)
 

@@ -5,11 +5,12 @@ from urllib.parse import urlsplit
 
 import structlog
 from fastapi import APIRouter, Depends, Query, Request
+from starlette.responses import RedirectResponse, Response
+
 from quicksilver.settings import Settings
 from quicksilver.web.access import raise_for_guessing, refuse_foreign_pages
 from quicksilver.web.pages.page import PageRoute, actor, form_of, keep_session, render
 from quicksilver.web.sessions import cookie_settings, log_in, session_of
-from starlette.responses import RedirectResponse, Response
 
 _log = structlog.get_logger(__name__)
 

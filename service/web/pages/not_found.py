@@ -2,10 +2,11 @@
 
 from fastapi import FastAPI, Request
 from fastapi.exception_handlers import http_exception_handler
-from quicksilver.web.access import refuse_foreign_pages
-from quicksilver.web.pages.page import error_page
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
+
+from quicksilver.web.access import refuse_foreign_pages
+from quicksilver.web.pages.page import error_page
 
 # Programs ask here, whatever they say that they accept.
 _PROGRAMS = ("/api/", "/events/", "/static/")

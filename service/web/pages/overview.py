@@ -4,14 +4,15 @@ from datetime import date
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request
+from starlette.responses import Response
+
 from quicksilver.domain.partition import Partition
 from quicksilver.ledger import Ledger
-from quicksilver.roles.gatekeeper import look_at_gates
+from quicksilver.operators.gates import look_at_gates
 from quicksilver.support.postgres import Row
 from quicksilver.web.pages.calendar import Calendar, days_of_months, months_of_years
 from quicksilver.web.pages.page import STATES, PageRoute, Viewer, ledger_of, render
 from quicksilver.web.pages.partition import run_url
-from starlette.responses import Response
 
 router = APIRouter(route_class=PageRoute, include_in_schema=False)
 

@@ -10,16 +10,17 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.routing import APIRoute
 from itsdangerous import BadSignature, URLSafeSerializer
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from starlette.responses import HTMLResponse, RedirectResponse, Response
+
 from quicksilver.errors import UNAVAILABLE
 from quicksilver.ledger import Ledger
 from quicksilver.settings import Settings
 from quicksilver.support import clock
 from quicksilver.support.text import visible
 from quicksilver.web.access import known_session, refuse_foreign_pages
-from quicksilver.web.events import BodyTooLargeError, read_body
+from quicksilver.web.body import BodyTooLargeError, read_body
 from quicksilver.web.pages import formats
 from quicksilver.web.sessions import CSRF_FIELD, LIFETIME, Session, cookie_settings, session_of
-from starlette.responses import HTMLResponse, RedirectResponse, Response
 
 STATES = ("failed", "running", "pending", "waiting", "paused", "built")
 

@@ -4,14 +4,15 @@ from datetime import date
 from typing import Any
 
 from fastapi import APIRouter, HTTPException, Request
+from starlette.responses import Response
+
 from quicksilver.domain.partition import Partition
 from quicksilver.settings import Settings
 from quicksilver.support import clock
 from quicksilver.support.postgres import Row
-from quicksilver.web.api import Name
 from quicksilver.web.pages.page import PageRoute, Viewer, ledger_of, render
 from quicksilver.web.pages.timeline import way
-from starlette.responses import Response
+from quicksilver.web.params import Name
 
 router = APIRouter(route_class=PageRoute, include_in_schema=False)
 

@@ -4,13 +4,14 @@ import contextlib
 
 import orjson
 from fastapi import APIRouter, Depends, HTTPException, Request
+from starlette.responses import Response
+
 from quicksilver.domain.reasons import meaning_of
 from quicksilver.support.postgres import Row
 from quicksilver.support.text import visible
-from quicksilver.web.api import RowId
 from quicksilver.web.pages.formats import hex_dump
 from quicksilver.web.pages.page import PageRoute, Viewer, ledger_of, render, viewer
-from starlette.responses import Response
+from quicksilver.web.params import RowId
 
 router = APIRouter(route_class=PageRoute, include_in_schema=False)
 

@@ -9,9 +9,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from fastapi import APIRouter, Depends, FastAPI, Request
+from starlette.responses import Response
+
 from quicksilver.web.access import require_operator
 from quicksilver.web.pages.page import PageRoute, Viewer, render
-from starlette.responses import Response
 
 router = APIRouter(route_class=PageRoute, include_in_schema=False)
 # For programs: its refusals are no pages.

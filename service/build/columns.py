@@ -1,9 +1,4 @@
-"""TLC's yellow-taxi layout: which columns bronze needs and how they may look, said once.
-
-The ingest refuses a file by it, the bronze loader reads by it. TLC changes details every few
-years (`Airport_fee` for `airport_fee`, 32-bit ids, `large_string`, a column of nulls), so a column
-is described by its kind, not by one exact Arrow type.
-"""
+"""Columns that a dataset declares, and whether a file's schema carries them. Pure."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -14,7 +9,11 @@ import pyarrow.types as pt
 
 # pyarrow's compiled half carries no types, so a checker sees these as unknown.
 ArrowType: TypeAlias = Any
+
+
 ArrowSchema: TypeAlias = Any
+
+
 ArrowTable: TypeAlias = Any
 
 
@@ -40,39 +39,6 @@ class Column:
     """Other names under which TLC has published the same column."""
 
 
-COLUMNS: tuple[Column, ...] = (
-    Column("VendorID", Kind.INTEGER, required=True),
-    Column("tpep_pickup_datetime", Kind.TIMESTAMP, required=True),
-    Column("tpep_dropoff_datetime", Kind.TIMESTAMP, required=True),
-    Column("passenger_count", Kind.NUMBER, required=True),
-    Column("trip_distance", Kind.NUMBER, required=True),
-    Column("RatecodeID", Kind.NUMBER, required=False),
-    Column("store_and_fwd_flag", Kind.TEXT, required=False),
-    Column("PULocationID", Kind.INTEGER, required=True),
-    Column("DOLocationID", Kind.INTEGER, required=True),
-    Column("payment_type", Kind.INTEGER, required=True),
-    Column("fare_amount", Kind.NUMBER, required=True),
-    Column("extra", Kind.NUMBER, required=False),
-    Column("mta_tax", Kind.NUMBER, required=False),
-    Column("tip_amount", Kind.NUMBER, required=True),
-    Column("tolls_amount", Kind.NUMBER, required=False),
-    Column("improvement_surcharge", Kind.NUMBER, required=False),
-    Column("total_amount", Kind.NUMBER, required=True),
-    Column("congestion_surcharge", Kind.NUMBER, required=False),
-    Column("airport_fee", Kind.NUMBER, required=False, former=("Airport_fee",)),
-    Column("cbd_congestion_fee", Kind.NUMBER, required=False),
-)
-
-REQUIRED: tuple[str, ...] = tuple(column.name for column in COLUMNS if column.required)
-OPTIONAL: tuple[str, ...] = tuple(column.name for column in COLUMNS if not column.required)
-RENAMED: dict[str, str] = {former: column.name for column in COLUMNS for former in column.former}
-
-
-def bronze_name(name: str) -> str:
-    """The name that bronze gives a column of a file; an unknown column keeps its own."""
-    return RENAMED.get(name, name)
-
-
 def fits(kind: Kind, found: ArrowType) -> bool:
     """Whether values of an Arrow type can be read as that kind, without guessing a format."""
     if pt.is_dictionary(found):
@@ -94,7 +60,7 @@ def fits(kind: Kind, found: ArrowType) -> bool:
             return pt.is_boolean(found)
 
 
-def problems(schema: ArrowSchema, columns: Sequence[Column] = COLUMNS) -> Iterator[str]:
+def problems(schema: ArrowSchema, columns: Sequence[Column]) -> Iterator[str]:
     """Why a file of this schema cannot become bronze, one reason each; nothing when it can.
 
     Columns that the layout does not know are no problem: TLC adds some every few years.

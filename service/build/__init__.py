@@ -1,0 +1,1 @@
+"""From a manifest to a published partition: files into scratch tables, dbt, one commit."""

@@ -1,0 +1,60 @@
+"""One record of a store's notification, whoever sent it."""
+
+from dataclasses import dataclass
+from datetime import datetime
+
+# Events that come with `ObjectCreated:*` but bring no new content (MinIO, S3).
+_METADATA_ONLY = {
+    "ObjectCreated:PutTagging": "tagging",
+    "ObjectCreated:DeleteTagging": "tagging",
+    "ObjectCreated:PutRetention": "retention",
+    "ObjectCreated:PutLegalHold": "legal-hold",
+}
+
+
+_IGNORED_FAMILIES = {
+    "ObjectRemoved": "delete",
+    "LifecycleExpiration": "lifecycle",
+    "LifecycleTransition": "lifecycle",
+    "ObjectTransition": "lifecycle",
+    "ObjectRestore": "lifecycle",
+    "IntelligentTiering": "lifecycle",
+    "Replication": "replication",
+    "ObjectReplication": "replication",
+    "ObjectTagging": "tagging",
+    "ObjectAcl": "acl",
+    "ObjectAccessed": "read",
+    "Scanner": "scanner",
+    "ILM": "lifecycle",
+    "TestEvent": "test",
+    "ReducedRedundancyLostObject": "lost-object",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class ObjectEvent:
+    """One record of a notification.
+
+    `key` is decoded (S3 form-encodes it), `etag` without quotes, `size` in bytes, `event_at`
+    the sender's own time in UTC. Fields that a sender may leave out are None.
+    """
+
+    name: str
+    bucket: str
+    key: str
+    etag: str | None
+    version_id: str | None
+    size: int | None
+    sequencer: str | None
+    event_at: datetime | None
+
+    @property
+    def ignored(self) -> str | None:
+        """Why this event can never mean new content, or None if it does."""
+        if self.name in _METADATA_ONLY:
+            return _METADATA_ONLY[self.name]
+        family = self.name.split(":")[0]
+        # Ceph's word for an object that came from another zone: new content here.
+        if family == "ObjectCreated" or self.name == "ObjectSynced:Create":
+            return None
+        return _IGNORED_FAMILIES.get(family, "other-event")

@@ -1,0 +1,67 @@
+"""From a body's bytes to its events in the ledger, or to quarantine."""
+
+from typing import Any
+
+import structlog
+
+from quicksilver.domain.arrival import Lane, arrive
+from quicksilver.errors import PayloadError
+from quicksilver.intake.decode import decode
+from quicksilver.intake.group_commit import REFUSED, Recorder
+from quicksilver.ledger import Ledger
+from quicksilver.settings import Settings
+from quicksilver.support import clock, tracing
+from quicksilver.support.metrics import EVENTS, event_arrived
+
+_log = structlog.get_logger(__name__)
+
+
+async def take(state: Any, body: bytes, lane: Lane, source: str, parent: str | None = None) -> str:
+    """Record one body: its events, or itself in quarantine; what was done, in words.
+
+    `parent` is the sender's own trace, a W3C traceparent.
+
+    Raises:
+        LedgerUnavailableError: nothing was recorded.
+    """
+    with tracing.span("receive", parent=parent, kind="server", lane=lane, size=len(body)):
+        return await _take(state, body, lane, source)
+
+
+async def _take(state: Any, body: bytes, lane: Lane, source: str) -> str:
+    settings: Settings = state.settings
+    ledger: Ledger = state.ledger
+    recorder: Recorder = state.recorder
+    if not body.strip():
+        return "a probe: nothing to record"
+    problem: str | None = None
+    reasons: list[str] = []
+    try:
+        notification = decode(body)
+        problem = notification.problems[0] if notification.problems else None
+        now, trace = clock.now(), tracing.traceparent()
+        arrivals = [
+            arrive(event, ledger.datasets, lane, source, now, trace)
+            for event in notification.events
+        ]
+        reasons = await recorder.record(arrivals)
+        if REFUSED in reasons:
+            problem = REFUSED.partition(":")[2]
+        for arrival, reason in zip(arrivals, reasons, strict=True):
+            EVENTS.labels(lane, arrival.event.ignored or "create", reason).inc()
+            event_arrived(lane, arrival.event.event_at, arrival.received_at)
+    except PayloadError as error:
+        problem = str(error)
+    if problem is not None:
+        await ledger.quarantine(
+            body,
+            reason=problem,
+            lane=lane,
+            source=source,
+            max_rows=settings.quarantine_limit,
+            max_bytes=settings.quarantine_bytes,
+        )
+        EVENTS.labels(lane, "none", "quarantined").inc()
+        _log.warning("quarantined a body", reason=problem, source=source, size=len(body))
+        return f"quarantined: {problem}"
+    return ", ".join(sorted(set(reasons))) or "nothing to record"

@@ -1,0 +1,54 @@
+"""The fence: which build may publish a partition."""
+
+from dataclasses import dataclass
+
+from quicksilver.domain.partition import Partition
+from quicksilver.errors import FencedError
+from quicksilver.support.statements import statement
+from quicksilver.warehouse.connection import Connection
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """The fence was taken; `previous` is the build that held it before, if any.
+
+    `previous_worker` is the build under whose name that one's sessions worked, if not its own.
+    """
+
+    build_id: int
+    previous: int | None
+    previous_worker: int | None
+
+
+async def take(
+    connection: Connection, partition: Partition, build_id: int, worker: int | None = None
+) -> Taken:
+    """Make the build the holder of its partition's fence.
+
+    `worker`: the build under whose name its sessions work, if not its own.
+
+    Raises:
+        FencedError: a newer build holds it, or this one was given up.
+    """
+    key = {"dataset": partition.dataset, "dt": partition.dt, "build": build_id, "worker": worker}
+    row = await (await connection.execute(statement("fence_take"), key)).fetchone()
+    if row is None:
+        raise FencedError(
+            f"build {build_id} of {partition} may not begin: a newer build holds the partition,"
+            " or this one was given up; the newer one brings silver up to date"
+        )
+    return Taken(build_id, row["previous"], row["previous_worker"])
+
+
+async def check(connection: Connection, partition: Partition, build_id: int) -> None:
+    """Lock the fence until the transaction ends, and make sure that the build holds it.
+
+    Raises:
+        FencedError: it does not; nothing may be published.
+    """
+    key = {"dataset": partition.dataset, "dt": partition.dt}
+    row = await (await connection.execute(statement("fence_lock"), key)).fetchone()
+    if row is None or row["holder"] != build_id or row["is_revoked"]:
+        holder = "nobody" if row is None else f"build {row['holder']}"
+        why = "it was given up" if row and row["holder"] == build_id else f"{holder} holds it now"
+        raise FencedError(f"build {build_id} of {partition} may not publish: {why}")
