@@ -11,7 +11,7 @@ from rich.console import Console
 
 from bench import backlog, budget, full_month, history, idle, latency, receiver
 from bench.report import Figure, Outcome, machine, show, write
-from bench.stage import Stage, staged
+from bench.stage import BenchStage, staged
 from quicksilver.settings import load_settings
 
 _PARTS = ("latency", "backlog", "full_month", "idle", "receiver", "history")
@@ -49,7 +49,9 @@ def main() -> None:
     say("done")
 
 
-def _measure(stage: Stage, wanted: set[str], idle_seconds: float) -> Generator[tuple[str, Outcome]]:
+def _measure(
+    stage: BenchStage, wanted: set[str], idle_seconds: float
+) -> Generator[tuple[str, Outcome]]:
     parts = {"latency": latency, "backlog": backlog, "full_month": full_month}
     for name, part in parts.items():
         if name in wanted:
@@ -66,7 +68,7 @@ def _measure(stage: Stage, wanted: set[str], idle_seconds: float) -> Generator[t
         yield "idle", idle.end(stage, window)
 
 
-def _one(stage: Stage, name: str, measure: Callable[[Stage], Outcome]) -> Outcome:
+def _one(stage: BenchStage, name: str, measure: Callable[[BenchStage], Outcome]) -> Outcome:
     stage.say(f"measuring {name} (load {os.getloadavg()[0]:.1f})")
     began = time.monotonic()
     outcome = measure(stage)

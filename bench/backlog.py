@@ -8,13 +8,13 @@ from concurrent.futures import ThreadPoolExecutor
 
 from bench.months import small_month
 from bench.report import Figure, Outcome
-from bench.stage import SINGLE, WARM, Stage, until
+from bench.stage import SINGLE, WARM, BenchStage, until
 
 _ROWS = 10_000
 _PARTITIONS, _SINGLE_PARTITIONS = 200, 16
 
 
-def measure(stage: Stage) -> Outcome:
+def measure(stage: BenchStage) -> Outcome:
     """Partitions a second with a full backlog; one run each before and after it, as a baseline."""
     count, single_count = (40, 6) if stage.quick else (_PARTITIONS, _SINGLE_PARTITIONS)
     before = _build(stage, SINGLE, single_count)
@@ -41,7 +41,7 @@ def measure(stage: Stage) -> Outcome:
     )
 
 
-def _runs(stage: Stage) -> dict[str, int]:
+def _runs(stage: BenchStage) -> dict[str, int]:
     """How many runs the partitions of each dataset took."""
     rows = stage.ledger(
         "select dataset, count(distinct flow_run_id) as runs from quicksilver.build"
@@ -51,7 +51,7 @@ def _runs(stage: Stage) -> dict[str, int]:
     return {row["dataset"]: row["runs"] for row in rows}
 
 
-def _steps(stage: Stage) -> dict[str, dict[str, float]]:
+def _steps(stage: BenchStage) -> dict[str, dict[str, float]]:
     """Mean seconds of each step that the builds of each dataset have noted, per partition."""
     rows = stage.ledger(
         "select b.dataset, t.key as step,"
@@ -66,7 +66,7 @@ def _steps(stage: Stage) -> dict[str, dict[str, float]]:
     return found
 
 
-def _build(stage: Stage, dataset: str, count: int) -> float:
+def _build(stage: BenchStage, dataset: str, count: int) -> float:
     months = [next(stage.dts) for _ in range(count)]
     bodies = [(dt, small_month(dt, _ROWS)) for dt in months]
     began = time.time()

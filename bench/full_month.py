@@ -24,7 +24,7 @@ from psycopg.conninfo import conninfo_to_dict
 from bench import cold_dbt
 from bench.months import write_full_month
 from bench.report import Figure, Outcome, median
-from bench.stage import BUCKET, WARM, Stage, key_of
+from bench.stage import BUCKET, WARM, BenchStage, key_of
 from quicksilver.build.prepare import ensure_warehouse
 from quicksilver.domain.datasets import load_datasets
 from quicksilver.stack.postgres import BINARIES
@@ -64,7 +64,7 @@ class _Peak(threading.Thread):
         return self.bytes
 
 
-def measure(stage: Stage) -> Outcome:
+def measure(stage: BenchStage) -> Outcome:
     """Build a full month in turn by the service and by Postgres alone."""
     rows, rounds = (200_000, 1) if stage.quick else (_ROWS, _ROUNDS)
     folder = stage.stack.folder / "full"
@@ -113,7 +113,7 @@ def measure(stage: Stage) -> Outcome:
     return Outcome(figures, raw)
 
 
-def _ours(stage: Stage, dt: date, path: Path) -> tuple[dict[str, float], int]:
+def _ours(stage: BenchStage, dt: date, path: Path) -> tuple[dict[str, float], int]:
     watch = _Peak(stage.pid("engine"))
     watch.start()
     try:
@@ -145,7 +145,7 @@ def _bronze(dt: date) -> str:
     )
 
 
-def _scripts(stage: Stage, dt: date) -> list[Path]:
+def _scripts(stage: BenchStage, dt: date) -> list[Path]:
     """What dbt executes for a partition, found by having it do so on an empty one."""
     datasets = load_datasets(stage.settings.datasets_file)
     asyncio.run(ensure_warehouse(stage.settings, datasets))
@@ -167,7 +167,9 @@ def _scripts(stage: Stage, dt: date) -> list[Path]:
     return cold_dbt.executed_sql(cold_dbt.target_folder())
 
 
-def _alone(stage: Stage, csv: Path, columns: list[str], scripts: list[Path]) -> tuple[float, float]:
+def _alone(
+    stage: BenchStage, csv: Path, columns: list[str], scripts: list[Path]
+) -> tuple[float, float]:
     """Seconds of COPY and of the SQL; a clean table is there at the beginning and at the end."""
     _psql(stage, "-c", f"truncate build.landed_yellow_tripdata__{_BUILD}")
     listed = ", ".join(f'"{name}"' for name in columns)
@@ -181,7 +183,7 @@ def _alone(stage: Stage, csv: Path, columns: list[str], scripts: list[Path]) -> 
     return copied - began, time.perf_counter() - copied
 
 
-def _psql(stage: Stage, *arguments: str) -> None:
+def _psql(stage: BenchStage, *arguments: str) -> None:
     parts = conninfo_to_dict(stage.env["QUICKSILVER_WAREHOUSE_URL"])
     subprocess.run(
         [

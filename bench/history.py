@@ -23,7 +23,7 @@ from psycopg import sql
 
 from bench.months import small_month
 from bench.report import Figure, Outcome, median
-from bench.stage import BUCKET, WARM, Stage
+from bench.stage import BUCKET, WARM, BenchStage
 from quicksilver.settings import PROJECT
 
 _ROUNDS, _PARTITIONS = 10, 1_000
@@ -58,7 +58,7 @@ class _Builder:
         return self.answer()["timings"]
 
 
-def measure(stage: Stage) -> Outcome:
+def measure(stage: BenchStage) -> Outcome:
     """Build in turn in both warehouses."""
     partitions = 50 if stage.quick else _PARTITIONS
     rounds = 3 if stage.quick else _ROUNDS
@@ -96,7 +96,7 @@ def measure(stage: Stage) -> Outcome:
     return Outcome([figure], {"seconds": found, "steps": medians})
 
 
-def _upload(stage: Stage, dt: date) -> dict[str, Any]:
+def _upload(stage: BenchStage, dt: date) -> dict[str, Any]:
     """Put a month where no rule of the bucket sees it; what a manifest says of it."""
     key = f"elsewhere/bench_history/dt={dt}/data.parquet"
     body = small_month(dt)
@@ -104,7 +104,7 @@ def _upload(stage: Stage, dt: date) -> dict[str, Any]:
     return {"key": key, "etag": str(done.etag).strip('"'), "size": len(body)}
 
 
-def _database(stage: Stage, name: str) -> str:
+def _database(stage: BenchStage, name: str) -> str:
     home = stage.stack.home
     with psycopg.connect(home.database_url("postgres", admin=True), autocommit=True) as admin:
         named = sql.Identifier(name)
@@ -114,7 +114,7 @@ def _database(stage: Stage, name: str) -> str:
 
 
 @contextmanager
-def _builder(stage: Stage, url: str) -> Generator[_Builder]:
+def _builder(stage: BenchStage, url: str) -> Generator[_Builder]:
     environment = {**os.environ, **stage.env, "QUICKSILVER_WAREHOUSE_URL": url}
     with (stage.stack.home.logs / "bench-build.log").open("ab") as log:
         process = subprocess.Popen(

@@ -14,7 +14,7 @@ from typing import Any
 import psutil
 
 from bench.report import Figure, Outcome
-from bench.stage import Stage
+from bench.stage import BenchStage
 
 SECONDS = 300.0
 _PROGRAMS = ("service", "engine", "worker", "prefect", "minio", "postgres")
@@ -29,12 +29,12 @@ class Window:
     cpu: dict[str, float]
 
 
-def begin(stage: Stage, seconds: float = SECONDS) -> Window:
+def begin(stage: BenchStage, seconds: float = SECONDS) -> Window:
     """Begin the window."""
     return Window(time.monotonic(), 20.0 if stage.quick else seconds, _cpu(stage))
 
 
-def end(stage: Stage, window: Window) -> Outcome:
+def end(stage: BenchStage, window: Window) -> Outcome:
     """Wait for the window's end, and read what was used."""
     time.sleep(max(0.0, window.began + window.seconds - time.monotonic()))
     seconds = time.monotonic() - window.began
@@ -56,12 +56,12 @@ def end(stage: Stage, window: Window) -> Outcome:
     return Outcome(figures, raw)
 
 
-def _family(stage: Stage, program: str) -> list[psutil.Process]:
+def _family(stage: BenchStage, program: str) -> list[psutil.Process]:
     process = psutil.Process(stage.pid(program))
     return [process, *process.children(recursive=True)]
 
 
-def _cpu(stage: Stage) -> dict[str, float]:
+def _cpu(stage: BenchStage) -> dict[str, float]:
     """Seconds of a core that each program has used, with its children that have ended."""
     found: dict[str, float] = {}
     for name in _PROGRAMS:
@@ -74,7 +74,7 @@ def _cpu(stage: Stage) -> dict[str, float]:
     return found
 
 
-def _memory(stage: Stage, program: str) -> int:
+def _memory(stage: BenchStage, program: str) -> int:
     """Bytes in memory: the service's as the system shows them, a family's each page once."""
     if program == "service":
         return psutil.Process(stage.pid(program)).memory_info().rss

@@ -14,7 +14,7 @@ from typing import Any
 
 from bench.months import small_month
 from bench.report import Figure, Outcome, median, percentile
-from bench.stage import NOBODY, POLLING, STOCK, WARM, Stage, key_of, seconds_between, until
+from bench.stage import NOBODY, POLLING, STOCK, WARM, BenchStage, key_of, seconds_between, until
 
 # One warm build and its run's end take less; the sensor's poll must not fall into one.
 _CLEAR = 5.0
@@ -42,7 +42,7 @@ class _Times:
     stock_builds: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
 
 
-def measure(stage: Stage) -> Outcome:
+def measure(stage: BenchStage) -> Outcome:
     """Take all figures about time from PUT on."""
     rounds, warm_per_round = (1, 4) if stage.quick else (_ROUNDS, _WARM_PER_ROUND)
     poll = 10.0 if stage.quick else 30.0
@@ -69,7 +69,7 @@ def measure(stage: Stage) -> Outcome:
 
 
 def _round(
-    stage: Stage, sensor: _Sensor, phase: float, poll: float, count: int, times: _Times
+    stage: BenchStage, sensor: _Sensor, phase: float, poll: float, count: int, times: _Times
 ) -> None:
     now = time.time()
     cycles = -(-(now + 1 - sensor.began - phase) // poll)
@@ -93,7 +93,7 @@ def _round(
         _warm(stage, times)
 
 
-def _warm(stage: Stage, times: _Times) -> None:
+def _warm(stage: BenchStage, times: _Times) -> None:
     dt = next(stage.dts)
     body = small_month(dt)
     began = stage.put(WARM, dt, body)
@@ -104,7 +104,7 @@ def _warm(stage: Stage, times: _Times) -> None:
     times.warm_builds.append(row)
 
 
-def _stock(stage: Stage, times: _Times) -> None:
+def _stock(stage: BenchStage, times: _Times) -> None:
     dt = next(stage.dts)
     body = small_month(dt)
     began = stage.put(STOCK, dt, body)
@@ -112,7 +112,7 @@ def _stock(stage: Stage, times: _Times) -> None:
     times.stock_builds.append(stage.await_end(STOCK, dt))
 
 
-def _sensor(stage: Stage, poll: float, build: int) -> _Sensor:
+def _sensor(stage: BenchStage, poll: float, build: int) -> _Sensor:
     """Start a run of the polling pattern, and wait until it has polled for the first time."""
     dt = next(stage.dts)
     deployment = stage.call("GET", "/deployments/name/polling-pattern/stock")["id"]
@@ -139,7 +139,7 @@ def _sensor(stage: Stage, poll: float, build: int) -> _Sensor:
     return _Sensor(dt, datetime.fromisoformat(began).timestamp(), small_month(dt))
 
 
-def _created(stage: Stage, count: int) -> tuple[list[float], list[float]]:
+def _created(stage: BenchStage, count: int) -> tuple[list[float], list[float]]:
     """PUT → run created, where nobody runs the runs; and Prefect's own call alone, in turn."""
     found: list[float] = []
     alone: list[float] = []

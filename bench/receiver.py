@@ -18,17 +18,17 @@ import psutil
 import psycopg
 
 from bench.report import Figure, Outcome, median
-from bench.stage import Stage, until
+from bench.stage import BenchStage, until
 from quicksilver.settings import PROJECT
 from quicksilver.stack.ports import choose_port
-from quicksilver.support.http import plain_client
+from quicksilver.support.http import local_http_client
 
 _KINDS = ("stored", "parsed", "bare")
 _ROUNDS, _SECONDS, _PACED_SECONDS = 3, 4.0, 10.0
 _DATABASE = "bench_receiver"
 
 
-def measure(stage: Stage) -> Outcome:
+def measure(stage: BenchStage) -> Outcome:
     """Load the three servers in turn, then the storing one at half of what it took."""
     rounds = 1 if stage.quick else _ROUNDS
     seconds = 2.0 if stage.quick else _SECONDS
@@ -82,7 +82,7 @@ def measure(stage: Stage) -> Outcome:
 
 
 @contextmanager
-def _server(stage: Stage, kind: str, url: str) -> Generator[tuple[int, int]]:
+def _server(stage: BenchStage, kind: str, url: str) -> Generator[tuple[int, int]]:
     port = choose_port(None)
     log = stage.stack.home.logs / f"bench-receiver-{kind}.log"
     environment = {
@@ -116,14 +116,14 @@ def _answers(port: int, process: subprocess.Popen[bytes]) -> bool:
     if process.poll() is not None:
         raise RuntimeError(f"a receiver ended with {process.returncode}")
     try:
-        plain_client().get(f"http://127.0.0.1:{port}/healthz", timeout=2)
+        local_http_client().get(f"http://127.0.0.1:{port}/healthz", timeout=2)
     except httpx.HTTPError:
         return False
     return True
 
 
 def _load(
-    stage: Stage, port: int, seconds: float, *, seed: int, rate: float = 0.0
+    stage: BenchStage, port: int, seconds: float, *, seed: int, rate: float = 0.0
 ) -> dict[str, float]:
     done = subprocess.run(
         [

@@ -24,7 +24,7 @@ from quicksilver.domain.datasets import load_datasets
 from quicksilver.settings import Settings, load_settings
 from quicksilver.support.log import configure_logging
 from quicksilver.web.body import read_body
-from quicksilver.web.events import answer, refusal
+from quicksilver.web.events import answer, reject_unless_authorized
 from quicksilver.web.server import server_config
 
 
@@ -52,7 +52,7 @@ def _bare(settings: Settings) -> FastAPI:
     app.state.settings = settings
 
     async def receive(request: Request) -> Response:
-        refused = refusal(request)
+        refused = reject_unless_authorized(request)
         if refused is not None:
             return refused
         await read_body(request, settings.body_limit)

@@ -50,7 +50,7 @@ _DEPLOYMENT = {WARM: "nyc-tlc", STOCK: "stock", NOBODY: "nobody", SINGLE: "nyc-t
 
 
 @dataclass
-class Stage:
+class BenchStage:
     """The running stack."""
 
     stack: EmbeddedStack
@@ -154,7 +154,7 @@ def _connect(url: str) -> psycopg.Connection[Any]:
 
 
 @contextmanager
-def staged(folder: Path, *, quick: bool, say: Callable[[str], None]) -> Generator[Stage]:
+def staged(folder: Path, *, quick: bool, say: Callable[[str], None]) -> Generator[BenchStage]:
     """Start the stack in a fresh home, with the baselines; stop it at the end."""
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True, mode=0o700)
@@ -172,7 +172,7 @@ def staged(folder: Path, *, quick: bool, say: Callable[[str], None]) -> Generato
     ) as stack:
         env = stack.environment()
         os.environ.update(env)
-        yield Stage(stack, env, quick, say)
+        yield BenchStage(stack, env, quick, say)
 
 
 def _datasets() -> str:

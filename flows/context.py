@@ -13,7 +13,7 @@ from quicksilver.support.postgres import Database
 
 
 @dataclass(frozen=True, slots=True)
-class Lake:
+class FlowContext:
     """What a flow works with: settings, the ledger, bronze."""
 
     settings: Settings
@@ -22,7 +22,7 @@ class Lake:
 
 
 @asynccontextmanager
-async def opened() -> AsyncGenerator[Lake]:
+async def opened() -> AsyncGenerator[FlowContext]:
     """Open the ledger and bronze for a flow run; closed at its end.
 
     Raises:
@@ -36,6 +36,6 @@ async def opened() -> AsyncGenerator[Lake]:
     )
     await database.open()
     try:
-        yield Lake(settings, Ledger(database, datasets), Bronze(settings))
+        yield FlowContext(settings, Ledger(database, datasets), Bronze(settings))
     finally:
         await database.close()

@@ -7,19 +7,19 @@ from datetime import timedelta
 
 from quicksilver.domain.partition import Partition
 from quicksilver.errors import BuildRefusedError, QuicksilverError
-from quicksilver.flows.context import Lake
-from quicksilver.flows.failover import standing_in
+from quicksilver.flows.context import FlowContext
+from quicksilver.flows.failover import failing_over
 from quicksilver.ledger import Ledger
 from quicksilver.roles.sweep import Sweep
 from quicksilver.support import clock
 from quicksilver.support.postgres import Row
 
 # How often a waiting flow looks at the ledger, in seconds: it only waits, so seldom is enough.
-_LOOK = 1.0
+_POLL_SECONDS = 1.0
 
 
 async def ensure_built(
-    lake: Lake,
+    lake: FlowContext,
     partitions: Sequence[Partition],
     build_here: Callable[[Partition], Awaitable[object]],
     *,
@@ -39,12 +39,12 @@ async def ensure_built(
         BronzeUnavailableError, LedgerUnavailableError: the question cannot be asked.
     """
     ledger = lake.ledger
-    await ledger.sync_datasets()
+    await ledger.upkeep.sync_datasets()
     sweep = Sweep(lake.settings, ledger, lake.bronze)
     for partition in partitions:
         await sweep.compare(ledger.datasets.get(partition.dataset), lane="poll", dt=partition.dt)
     deadline = clock.now() + patience
-    async with standing_in(lake.settings, ledger) as stand_in:
+    async with failing_over(lake.settings, ledger) as failover:
         while True:
             rows = await _rows(ledger, partitions)
             waiting = [row for row in rows if row["shown_state"] != "built"]
@@ -54,14 +54,14 @@ async def ensure_built(
             missing = set(partitions) - {_partition(row) for row in rows}
             if unhappy or missing or clock.now() > deadline:
                 raise QuicksilverError(_complaint(unhappy or waiting, missing))
-            if await stand_in.is_wanted():
-                held = await stand_in.run_once()
+            if await failover.is_wanted():
+                held = await failover.run_once()
                 for row in await _rows(ledger, partitions):
                     if _is_due(row) and _partition(row) not in held:
                         # Refused: another run was faster, and is waited for.
                         with contextlib.suppress(BuildRefusedError):
                             await build_here(_partition(row))
-            await asyncio.sleep(_LOOK)
+            await asyncio.sleep(_POLL_SECONDS)
 
 
 def _partition(row: Row) -> Partition:
@@ -82,7 +82,7 @@ async def _rows(ledger: Ledger, partitions: Sequence[Partition]) -> list[Row]:
     rows: list[Row] = []
     for dataset in sorted({p.dataset for p in wanted}):
         dts = [p.dt for p in wanted if p.dataset == dataset]
-        rows += await ledger.partitions(dataset=dataset, dts=dts, limit=len(dts))
+        rows += await ledger.views.partitions(dataset=dataset, dts=dts, limit=len(dts))
     return rows
 
 

@@ -23,7 +23,7 @@ from quicksilver.warehouse.connection import Warehouse
 _log = get_logger("quicksilver")
 
 
-class StandIn:
+class Failover:
     """Ends builds as the service's settler would, and frees what a dead dispatcher claimed."""
 
     def __init__(self, settings: Settings, ledger: Ledger, settler: Settler) -> None:
@@ -38,7 +38,7 @@ class StandIn:
         Raises:
             LedgerUnavailableError: it cannot be asked.
         """
-        return not await self._ledger.dispatchers_alive(within=self._lease)
+        return not await self._ledger.upkeep.dispatchers_alive(within=self._lease)
 
     async def run_once(self) -> set[Partition]:
         """One pass over the active builds; the partitions that a build still holds after it.
@@ -49,23 +49,25 @@ class StandIn:
             LedgerUnavailableError: the ledger does not answer.
         """
         # Given back and not taken up: a run that was made for it all the same finds its key spent.
-        await self._ledger.adopt(self._owner, lease=self._lease)
-        for claim in await self._ledger.own_claims(self._owner):
+        await self._ledger.claims.adopt(self._owner, lease=self._lease)
+        for claim in await self._ledger.claims.own_claims(self._owner):
             why = "the dispatcher that claimed it is gone"
-            await self._ledger.release(claim, self._owner, error=why, due_at=clock.now())
+            await self._ledger.claims.release(claim, self._owner, error=why, due_at=clock.now())
         try:
             await self._settler.run_once()
         except (PrefectUnavailableError, WarehouseUnavailableError) as error:
             _log.warning("builds cannot be settled now: %s", error)
-        return {build.partition for build in await self._ledger.active_builds()}
+        return {build.partition for build in await self._ledger.settlement.active_builds()}
 
 
 @asynccontextmanager
-async def standing_in(settings: Settings, ledger: Ledger) -> AsyncGenerator[StandIn]:
+async def failing_over(settings: Settings, ledger: Ledger) -> AsyncGenerator[Failover]:
     """A stand-in with a client of Prefect of its own, closed at the end."""
     deployments = Deployments(settings.prefect_api_url)
     await deployments.open()
     try:
-        yield StandIn(settings, ledger, Settler(settings, ledger, deployments, Warehouse(settings)))
+        yield Failover(
+            settings, ledger, Settler(settings, ledger, deployments, Warehouse(settings))
+        )
     finally:
         await deployments.close()

@@ -9,14 +9,14 @@ from tenacity import retry, retry_if_exception_type, stop_after_delay, wait_expo
 
 from quicksilver.build.partition import BuildResult
 from quicksilver.errors import LedgerUnavailableError
-from quicksilver.flows.context import Lake
+from quicksilver.flows.context import FlowContext
 from quicksilver.ledger import BUILD_SPACE, BegunBuild
 from quicksilver.support import clock
 from quicksilver.support.postgres import conninfo
 from quicksilver.support.statements import statement
 
 # What has been built is not thrown away because the ledger restarts: a minute outlasts that.
-through_restarts = retry(
+retry_while_ledger_restarts = retry(
     retry=retry_if_exception_type(LedgerUnavailableError),
     wait=wait_exponential_jitter(initial=0.1, max=5, jitter=0.5),
     stop=stop_after_delay(60),
@@ -25,7 +25,7 @@ through_restarts = retry(
 
 
 @asynccontextmanager
-async def holding(lake: Lake, builds: Sequence[BegunBuild]) -> AsyncGenerator[None]:
+async def build_leases(lake: FlowContext, builds: Sequence[BegunBuild]) -> AsyncGenerator[None]:
     """Hold builds by locks of one session: they end with this process, however that ends.
 
     The settler reads them as the sign of life of each build.
@@ -37,8 +37,8 @@ async def holding(lake: Lake, builds: Sequence[BegunBuild]) -> AsyncGenerator[No
         await connection.close()
 
 
-@through_restarts
-async def _hold(lake: Lake, builds: Sequence[int]) -> psycopg.AsyncConnection[TupleRow]:
+@retry_while_ledger_restarts
+async def _hold(lake: FlowContext, builds: Sequence[int]) -> psycopg.AsyncConnection[TupleRow]:
     try:
         connection = await psycopg.AsyncConnection.connect(
             conninfo(
@@ -57,10 +57,10 @@ async def _hold(lake: Lake, builds: Sequence[int]) -> psycopg.AsyncConnection[Tu
     return connection
 
 
-@through_restarts
-async def mark_published(lake: Lake, build: BegunBuild, result: BuildResult) -> None:
+@retry_while_ledger_restarts
+async def mark_published(lake: FlowContext, build: BegunBuild, result: BuildResult) -> None:
     """Silver stands; if the ledger is away now, the settler learns it from the warehouse."""
-    await lake.ledger.publish(
+    await lake.ledger.runs.publish(
         build.id,
         rows_bronze=result.rows_bronze,
         rows_silver=result.rows_silver,

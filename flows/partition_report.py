@@ -18,7 +18,7 @@ async def partition_report(dataset: str, dt: date) -> None:
         QuicksilverError: nothing of it ever landed.
     """
     async with opened() as lake:
-        row = await lake.ledger.partition(Partition(dataset, dt))
+        row = await lake.ledger.views.partition(Partition(dataset, dt))
     if row is None:
         raise QuicksilverError(f"nothing of {dataset}/{dt} ever landed")
     markdown = (

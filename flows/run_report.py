@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from prefect import get_run_logger
 from prefect.artifacts import acreate_markdown_artifact
 
-from quicksilver.build.batch import Outcome
+from quicksilver.build.batch import BuildOutcome
 from quicksilver.build.partition import BuildResult
 from quicksilver.domain.partition import Partition
 from quicksilver.ledger import BegunBuild
@@ -37,7 +37,7 @@ def as_markdown(begun: BegunBuild, result: BuildResult, page: str) -> str:
     return "\n".join(lines)
 
 
-def batch_as_markdown(settings: Settings, outcomes: Mapping[BegunBuild, Outcome]) -> str:
+def batch_as_markdown(settings: Settings, outcomes: Mapping[BegunBuild, BuildOutcome]) -> str:
     """A row a build of a run that several share, as markdown."""
     lines = [
         f"# {len(outcomes)} partitions in one run",
@@ -73,7 +73,9 @@ async def leave_report(settings: Settings, begun: BegunBuild, result: BuildResul
     )
 
 
-async def leave_batch_report(settings: Settings, outcomes: Mapping[BegunBuild, Outcome]) -> None:
+async def leave_batch_report(
+    settings: Settings, outcomes: Mapping[BegunBuild, BuildOutcome]
+) -> None:
     """As `leave_report`, for the builds that shared a run."""
     first = next(iter(outcomes)).partition
     await _leave(

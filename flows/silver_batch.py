@@ -6,28 +6,30 @@ from typing import Any
 from prefect import State, get_run_logger
 from prefect.states import Completed
 
-from quicksilver.build.batch import Outcome, build_batch
+from quicksilver.build.batch import BuildOutcome, build_batch
 from quicksilver.build.partition import BuildResult
 from quicksilver.domain.datasets import Dataset
 from quicksilver.errors import ManifestChangedError, QuicksilverError
-from quicksilver.flows.context import Lake
-from quicksilver.flows.leases import holding, mark_published
+from quicksilver.flows.context import FlowContext
+from quicksilver.flows.leases import build_leases, mark_published
 from quicksilver.flows.run_report import leave_batch_report
 from quicksilver.flows.run_trace import trace_steps, traced
 from quicksilver.ledger import BegunBuild
 from quicksilver.support import failpoint
 
 
-async def build_together(lake: Lake, dataset: Dataset, builds: Sequence[BegunBuild]) -> State[Any]:
+async def build_together(
+    lake: FlowContext, dataset: Dataset, builds: Sequence[BegunBuild]
+) -> State[Any]:
     """Build all of them; the run fails when any did, and what is published stands.
 
     Raises:
         QuicksilverError: some failed; the message names each with its reason.
     """
     logger = get_run_logger()
-    outcomes: dict[BegunBuild, Outcome] = {}
+    outcomes: dict[BegunBuild, BuildOutcome] = {}
 
-    async def tell(build: BegunBuild, outcome: Outcome) -> None:
+    async def tell(build: BegunBuild, outcome: BuildOutcome) -> None:
         outcomes[build] = outcome
         if isinstance(outcome, BuildResult):
             failpoint.reach("after-warehouse-commit-before-mark")
@@ -41,19 +43,19 @@ async def build_together(lake: Lake, dataset: Dataset, builds: Sequence[BegunBui
                 outcome.rows_rejected,
             )
         elif isinstance(outcome, ManifestChangedError):
-            await lake.ledger.yield_build(build.id, str(outcome))
+            await lake.ledger.runs.yield_build(build.id, str(outcome))
             logger.info("bronze changed meanwhile, the next build takes over: %s", outcome)
         else:
-            await lake.ledger.note_error(build.id, str(outcome))
+            await lake.ledger.runs.record_error(build.id, str(outcome))
             logger.error("%s: %s", build.partition, outcome)
 
-    async with holding(lake, builds), traced(lake.settings, builds[0], together=len(builds)):
+    async with build_leases(lake, builds), traced(lake.settings, builds[0], together=len(builds)):
         try:
             await build_batch(lake.settings, dataset, builds, tell)
         except QuicksilverError as error:
             for build in builds:
                 if build not in outcomes:
-                    await lake.ledger.note_error(build.id, str(error))
+                    await lake.ledger.runs.record_error(build.id, str(error))
             raise
         built = [one for one in outcomes.values() if isinstance(one, BuildResult)]
         if built:

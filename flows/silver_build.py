@@ -21,9 +21,9 @@ from quicksilver.errors import (
     ManifestChangedError,
     QuicksilverError,
 )
-from quicksilver.flows.context import Lake, opened
-from quicksilver.flows.failover import standing_in
-from quicksilver.flows.leases import holding, mark_published, through_restarts
+from quicksilver.flows.context import FlowContext, opened
+from quicksilver.flows.failover import failing_over
+from quicksilver.flows.leases import build_leases, mark_published, retry_while_ledger_restarts
 from quicksilver.flows.run_report import leave_report
 from quicksilver.flows.run_trace import trace_steps, traced
 from quicksilver.flows.silver_batch import build_together
@@ -64,7 +64,7 @@ async def silver_build(
         partition, dt = begun.partition, begun.partition.dt
         if generation is not None and generation != begun.generation:
             logger.info("generation %s was asked for, %s is built", generation, begun.generation)
-        async with holding(lake, builds), traced(lake.settings, begun):
+        async with build_leases(lake, builds), traced(lake.settings, begun):
             try:
                 result = await build_partition(
                     lake.settings,
@@ -75,14 +75,14 @@ async def silver_build(
                     manifest=begun.manifest,
                 )
             except ManifestChangedError as error:
-                await lake.ledger.yield_build(begun.id, str(error))
+                await lake.ledger.runs.yield_build(begun.id, str(error))
                 logger.info("bronze changed meanwhile, the next build takes over: %s", error)
                 return Completed(name="Superseded", message=str(error))
             except FencedError as error:
                 logger.warning("this build was given up meanwhile: %s", error)
                 return Completed(name="Fenced", message=str(error))
             except QuicksilverError as error:
-                await lake.ledger.note_error(begun.id, str(error))
+                await lake.ledger.runs.record_error(begun.id, str(error))
                 raise
             trace_steps(result.timings)
             failpoint.reach("after-warehouse-commit-before-mark")
@@ -101,7 +101,7 @@ async def silver_build(
 
 
 async def _begin(
-    lake: Lake, partition: Partition, declared: Dataset, batch: str | None
+    lake: FlowContext, partition: Partition, declared: Dataset, batch: str | None
 ) -> list[BegunBuild]:
     """The builds that this run is for; none when there is nothing (more) to do for it."""
     context = FlowRunContext.get()
@@ -115,36 +115,40 @@ async def _begin(
         if sealed is None:
             return []
         key = sealed.idempotency_key
-    return await through_restarts(lake.ledger.begin)(key, run.id, time_limit=declared.time_limit)
+    return await retry_while_ledger_restarts(lake.ledger.runs.begin)(
+        key, run.id, time_limit=declared.time_limit
+    )
 
 
-async def _claim(lake: Lake, partition: Partition, run: UUID) -> SealedBuild | None:
+async def _claim(lake: FlowContext, partition: Partition, run: UUID) -> SealedBuild | None:
     """Claim a partition for this run, after telling the ledger what bronze holds.
 
     Raises:
         BuildRefusedError: another run builds it now, or bronze holds nothing of it.
     """
     ledger = lake.ledger
-    await ledger.sync_datasets()
+    await ledger.upkeep.sync_datasets()
     sweep = Sweep(lake.settings, ledger, lake.bronze)
     await sweep.compare(ledger.datasets.get(partition.dataset), lane="poll", dt=partition.dt)
     owner = f"flow-run:{run}"
     lease = timedelta(seconds=lake.settings.claim_lease)
-    claims = await ledger.claim(owner, slots=_NO_LIMIT, lease=lease, only=[partition])
+    claims = await ledger.claims.claim(owner, slots=_NO_LIMIT, lease=lease, only=[partition])
     if not claims:
-        async with standing_in(lake.settings, ledger) as stand_in:
-            if await stand_in.is_wanted():
+        async with failing_over(lake.settings, ledger) as failover:
+            if await failover.is_wanted():
                 # Nobody else ends what holds it, a build of the same kind as this one perhaps.
-                await stand_in.run_once()
-                claims = await ledger.claim(owner, slots=_NO_LIMIT, lease=lease, only=[partition])
+                await failover.run_once()
+                claims = await ledger.claims.claim(
+                    owner, slots=_NO_LIMIT, lease=lease, only=[partition]
+                )
     if claims:
         sealed = await seal_listed(ledger, lake.bronze, owner, claims[0])
         if not isinstance(sealed, SealedBuild):
             return None
         start_within = timedelta(seconds=lake.settings.start_deadline)
-        await ledger.mark_dispatched([sealed], owner, run, start_within=start_within)
+        await ledger.claims.mark_dispatched([sealed], owner, run, start_within=start_within)
         return sealed
-    row = await ledger.partition(partition)
+    row = await ledger.views.partition(partition)
     if row is None:
         raise BuildRefusedError(f"bronze holds no object of {partition}")
     if row["shown_state"] == "built":

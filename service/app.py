@@ -25,7 +25,7 @@ from quicksilver.intake.group_commit import Recorder
 from quicksilver.intake.refusals import Refusals
 from quicksilver.lake.bronze import Bronze
 from quicksilver.ledger import Ledger
-from quicksilver.ledger.listener import Wake
+from quicksilver.ledger.listener import LedgerListener
 from quicksilver.ledger.migrate import migrate
 from quicksilver.orchestrator.deployments import Deployments
 from quicksilver.roles.announcer import Announcer
@@ -115,7 +115,7 @@ async def running(app: FastAPI) -> AsyncGenerator[None]:
         await database.open()
         stack.push_async_callback(database.close)
         ledger = Ledger(database, datasets)
-        await ledger.sync_datasets()
+        await ledger.upkeep.sync_datasets()
         deployments = Deployments(settings.prefect_api_url)
         await deployments.open()
         stack.push_async_callback(deployments.close)
@@ -123,7 +123,7 @@ async def running(app: FastAPI) -> AsyncGenerator[None]:
         recorder = Recorder(ledger)
         stack.push_async_callback(recorder.close)
         bronze = Bronze(settings)
-        wake = Wake(url)
+        wake = LedgerListener(url)
         sweep_now = asyncio.Event()
         dispatcher = Dispatcher(settings, ledger, bronze, deployments, owner_name())
         settler = Settler(settings, ledger, deployments, Warehouse(settings))
@@ -183,7 +183,7 @@ async def keep_running(name: str, run: Callable[[], Awaitable[None]]) -> None:
 async def prune(ledger: Ledger, keep: timedelta) -> None:
     """Drop what is older than the retention, a bounded bite at a time."""
     while True:
-        while await ledger.prune(keep=keep):
+        while await ledger.upkeep.prune(keep=keep):
             pass
         await asyncio.sleep(_PRUNE_INTERVAL)
 

@@ -23,8 +23,8 @@ from quicksilver.build.layout import declared_columns
 from quicksilver.domain.datasets import load_datasets
 from quicksilver.errors import DatasetsError, QuicksilverError, SettingsError
 from quicksilver.flows.nyc_tlc.file import RefusedFileError, check_file
-from quicksilver.flows.nyc_tlc.landing import Landing
-from quicksilver.flows.nyc_tlc.outcome import MonthResult, Outcome, as_markdown
+from quicksilver.flows.nyc_tlc.landing import BronzeTarget
+from quicksilver.flows.nyc_tlc.outcome import MonthOutcome, MonthResult, as_markdown
 from quicksilver.flows.nyc_tlc.source import NotPublished, SameAsBefore, Taxi, open_source
 from quicksilver.orchestrator.blocks import settings_of_run
 from quicksilver.settings import load_settings
@@ -71,26 +71,26 @@ def ingest_one_month(month: date, taxi: Taxi = "yellow") -> MonthResult:
     """
     settings = asyncio.run(settings_of_run())
     dataset = load_datasets(settings.datasets_file).get(dataset_of(taxi))
-    landing = Landing(settings, dataset, month)
-    held = landing.held()
+    landing = BronzeTarget(settings, dataset, month)
+    held = landing.current()
     with tempfile.TemporaryDirectory(prefix="quicksilver-ingest-") as folder:
         fetched = open_source(settings.tlc_source, taxi).fetch(
             month, Path(folder), held.origin if held else None
         )
         match fetched:
             case NotPublished(where):
-                return MonthResult(month, Outcome.NOT_PUBLISHED, where)
+                return MonthResult(month, MonthOutcome.NOT_PUBLISHED, where)
             case SameAsBefore():
                 size = held.size if held else None
-                return MonthResult(month, Outcome.UNCHANGED, str(landing), size=size)
+                return MonthResult(month, MonthOutcome.UNCHANGED, str(landing), size=size)
             case _:
                 pass
         # Checked even when bronze has the same bytes: they may not have come through here.
         rows = check_file(fetched.path, declared_columns(dataset))
-        outcome = Outcome.UNCHANGED
+        outcome = MonthOutcome.UNCHANGED
         if not landing.same_content(held, fetched):
             landing.land(fetched)
-            outcome = Outcome.LANDED
+            outcome = MonthOutcome.LANDED
     get_run_logger().info("%s %s: %d rows", landing, outcome, rows)
     return MonthResult(month, outcome, str(landing), rows, fetched.size)
 
@@ -143,7 +143,7 @@ def ingest_nyc_tlc(year: int | None = None, taxi: Taxi = "yellow") -> dict[str, 
         markdown=report,
         description=f"{dataset} {asked}, month by month",
     )
-    failed = [result for result in results if result.outcome is Outcome.FAILED]
+    failed = [result for result in results if result.outcome is MonthOutcome.FAILED]
     if failed:
         reasons = "; ".join(f"{result.month:%Y-%m} {result}" for result in failed)
         kept = " closed the gate, gold.yearly_summary stays as it was"
@@ -151,7 +151,7 @@ def ingest_nyc_tlc(year: int | None = None, taxi: Taxi = "yellow") -> dict[str, 
             f"{len(failed)} of {len(results)} months of {asked}"
             f"{kept if dataset == DATASET else ' did not reach bronze'}: {reasons}"
         )
-    there = [result.month for result in results if result.outcome is not Outcome.NOT_PUBLISHED]
+    there = [result.month for result in results if result.outcome is not MonthOutcome.NOT_PUBLISHED]
     if dataset != DATASET:
         logger.info("nothing spans a year of %s", dataset)
     elif there:
@@ -192,4 +192,4 @@ def _result(month: date, future: PrefectFuture[MonthResult]) -> MonthResult:
     try:
         return future.result()
     except Exception as error:  # whatever ended it, the other months go on
-        return MonthResult(month, Outcome.FAILED, str(error) or type(error).__name__)
+        return MonthResult(month, MonthOutcome.FAILED, str(error) or type(error).__name__)

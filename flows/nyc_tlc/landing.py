@@ -37,7 +37,7 @@ _SOURCE_ETAG = "source-etag"
 
 
 @dataclass(frozen=True, slots=True)
-class Held:
+class StoredObject:
     """What the target holds now; `sha256` only when an ingest has written it."""
 
     size: int
@@ -45,7 +45,7 @@ class Held:
     origin: Origin | None
 
 
-class Landing:
+class BronzeTarget:
     """The place in bronze of one partition's file."""
 
     def __init__(self, settings: Settings, dataset: Dataset, month: date) -> None:
@@ -70,7 +70,7 @@ class Landing:
     def __str__(self) -> str:
         return f"s3://{self.bucket}/{self.key}"
 
-    def held(self) -> Held | None:
+    def current(self) -> StoredObject | None:
         """What is there, `None` when nothing is.
 
         Raises:
@@ -85,9 +85,9 @@ class Landing:
         origin = None
         if noted.get(_SHA256) and noted.get(_SOURCE_URL) and noted.get(_SOURCE_ETAG):
             origin = Origin(noted[_SOURCE_URL], noted[_SOURCE_ETAG])
-        return Held(int(head["ContentLength"]), noted.get(_SHA256), origin)
+        return StoredObject(int(head["ContentLength"]), noted.get(_SHA256), origin)
 
-    def same_content(self, held: Held | None, fetched: Fetched) -> bool:
+    def same_content(self, held: StoredObject | None, fetched: Fetched) -> bool:
         """Whether the target has these bytes already.
 
         The SHA-256 is kept in the object's own metadata, written in the same atomic PUT, because

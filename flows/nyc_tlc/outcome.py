@@ -6,7 +6,7 @@ from datetime import date
 from enum import StrEnum
 
 
-class Outcome(StrEnum):
+class MonthOutcome(StrEnum):
     """What became of a month; all but `FAILED` are green."""
 
     LANDED = "landed"
@@ -20,13 +20,13 @@ class MonthResult:
     """One line of the run's table; `size` in bytes."""
 
     month: date
-    outcome: Outcome
+    outcome: MonthOutcome
     detail: str = ""
     rows: int | None = None
     size: int | None = None
 
     def __str__(self) -> str:
-        reason = f": {self.detail}" if self.outcome is Outcome.FAILED else ""
+        reason = f": {self.detail}" if self.outcome is MonthOutcome.FAILED else ""
         return f"{self.outcome}{reason}"
 
 

@@ -22,17 +22,17 @@ from quicksilver.build.load import (
     OpenFile,
     bronze_columns,
     create_scratch_parent,
-    landed,
     load_each,
     open_files,
+    scratch_prefix,
 )
 from quicksilver.build.partition import (
     BuildResult,
-    Watch,
+    Stopwatch,
+    acquire_fence,
     build_taken,
     refuse_failures,
     scratch_tables,
-    take_over,
 )
 from quicksilver.build.prepare import ensure_ready
 from quicksilver.build.volume import volume_warnings
@@ -44,11 +44,11 @@ from quicksilver.settings import Settings
 from quicksilver.support import clock, failpoint, tracing
 from quicksilver.warehouse.connection import Connection, Warehouse, application_name, scratch_url
 from quicksilver.warehouse.publish import Counts, publish
-from quicksilver.warehouse.scratch import drop_scratch, share
-from quicksilver.warehouse.tables import Table, columns_of, create_parent, exists, make_room
+from quicksilver.warehouse.scratch import batch_suffix, drop_scratch
+from quicksilver.warehouse.tables import Table, columns_of, create_parent, ensure_columns, exists
 
-Outcome: TypeAlias = BuildResult | QuicksilverError
-Tell: TypeAlias = Callable[[BegunBuild, Outcome], Awaitable[None]]
+BuildOutcome: TypeAlias = BuildResult | QuicksilverError
+Tell: TypeAlias = Callable[[BegunBuild, BuildOutcome], Awaitable[None]]
 
 
 @dataclass(slots=True)
@@ -90,7 +90,7 @@ async def build_batch(
         finally:
             if not connection.broken:
                 # Those of a partition that were detached stand alone; all others go with theirs.
-                alone = (share(batch.worker, build.partition.dt) for build in builds)
+                alone = (batch_suffix(batch.worker, build.partition.dt) for build in builds)
                 await drop_scratch(connection, batch.names, batch.worker, *alone)
         await batch.build_singly(connection, members)
 
@@ -103,9 +103,9 @@ class _Batch:
         self.dataset = dataset
         self.worker = worker
         self.tell = tell
-        self.watch = Watch()
+        self.watch = Stopwatch()
         self.schema, _, self.name = dataset.bronze_table.partition(".")
-        self.names = [landed(dataset), *dbt_project.scratch_names()]
+        self.names = [scratch_prefix(dataset), *dbt_project.scratch_names()]
         self.results: list[dbt.NodeResult] = []
         self.present: dict[str, str] = {}
 
@@ -114,7 +114,7 @@ class _Batch:
         taken: list[BegunBuild] = []
         for build in builds:
             try:
-                await take_over(connection, build.partition, build.id, self.names, self.worker)
+                await acquire_fence(connection, build.partition, build.id, self.names, self.worker)
             except QuicksilverError as error:
                 await self.tell(build, error)
             else:
@@ -154,11 +154,11 @@ class _Batch:
         done = await asyncio.to_thread(
             load_each,
             scratch_url(self.settings.warehouse_url.get_secret_value(), self.worker),
-            {share(scratch, member.dt): member.files for member in members},
+            {batch_suffix(scratch, member.dt): member.files for member in members},
         )
         loaded: list[_Member] = []
         for member in members:
-            outcome = done[share(scratch, member.dt)]
+            outcome = done[batch_suffix(scratch, member.dt)]
             if isinstance(outcome, QuicksilverError):
                 await self.tell(member.build, outcome)
             else:
@@ -190,7 +190,7 @@ class _Batch:
             )
             await refuse_failures(connection, self.results)
             tables = [self._bronze(self.worker), *scratch_tables(self.results, self.worker)]
-            await make_room(connection, tables)
+            await ensure_columns(connection, tables)
         except (ModelError, DataTestError):
             return None
         finally:
@@ -224,7 +224,7 @@ class _Batch:
                     else [],
                     together=len(members),
                 )
-                own = [Table(t.schema, t.name, share(t.scratch, dt)) for t in tables]
+                own = [Table(t.schema, t.name, batch_suffix(t.scratch, dt)) for t in tables]
                 await _detach(connection, tables, own)
                 try:
                     await publish(
@@ -256,7 +256,7 @@ class _Batch:
                     build.id,
                     build.generation,
                     build.manifest,
-                    Watch(),
+                    Stopwatch(),
                 )
             except QuicksilverError as error:
                 await self.tell(build, error)
@@ -267,7 +267,7 @@ class _Batch:
                     await drop_scratch(connection, self.names, build.id)
 
     def _bronze(self, suffix: int | str) -> Table:
-        return Table(self.schema, self.name, f"{landed(self.dataset)}__{suffix}")
+        return Table(self.schema, self.name, f"{scratch_prefix(self.dataset)}__{suffix}")
 
 
 async def _detach(connection: Connection, tables: Sequence[Table], own: Sequence[Table]) -> None:

@@ -101,7 +101,7 @@ def _invoke(
     target = Path(tempfile.mkdtemp(prefix="quicksilver-dbt-"))
     try:
         parsed = manifest()
-        _aim(parsed, environment["DBT_PG_DBNAME"])
+        _retarget_manifest(parsed, environment["DBT_PG_DBNAME"])
         with light_locks():
             outcome = dbtRunner(manifest=parsed).invoke(
                 [
@@ -153,7 +153,7 @@ def warehouse_environment(settings: Settings) -> dict[str, str]:
     return found
 
 
-def _aim(parsed: Manifest, database: str) -> None:
+def _retarget_manifest(parsed: Manifest, database: str) -> None:
     """Point a parsed project at a database, whichever it was parsed for; forget the last run."""
     nodes: list[Any] = [*parsed.nodes.values(), *parsed.sources.values()]
     for node in nodes:

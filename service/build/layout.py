@@ -37,7 +37,7 @@ _NAME_BYTES = 63
 
 
 @dataclass(frozen=True, slots=True)
-class Landing:
+class ColumnMapping:
     """Where one column of a file goes: `name` in bronze, as `arrow` on the wire."""
 
     source: str
@@ -50,7 +50,7 @@ class Landing:
 class FilePlan:
     """Where a file's columns go, and what of it the dataset did not declare."""
 
-    landings: tuple[Landing, ...]
+    landings: tuple[ColumnMapping, ...]
     unknown: tuple[str, ...]
 
 
@@ -82,7 +82,7 @@ def plan(
     by_name = {column.name: column for column in columns}
     names: list[str] = list(schema.names)
     found: dict[str, str] = {}
-    landings: list[Landing] = []
+    landings: list[ColumnMapping] = []
     unknown: list[str] = []
     for source in names:
         if names.count(source) > 1:
@@ -104,17 +104,17 @@ def plan(
                     " correct the file and upload it again"
                 )
             sql_type, target = _KINDS[column.kind]
-            landings.append(Landing(source, name, sql_type, target))
+            landings.append(ColumnMapping(source, name, sql_type, target))
             continue
         if pt.is_null(arrow):
             # It has neither type nor values yet; it becomes a column when it has.
             continue
-        sql_type, target = landed_type(arrow)
+        sql_type, target = fallback_type(arrow)
         name = _free_name(source, sql_type, taken)
         if name not in present:
             unknown.append(name)
         taken[name] = sql_type
-        landings.append(Landing(source, name, sql_type, target))
+        landings.append(ColumnMapping(source, name, sql_type, target))
     for column in columns:
         if column.required and column.name not in found:
             raise BronzeFileError(
@@ -124,10 +124,10 @@ def plan(
     return FilePlan(tuple(landings), tuple(unknown))
 
 
-def landed_type(arrow: ArrowType) -> tuple[str, ArrowType]:
+def fallback_type(arrow: ArrowType) -> tuple[str, ArrowType]:
     """SQL and Arrow type under which a column that nobody declared is kept; text at the worst."""
     if pt.is_dictionary(arrow):
-        return landed_type(arrow.value_type)
+        return fallback_type(arrow.value_type)
     if pt.is_boolean(arrow):
         return "boolean", pa.bool_()
     if pt.is_uint64(arrow):

@@ -21,13 +21,13 @@ from minio import Minio
 from psycopg import sql
 from psycopg.conninfo import make_conninfo
 
-from quicksilver.build.layout import FilePlan, Landing, declared_columns, declared_types, plan
+from quicksilver.build.layout import ColumnMapping, FilePlan, declared_columns, declared_types, plan
 from quicksilver.domain.datasets import Dataset
 from quicksilver.domain.manifest import ManifestFile
 from quicksilver.errors import BronzeFileError, QuicksilverError, WarehouseUnavailableError
 from quicksilver.lake.object_file import open_parquet
 from quicksilver.warehouse.connection import Connection
-from quicksilver.warehouse.scratch import share
+from quicksilver.warehouse.scratch import batch_suffix
 from quicksilver.warehouse.tables import defined
 
 # 20 columns of 8 bytes: about 10 MB a batch, large enough for COPY to run at its full speed.
@@ -89,7 +89,7 @@ def bronze_columns(
     return columns
 
 
-def landed(dataset: Dataset) -> str:
+def scratch_prefix(dataset: Dataset) -> str:
     """What a scratch table of bronze is called before the build's suffix; no model is called so."""
     return f"landed_{dataset.bronze_table.partition('.')[2]}"
 
@@ -135,7 +135,7 @@ async def create_scratch_parent(
             " constraint dt_is_the_partition check (dt = {day})) for values in ({day})"
         ).format(
             sql.SQL("unlogged" if unlogged else ""),
-            sql.Identifier("build", share(parent, dt)),
+            sql.Identifier("build", batch_suffix(parent, dt)),
             table,
             day=sql.Literal(dt),
         )
@@ -266,7 +266,7 @@ class _Stream:
             raise self.failure from error
 
 
-def _converted(file: str, landing: Landing, values: Any) -> Any:
+def _converted(file: str, landing: ColumnMapping, values: Any) -> Any:
     """A column's values in the type that bronze has for them.
 
     Raises:

@@ -16,7 +16,7 @@ from psycopg import sql
 
 from quicksilver.build import dbt, dbt_project
 from quicksilver.build.counts import is_silver, rows_rejected
-from quicksilver.build.load import bronze_columns, create_scratch, landed, load, open_files
+from quicksilver.build.load import bronze_columns, create_scratch, load, open_files, scratch_prefix
 from quicksilver.build.prepare import ensure_ready
 from quicksilver.build.volume import volume_warnings
 from quicksilver.domain.datasets import Dataset
@@ -35,8 +35,8 @@ from quicksilver.warehouse.connection import (
 )
 from quicksilver.warehouse.fence import take
 from quicksilver.warehouse.publish import Counts, publish
-from quicksilver.warehouse.scratch import drop_scratch, share
-from quicksilver.warehouse.tables import Table, columns_of, create_parent, exists, make_room
+from quicksilver.warehouse.scratch import batch_suffix, drop_scratch
+from quicksilver.warehouse.tables import Table, columns_of, create_parent, ensure_columns, exists
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +74,7 @@ class BuildResult:
         }
 
 
-class Watch:
+class Stopwatch:
     """Seconds of each step, and of all."""
 
     def __init__(self) -> None:
@@ -108,15 +108,15 @@ async def build_partition(
         BronzeUnavailableError, WarehouseUnavailableError: what passes by itself.
         ModelError, DataTestError: dbt; silver is as it was.
     """
-    watch = Watch()
+    watch = Stopwatch()
     partition = Partition(dataset.name, dt)
     warehouse = Warehouse(settings)
     async with warehouse.connect(application_name(build_id)) as connection:
         await ensure_ready(settings, connection)
         # Publishing turns it on again: before that, nothing is worth a wait for the disk.
         await connection.execute("set synchronous_commit = off")
-        names = [landed(dataset), *dbt_project.scratch_names()]
-        await take_over(connection, partition, build_id, names)
+        names = [scratch_prefix(dataset), *dbt_project.scratch_names()]
+        await acquire_fence(connection, partition, build_id, names)
         watch.lap("begin")
         try:
             return await build_taken(
@@ -127,7 +127,7 @@ async def build_partition(
                 await drop_scratch(connection, names, build_id)
 
 
-async def take_over(
+async def acquire_fence(
     connection: Connection,
     partition: Partition,
     build_id: int,
@@ -148,7 +148,7 @@ async def take_over(
     await end_sessions(connection, taken.previous, before)
     await drop_scratch(connection, names, taken.previous)
     if before is not None:
-        await drop_scratch(connection, names, before, share(before, partition.dt))
+        await drop_scratch(connection, names, before, batch_suffix(before, partition.dt))
 
 
 async def build_taken(
@@ -159,11 +159,11 @@ async def build_taken(
     build_id: int,
     generation: int,
     manifest: Sequence[ManifestFile],
-    watch: Watch,
+    watch: Stopwatch,
 ) -> BuildResult:
     """Build a partition whose fence is taken; as `build_partition` in all else."""
     schema, _, name = dataset.bronze_table.partition(".")
-    bronze = Table(schema, name, f"{landed(dataset)}__{build_id}")
+    bronze = Table(schema, name, f"{scratch_prefix(dataset)}__{build_id}")
     present = (await columns_of(connection, [dataset.bronze_table])).get(dataset.bronze_table, {})
     # Only what is not there yet can be attached, and only what is attached must survive a crash.
     unlogged = await exists(connection, "partitions", bronze.child(partition.dt))
@@ -208,7 +208,7 @@ async def build_taken(
         if table.scratch == f"{result.name}__{build_id}" and is_silver(table)
     )
     counts = Counts(loaded.rows, silver, sum(rejected.values()))
-    await make_room(connection, tables)
+    await ensure_columns(connection, tables)
     result = BuildResult(
         rows_bronze=counts.bronze,
         rows_silver=counts.silver,

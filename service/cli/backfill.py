@@ -58,7 +58,7 @@ async def _run(
                 newest_first=newest_first,
                 rebuild=rebuild,
             )
-        await ledger.log_action(actor(), "backfill", f"{name} from {first} to {last}")
+        await ledger.operators.log_action(actor(), "backfill", f"{name} from {first} to {last}")
         console.print(
             f"{name}: {len(plan.partitions)} partitions in bronze, {plan.scheduled} to build,"
             f" {plan.skipped} built or on their way already",

@@ -32,7 +32,7 @@ from quicksilver.settings import Settings, load_settings
 from quicksilver.stack import EmbeddedStack
 from quicksilver.stack.commands import worker_limit
 from quicksilver.stack.initialise import initialise_child
-from quicksilver.support.http import plain_client
+from quicksilver.support.http import local_http_client
 
 YEAR = 2019
 MONTHS = [date(YEAR, month, 1) for month in range(1, 13)]
@@ -84,7 +84,9 @@ class Stack:
 
     def prefect(self, method: str, path: str, body: Any = None) -> Any:
         """Prefect's own API, as any client may call it."""
-        answer = plain_client().request(method, f"{self.env['PREFECT_API_URL']}{path}", json=body)
+        answer = local_http_client().request(
+            method, f"{self.env['PREFECT_API_URL']}{path}", json=body
+        )
         answer.raise_for_status()
         return answer.json()
 

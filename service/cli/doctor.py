@@ -16,22 +16,22 @@ _MARKS = {"ok": "[green]ok[/]", "broken": "[red]broken[/]", "skipped": "[dim]ski
 @reported
 def doctor(as_json: AsJson = False) -> None:
     """Check each link from the settings to silver; exit 1 when one is broken."""
-    from quicksilver.operators.doctor import Finding, Patient, examine, unexamined
+    from quicksilver.operators.doctor import Finding, Probe, run_checks, skipped_checks
 
     def show(finding: Finding) -> None:
         if as_json:
             return
         console.print(f"{_MARKS[finding.status]:<8}", f"{finding.link:<12}", end=" ")
-        console.print(finding.seen, markup=False, highlight=False)
-        if finding.mend:
-            console.print(f"         mend: {finding.mend}", markup=False, highlight=False)
+        console.print(finding.found, markup=False, highlight=False)
+        if finding.fix:
+            console.print(f"         fix: {finding.fix}", markup=False, highlight=False)
 
     try:
         settings = load_settings()
     except SettingsError as error:
-        findings = unexamined(error, show)
+        findings = skipped_checks(error, show)
     else:
-        findings = asyncio.run(examine(Patient(settings), show))
+        findings = asyncio.run(run_checks(Probe(settings), show))
     if as_json:
         print_json([asdict(finding) for finding in findings])
     if any(finding.status == "broken" for finding in findings):

@@ -27,11 +27,12 @@ from quicksilver.domain.partition import Partition
 from quicksilver.errors import LedgerUnavailableError, QuicksilverError
 from quicksilver.lake.bronze import Bronze
 from quicksilver.ledger import Ledger
+from quicksilver.operators.explain import explain as explain_key
 from quicksilver.operators.gates import look_at_gates
 from quicksilver.operators.shapes import State, shown, shown_gate
 from quicksilver.roles.sweep import Sweep, SweepResult
 from quicksilver.settings import Settings
-from quicksilver.support.text import visible
+from quicksilver.support.text import escape_control_characters
 
 # In the order of the page's tiles.
 _COLOURS = {
@@ -64,8 +65,8 @@ def status(
     async def work(_: Settings, ledger: Ledger) -> dict[str, Any]:
         if proof:
             return await read_proof(ledger, dataset=dataset, last=last)
-        rows = await ledger.partitions(dataset=dataset, state=state, limit=limit)
-        counts = await ledger.state_counts()
+        rows = await ledger.views.partitions(dataset=dataset, state=state, limit=limit)
+        counts = await ledger.views.state_counts()
         return {
             "partitions": [shown(row) for row in rows],
             "counts": [
@@ -153,7 +154,7 @@ def events(
     """The newest events, each with the reason why it did or did not fire."""
 
     async def work(_: Settings, ledger: Ledger) -> list[dict[str, Any]]:
-        return await ledger.events(dataset=dataset, reason=reason, limit=limit)
+        return await ledger.views.events(dataset=dataset, reason=reason, limit=limit)
 
     rows = with_ledger(work)
     if as_json:
@@ -193,13 +194,13 @@ def explain(
     """Everything that happened to one object, and why it did or did not fire."""
 
     async def work(_: Settings, ledger: Ledger) -> dict[str, Any]:
-        return await ledger.explain(key)
+        return await explain_key(ledger, key)
 
     answer = with_ledger(work)
     if as_json:
         print_json(answer)
         return
-    console.print(visible(answer["summary"]), markup=False, highlight=False)
+    console.print(escape_control_characters(answer["summary"]), markup=False, highlight=False)
     if answer["events"]:
         console.print(events_table(answer["events"]))
     if answer["builds"]:
@@ -245,9 +246,9 @@ def rebuild(
 
     async def work(_: Settings, ledger: Ledger) -> list[int]:
         ledger.datasets.get(dataset)
-        raised = await ledger.rebuild([partition])
+        raised = await ledger.recording.rebuild([partition])
         if raised:
-            await ledger.log_action(actor(), "rebuild", str(partition))
+            await ledger.operators.log_action(actor(), "rebuild", str(partition))
         return raised
 
     raised = with_ledger(work)
@@ -270,11 +271,11 @@ def reconcile(
     """List bronze and compare it with the ledger; what differs is built."""
 
     async def work(settings: Settings, ledger: Ledger) -> list[SweepResult]:
-        await ledger.sync_datasets()
+        await ledger.upkeep.sync_datasets()
         sweep = Sweep(settings, ledger, Bronze(settings))
         with console.status("listing bronze"):
             results = await sweep.run_once([dataset] if dataset else None)
-        await ledger.log_action(actor(), "reconcile", dataset or "all datasets")
+        await ledger.operators.log_action(actor(), "reconcile", dataset or "all datasets")
         return results
 
     results = with_ledger(work)
@@ -301,9 +302,9 @@ def pause(dataset: DatasetName) -> None:
 
     async def work(_: Settings, ledger: Ledger) -> bool:
         ledger.datasets.get(dataset)
-        await ledger.sync_datasets()
-        await ledger.log_action(actor(), "pause", dataset)
-        return await ledger.pause(dataset, actor())
+        await ledger.upkeep.sync_datasets()
+        await ledger.operators.log_action(actor(), "pause", dataset)
+        return await ledger.operators.pause(dataset, actor())
 
     console.print(f"{dataset}: " + ("paused" if with_ledger(work) else "was paused already"))
 
@@ -315,7 +316,7 @@ def resume(dataset: DatasetName) -> None:
 
     async def work(_: Settings, ledger: Ledger) -> bool:
         ledger.datasets.get(dataset)
-        await ledger.log_action(actor(), "resume", dataset)
-        return await ledger.resume(dataset)
+        await ledger.operators.log_action(actor(), "resume", dataset)
+        return await ledger.operators.resume(dataset)
 
     console.print(f"{dataset}: " + ("resumed" if with_ledger(work) else "was not paused"))

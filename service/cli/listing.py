@@ -7,7 +7,7 @@ from rich.segment import Segment
 from rich.table import Table
 from rich.text import Text
 
-from quicksilver.support.text import visible
+from quicksilver.support.text import escape_control_characters
 
 # Less than that, and sentences become columns of single words.
 _NARROWEST = 24
@@ -74,7 +74,9 @@ class Listing:
     def _texts(self, cells: Sequence[str | Text]) -> list[Text]:
         keep = dict.fromkeys(self._free, "\n")
         return [
-            cell if isinstance(cell, Text) else Text(visible(cell, keep.get(name, "")))
+            cell
+            if isinstance(cell, Text)
+            else Text(escape_control_characters(cell, keep.get(name, "")))
             for name, cell in zip(self.headings, cells, strict=True)
         ]
 

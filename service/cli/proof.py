@@ -30,14 +30,14 @@ _ORIGINS = {
 async def read_proof(ledger: Ledger, *, dataset: str | None, last: int) -> dict[str, Any]:
     """The proof as JSON takes it; `last` is how many of the newest events are looked at."""
     return {
-        "proof": [row for row in await ledger.proof() if dataset in (None, row["dataset"])],
+        "proof": [row for row in await ledger.proof.compare() if dataset in (None, row["dataset"])],
         "origins": [
             {**row, "lost_by_push": row["only_sweep"] / row["objects"] if row["objects"] else 0.0}
-            for row in await ledger.origins(last=last)
+            for row in await ledger.proof.origins(last=last)
             if dataset in (None, row["dataset"])
         ],
-        "lanes": await ledger.lane_states(),
-        "counters": await ledger.counters(),
+        "lanes": await ledger.watch.lane_states(),
+        "counters": await ledger.views.counters(),
         "last_events": last,
     }
 

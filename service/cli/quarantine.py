@@ -11,7 +11,7 @@ from quicksilver.domain.reasons import meaning_of
 from quicksilver.errors import QuicksilverError
 from quicksilver.ledger import Ledger
 from quicksilver.settings import Settings, load_settings
-from quicksilver.support.text import visible
+from quicksilver.support.text import escape_control_characters
 
 app = typer.Typer(help="List, show, replay or discard quarantined events.", no_args_is_help=True)
 
@@ -29,7 +29,7 @@ def list_rows(
     """What is in quarantine, newest first."""
 
     async def work(_: Settings, ledger: Ledger) -> list[dict[str, Any]]:
-        return await ledger.quarantined(limit=limit)
+        return await ledger.quarantine.list(limit=limit)
 
     rows = with_ledger(work)
     if as_json:
@@ -54,7 +54,7 @@ def show(row_id: RowId, as_json: AsJson = False) -> None:
     """One row with its raw body."""
 
     async def work(_: Settings, ledger: Ledger) -> dict[str, Any] | None:
-        return await ledger.quarantined_body(row_id)
+        return await ledger.quarantine.body(row_id)
 
     row = with_ledger(work)
     if row is None:
@@ -65,7 +65,9 @@ def show(row_id: RowId, as_json: AsJson = False) -> None:
         print_json(row)
         return
     for name in ("reason", "count", "lane", "source", "first_seen", "last_seen", "size"):
-        console.print(f"{name}: {visible(row[name])}", markup=False, highlight=False)
+        console.print(
+            f"{name}: {escape_control_characters(row[name])}", markup=False, highlight=False
+        )
     if meaning := meaning_of(row["reason"]):
         console.print(meaning, markup=False, highlight=False)
     # Escaped: a body may hold control sequences that would run in the terminal.

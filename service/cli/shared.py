@@ -20,7 +20,7 @@ from quicksilver.errors import QuicksilverError, SettingsError
 from quicksilver.ledger import Ledger
 from quicksilver.settings import Settings, load_settings
 from quicksilver.support.postgres import Database
-from quicksilver.support.text import visible
+from quicksilver.support.text import escape_control_characters
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -47,7 +47,7 @@ def complain(sentence: str) -> None:
     said, colon, quoted = sentence.partition(":\n")
     said = " ".join(line.strip() for line in said.splitlines())
     complaints.print(
-        visible(said + colon + quoted, keep="\n"),
+        escape_control_characters(said + colon + quoted, keep="\n"),
         style="red",
         highlight=False,
         markup=False,

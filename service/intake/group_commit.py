@@ -87,7 +87,9 @@ class Recorder:
     async def _commit(self, batch: list[_Request]) -> None:
         try:
             with COMMIT_SECONDS.time():
-                reasons = await self._ledger.record([a for r in batch for a in r.arrivals])
+                reasons = await self._ledger.recording.record(
+                    [a for r in batch for a in r.arrivals]
+                )
         except LedgerUnavailableError as error:
             for request in batch:
                 _fail(request, error)
@@ -120,7 +122,7 @@ class Recorder:
         for arrival in request.arrivals:
             try:
                 if len(request.arrivals) > 1:
-                    reasons += await self._ledger.record([arrival])
+                    reasons += await self._ledger.recording.record([arrival])
                     continue
             except LedgerUnavailableError as away:
                 _fail(request, away)

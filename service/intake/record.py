@@ -16,7 +16,9 @@ from quicksilver.support.metrics import EVENTS, event_arrived
 _log = structlog.get_logger(__name__)
 
 
-async def take(state: Any, body: bytes, lane: Lane, source: str, parent: str | None = None) -> str:
+async def record_body(
+    state: Any, body: bytes, lane: Lane, source: str, parent: str | None = None
+) -> str:
     """Record one body: its events, or itself in quarantine; what was done, in words.
 
     `parent` is the sender's own trace, a W3C traceparent.
@@ -53,7 +55,7 @@ async def _take(state: Any, body: bytes, lane: Lane, source: str) -> str:
     except PayloadError as error:
         problem = str(error)
     if problem is not None:
-        await ledger.quarantine(
+        await ledger.quarantine.add(
             body,
             reason=problem,
             lane=lane,

@@ -9,7 +9,7 @@ from quicksilver.ledger import Ledger
 from quicksilver.support import clock
 
 # Whoever is refused costs the ledger one row this often, however fast they try.
-_TELL_EVERY = 2.0
+_FLUSH_SECONDS = 2.0
 
 
 @dataclass(slots=True)
@@ -27,7 +27,7 @@ class Refusals:
         """Tell the ledger until cancelled: another process may fly the canaries."""
         while True:
             await self.run_once(ledger)
-            await asyncio.sleep(_TELL_EVERY)
+            await asyncio.sleep(_FLUSH_SECONDS)
 
     async def run_once(self, ledger: Ledger) -> int:
         """Tell the ledger of what is new; how many lanes that were.
@@ -37,7 +37,7 @@ class Refusals:
         """
         told = 0
         for lane, at in list(self.last.items()):
-            await ledger.note_refusal(lane, at)
+            await ledger.watch.record_refusal(lane, at)
             told += 1
             if self.last.get(lane) == at:
                 del self.last[lane]

@@ -10,6 +10,7 @@ from pathlib import Path
 from quicksilver.domain.datasets import Datasets
 from quicksilver.ledger.claims import Claims
 from quicksilver.ledger.gates import Gating
+from quicksilver.ledger.operators import Operators
 from quicksilver.ledger.outbox import Announcements
 from quicksilver.ledger.overview import Overview
 from quicksilver.ledger.proof import Proof
@@ -21,33 +22,33 @@ from quicksilver.ledger.sealing import Sealing
 from quicksilver.ledger.settlement import BUILD_SPACE, Settlement
 from quicksilver.ledger.upkeep import Upkeep
 from quicksilver.ledger.views import Views
-from quicksilver.ledger.watch import Watch
+from quicksilver.ledger.watch import Monitoring
 from quicksilver.support.postgres import Database
 from quicksilver.support.statements import register
 
 register(Path(__file__).parent)
 
 
-class Ledger(
-    Recording,
-    Quarantine,
-    Claims,
-    Sealing,
-    Runs,
-    Settlement,
-    Upkeep,
-    Views,
-    Overview,
-    Proof,
-    Watch,
-    Announcements,
-    Gating,
-):
-    """The ledger's transactions, by the role that calls them."""
+class Ledger:
+    """The ledger's transactions, in parts by the role that calls them."""
 
     def __init__(self, database: Database, datasets: Datasets) -> None:
         self.database = database
         self.datasets = datasets
+        self.recording = Recording(database, datasets)
+        self.quarantine = Quarantine(database, datasets)
+        self.claims = Claims(database, datasets)
+        self.sealing = Sealing(database, datasets)
+        self.runs = Runs(database, datasets)
+        self.settlement = Settlement(database, datasets)
+        self.upkeep = Upkeep(database, datasets)
+        self.views = Views(database, datasets)
+        self.overview = Overview(database, datasets)
+        self.proof = Proof(database, datasets)
+        self.watch = Monitoring(database, datasets)
+        self.outbox = Announcements(database, datasets)
+        self.gates = Gating(database, datasets)
+        self.operators = Operators(database, datasets)
 
 
 __all__ = [

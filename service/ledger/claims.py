@@ -6,7 +6,14 @@ from uuid import UUID, uuid4
 
 from quicksilver.domain.partition import Partition
 from quicksilver.ledger.outbox import LANDED, announce_partition
-from quicksilver.ledger.rows import ClaimedBuild, Part, SealedBuild, as_json, partition_of, where_of
+from quicksilver.ledger.rows import (
+    ClaimedBuild,
+    LedgerPart,
+    SealedBuild,
+    as_json,
+    partition_of,
+    where_of,
+)
 from quicksilver.support import clock
 from quicksilver.support.postgres import Transaction
 
@@ -30,7 +37,7 @@ async def give_back(tx: Transaction, build: ClaimedBuild, owner: str, why: str) 
     )
 
 
-class Claims(Part):
+class Claims(LedgerPart):
     """The dispatcher's side of the ledger."""
 
     async def claim(

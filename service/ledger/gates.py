@@ -3,20 +3,20 @@
 from collections.abc import Sequence
 from uuid import UUID
 
-from quicksilver.ledger.rows import Part
+from quicksilver.ledger.rows import LedgerPart
 from quicksilver.support import clock
 from quicksilver.support.postgres import Row
 
 
-class Gating(Part):
+class Gating(LedgerPart):
     """The gatekeeper's side of the ledger."""
 
-    async def gate_members(self, datasets: Sequence[str]) -> list[Row]:
+    async def members(self, datasets: Sequence[str]) -> list[Row]:
         """Every partition of these datasets, with its generations and shown state."""
         async with self.database.transaction() as tx:
             return await tx.fetch("gate_members", datasets=list(datasets))
 
-    async def open_gate(self, gate: str, set_key: str, generation: int) -> bool:
+    async def open(self, gate: str, set_key: str, generation: int) -> bool:
         """Note that a set is complete at a generation; False when that was noted before."""
         async with self.database.transaction() as tx:
             return bool(
@@ -29,12 +29,12 @@ class Gating(Part):
                 )
             )
 
-    async def unfired_gates(self) -> list[Row]:
+    async def unfired(self) -> list[Row]:
         """Sets that are complete and whose run Prefect was not asked for yet."""
         async with self.database.transaction() as tx:
             return await tx.fetch("unfired_gates")
 
-    async def mark_gate_fired(
+    async def mark_fired(
         self, gate: str, set_key: str, generation: int, flow_run_id: UUID | None
     ) -> bool:
         """Keep the run that was fired for a set; False when another replica was first."""
@@ -50,7 +50,7 @@ class Gating(Part):
                 )
             )
 
-    async def gate_runs(self) -> list[Row]:
+    async def runs(self) -> list[Row]:
         """The newest firing of each set that ever fired."""
         async with self.database.transaction() as tx:
             return await tx.fetch("gate_runs")

@@ -14,7 +14,7 @@ _log = structlog.get_logger(__name__)
 CHANNEL = "quicksilver"
 
 
-class Wake:
+class LedgerListener:
     """Listens on the ledger's channel and lets any number of roles wait for it."""
 
     def __init__(self, database_url: str) -> None:
@@ -32,7 +32,7 @@ class Wake:
         self._events.remove(event)
 
     def wake(self) -> None:
-        """Wake every waiter of this process."""
+        """LedgerListener every waiter of this process."""
         for event in self._events:
             event.set()
 
@@ -58,7 +58,7 @@ class Wake:
             await asyncio.sleep(delay(max(failures, 1), base=0.2, cap=10))
 
 
-async def wait_for(event: asyncio.Event, seconds: float) -> bool:
+async def wait_or_timeout(event: asyncio.Event, seconds: float) -> bool:
     """Wait until the event is set or the time is over, and clear it; whether it was set."""
     with contextlib.suppress(TimeoutError):
         await asyncio.wait_for(event.wait(), max(seconds, 0.0))

@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from quicksilver.domain.partition import Partition
-from quicksilver.ledger.rows import Part, as_json
+from quicksilver.ledger.rows import LedgerPart, as_json
 from quicksilver.support import clock
 from quicksilver.support.postgres import Row, Transaction
 
@@ -40,21 +40,21 @@ async def announce_partition(
     )
 
 
-class Announcements(Part):
+class Announcements(LedgerPart):
     """The outbox."""
 
-    async def unsent_announcements(self, *, limit: int = 100) -> list[Row]:
+    async def unsent(self, *, limit: int = 100) -> list[Row]:
         """The oldest announcements that nobody has sent."""
         async with self.database.transaction() as tx:
             return await tx.fetch("unsent_announcements", limit=limit)
 
-    async def mark_announced(self, rows: Sequence[Row]) -> int:
+    async def mark_sent(self, rows: Sequence[Row]) -> int:
         """Mark announcements as sent; how many were not yet."""
         ids = [row["id"] for row in rows]
         async with self.database.transaction() as tx:
             return await tx.run("mark_announced", ids=ids, now=clock.now())
 
-    async def prune_announcements(self, *, keep: timedelta) -> None:
+    async def prune(self, *, keep: timedelta) -> None:
         """Drop what was sent long ago."""
         async with self.database.transaction() as tx:
             await tx.run("prune_announcements", before=clock.now() - keep)

@@ -3,12 +3,12 @@
 from collections.abc import Sequence
 from datetime import date
 
-from quicksilver.ledger.rows import Part
+from quicksilver.ledger.rows import LedgerPart
 from quicksilver.support import clock
 from quicksilver.support.postgres import Row
 
 
-class Overview(Part):
+class Overview(LedgerPart):
     """Calendars, the unfinished, and whether anything changed."""
 
     async def calendar_spans(self) -> dict[str, Row]:

@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from datetime import date, datetime, timedelta
 
-from quicksilver.ledger.rows import Part
+from quicksilver.ledger.rows import LedgerPart
 from quicksilver.support import clock
 from quicksilver.support.postgres import Row
 
@@ -11,10 +11,10 @@ from quicksilver.support.postgres import Row
 _KEEP_SWEEPS = timedelta(days=30)
 
 
-class Proof(Part):
+class Proof(LedgerPart):
     """What each sweep saw, set against what the ledger holds."""
 
-    async def note_sweep(
+    async def record_sweep(
         self,
         dataset: str,
         at: datetime,
@@ -37,7 +37,7 @@ class Proof(Part):
                 before=clock.now() - _KEEP_SWEEPS,
             )
 
-    async def proof(self) -> list[Row]:
+    async def compare(self) -> list[Row]:
         """Per dataset: partitions listed in bronze, in the ledger, built at the newest generation.
 
         The numbers `unknown` (listed, no event), `newer` (landed since the listing), `missing`

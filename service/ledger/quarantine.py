@@ -5,7 +5,7 @@ import json
 from urllib.parse import quote, quote_plus
 
 from quicksilver.ledger.outbox import QUARANTINED, announce
-from quicksilver.ledger.rows import Part
+from quicksilver.ledger.rows import LedgerPart
 from quicksilver.support import clock
 from quicksilver.support.postgres import Row
 
@@ -22,10 +22,10 @@ def forms_of(key: str) -> list[bytes]:
     return list({plain, *(form.encode() for form in forms)})
 
 
-class Quarantine(Part):
+class Quarantine(LedgerPart):
     """Raw bodies, bounded in number and size."""
 
-    async def quarantine(
+    async def add(
         self, body: bytes, *, reason: str, lane: str, source: str, max_rows: int, max_bytes: int
     ) -> int:
         """Keep a body that nobody understood; the same body again only counts up. Its id."""
@@ -46,7 +46,7 @@ class Quarantine(Part):
                 await announce(tx, QUARANTINED, resource, payload, clock.now())
         return int(row["id"]) if row else 0
 
-    async def quarantined(self, *, key: str | None = None, limit: int = 100) -> list[Row]:
+    async def list(self, *, key: str | None = None, limit: int = 100) -> list[Row]:
         """What is in quarantine, newest first, without the bodies; sizes in bytes.
 
         With a `key` only bodies that contain it. Reasons come as `quarantined:<why>`.
@@ -55,7 +55,7 @@ class Quarantine(Part):
             forms = forms_of(key) if key else None
             return await tx.fetch("list_quarantine", limit=limit, forms=forms)
 
-    async def quarantined_body(self, row_id: int) -> Row | None:
+    async def body(self, row_id: int) -> Row | None:
         """One row with its raw `body`, or None."""
         async with self.database.transaction() as tx:
             return await tx.one("show_quarantine", id=row_id)

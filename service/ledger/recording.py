@@ -8,7 +8,7 @@ from typing import Any
 from quicksilver.domain.arrival import Arrival, KnownObject, decide
 from quicksilver.domain.partition import Partition
 from quicksilver.domain.readiness import needs_folder, readiness
-from quicksilver.ledger.rows import NEVER, Part, as_json, folder_of, partition_of, where_of
+from quicksilver.ledger.rows import NEVER, LedgerPart, as_json, folder_of, partition_of, where_of
 from quicksilver.support import clock, tracing
 from quicksilver.support.postgres import Row, Statement, Transaction
 
@@ -23,7 +23,7 @@ class Change:
     traceparent: str | None = None
 
 
-class Recording(Part):
+class Recording(LedgerPart):
     """The ledger's way in."""
 
     async def record(self, arrivals: Sequence[Arrival], *, priority: int = 0) -> list[str]:
@@ -197,7 +197,7 @@ class Recording(Part):
             rows = await tx.fetch("object_keys", dataset=dataset, dt=dt)
         return {row["key"]: partition_of(row) for row in rows}
 
-    async def note_gone(self, bucket: str, partition: Partition, keys: Sequence[str]) -> None:
+    async def record_gone(self, bucket: str, partition: Partition, keys: Sequence[str]) -> None:
         """Objects that bronze no longer holds. What remains of the partition is built anew; a
         partition of which nothing remains is marked gone, and emptied where its dataset says so."""
         if not keys:

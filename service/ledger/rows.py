@@ -18,11 +18,12 @@ from quicksilver.support.postgres import Database, Row
 NEVER = "infinity"
 
 
-class Part:
-    """What every part of the ledger works with."""
+class LedgerPart:
+    """What every part of the ledger works with: the database, and what is declared."""
 
-    database: Database
-    datasets: Datasets
+    def __init__(self, database: Database, datasets: Datasets) -> None:
+        self.database = database
+        self.datasets = datasets
 
 
 @dataclass(frozen=True, slots=True)

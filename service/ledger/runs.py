@@ -7,11 +7,11 @@ from uuid import UUID
 
 from quicksilver.domain.manifest import ManifestFile
 from quicksilver.ledger.outbox import BUILT, SCHEMA, announce_partition
-from quicksilver.ledger.rows import BegunBuild, Part, as_json, partition_of, where_of
+from quicksilver.ledger.rows import BegunBuild, LedgerPart, as_json, partition_of, where_of
 from quicksilver.support import clock
 
 
-class Runs(Part):
+class Runs(LedgerPart):
     """The flow's side of the ledger."""
 
     async def begin(
@@ -93,7 +93,7 @@ class Runs(Part):
         async with self.database.transaction() as tx:
             return bool(await tx.run("yield_build", build=build_id, error=why))
 
-    async def note_error(self, build_id: int, error: str) -> bool:
+    async def record_error(self, build_id: int, error: str) -> bool:
         """Keep the sentence that a person needs; the run's end itself comes from Prefect."""
         async with self.database.transaction() as tx:
-            return bool(await tx.run("note_error", build=build_id, error=error[:4000]))
+            return bool(await tx.run("record_error", build=build_id, error=error[:4000]))

@@ -11,8 +11,8 @@ from quicksilver.ledger.claims import give_back
 from quicksilver.ledger.rows import (
     NEVER,
     ClaimedBuild,
+    LedgerPart,
     NoBuild,
-    Part,
     SealedBuild,
     as_json,
     folder_of,
@@ -22,7 +22,7 @@ from quicksilver.support import clock, tracing
 from quicksilver.support.postgres import Row, Transaction
 
 
-class Sealing(Part):
+class Sealing(LedgerPart):
     """From a listing to a manifest."""
 
     async def seal(

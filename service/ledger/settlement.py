@@ -4,14 +4,14 @@ from datetime import datetime, timedelta
 
 from quicksilver.domain.partition import Partition
 from quicksilver.ledger.outbox import FAILED, announce_partition
-from quicksilver.ledger.rows import NEVER, ActiveBuild, Part, partition_of, where_of
+from quicksilver.ledger.rows import NEVER, ActiveBuild, LedgerPart, partition_of, where_of
 from quicksilver.support import clock
 
 # The space of the advisory locks by which flows hold their builds (see `queries/hold_build.sql`).
 BUILD_SPACE = 0x51_53
 
 
-class Settlement(Part):
+class Settlement(LedgerPart):
     """The settler's side of the ledger."""
 
     async def active_builds(self) -> list[ActiveBuild]:
@@ -102,10 +102,10 @@ class Settlement(Part):
             row = await tx.one("lock_partition", **where_of(partition))
         return int(row["generation"]) if row else 0
 
-    async def note_abandoned(self, build_id: int, at: datetime | None) -> None:
+    async def record_abandoned(self, build_id: int, at: datetime | None) -> None:
         """Since when nobody holds a running build; None when somebody does again."""
         async with self.database.transaction() as tx:
-            await tx.run("note_abandoned", build=build_id, at=at)
+            await tx.run("record_abandoned", build=build_id, at=at)
 
     async def request_cancel(self, build: ActiveBuild, why: str, *, within: timedelta) -> bool:
         """Note that a run was asked to stop, and by when it must have; on all of its builds."""

@@ -2,11 +2,11 @@
 
 from datetime import datetime, timedelta
 
-from quicksilver.ledger.rows import Part, as_json
+from quicksilver.ledger.rows import LedgerPart, as_json
 from quicksilver.support import clock
 
 
-class Upkeep(Part):
+class Upkeep(LedgerPart):
     """What keeps the ledger in order."""
 
     async def beat(self, owner: str) -> None:

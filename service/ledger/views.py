@@ -2,29 +2,15 @@
 
 from collections.abc import Sequence
 from datetime import date
-from typing import Any
 
 from quicksilver.domain.partition import Partition
-from quicksilver.domain.reasons import meaning_of
-from quicksilver.ledger.quarantine import forms_of
-from quicksilver.ledger.rows import Part, where_of
-from quicksilver.support import clock
+from quicksilver.ledger.rows import LedgerPart, where_of
 from quicksilver.support.postgres import Row
-
-_MEANING = {
-    "fired": "Its version was in the manifest of a build that Prefect was asked for.",
-    "unchanged": "The same content was there already: nothing to build.",
-    "settling": "Its partition waits to be ready, or to be dispatched.",
-    "superseded": "A newer version of it landed before a build began, and was built instead.",
-    "paused": "Its dataset is paused: `quicksilver resume` builds what accumulated.",
-    "ignored": "It is no new content of a declared dataset.",
-    "failed": "Its build failed, and the attempts are used up: see the partition's error.",
-}
 
 _STEPS = ("put_at", "received_at", "dispatched_at", "started_at", "loaded_at", "built_at")
 
 
-class Views(Part):
+class Views(LedgerPart):
     """The operators' side of the ledger."""
 
     async def partitions(
@@ -94,43 +80,6 @@ class Views(Part):
                 limit=limit,
             )
 
-    async def explain(self, key: str) -> dict[str, Any]:
-        """Everything that happened to one object, and a sentence that says why.
-
-        `key` may come with `s3://bucket/` in front.
-        """
-        bare = key.removeprefix("s3://").partition("/")[2] if key.startswith("s3://") else key
-        events = await self.events(key=bare, limit=50)
-        async with self.database.transaction() as tx:
-            forms = forms_of(bare)
-            held = await tx.fetch("list_quarantine", limit=20, forms=forms) if bare else []
-        builds: list[Row] = []
-        if events and events[0]["dataset"]:
-            partition = Partition(events[0]["dataset"], events[0]["dt"])
-            builds = await self.builds(partition, limit=20)
-        if held and not events:
-            summary = f"{bare}: {held[0]['reason']}. {meaning_of(held[0]['reason'])}"
-        elif not events:
-            summary = (
-                f"{bare}: no event ever came, and no sweep found it. Is it in the folder of a"
-                " declared dataset? `quicksilver reconcile` looks again, `quicksilver doctor`"
-                " checks the lanes"
-            )
-        else:
-            reason = events[0]["reason"]
-            meaning = _MEANING.get(reason.partition(":")[0], "")
-            summary = f"{bare}: {reason}. {meaning}"
-        if held:
-            ids = ", ".join(str(row["id"]) for row in held)
-            summary += f" In quarantine, bodies name it: `quicksilver quarantine show` {ids}"
-        return {
-            "key": bare,
-            "summary": summary,
-            "events": events,
-            "builds": builds,
-            "quarantined": held,
-        }
-
     async def state_counts(self) -> list[Row]:
         """Partitions by dataset and state, with the oldest change not built yet."""
         async with self.database.transaction() as tx:
@@ -145,25 +94,3 @@ class Views(Part):
         """Running totals by name."""
         async with self.database.transaction() as tx:
             return {row["name"]: int(row["value"]) for row in await tx.fetch("list_counters")}
-
-    async def pause(self, name: str, actor: str) -> bool:
-        """Stop building a dataset; events go on accumulating. False when it was paused already."""
-        async with self.database.transaction() as tx:
-            return bool(await tx.run("pause_dataset", name=name, actor=actor, now=clock.now()))
-
-    async def resume(self, name: str) -> bool:
-        """Build again what accumulated. False when it was not paused."""
-        async with self.database.transaction() as tx:
-            changed = await tx.run("resume_dataset", name=name)
-            await tx.run("wake", payload="resumed")
-            return bool(changed)
-
-    async def log_action(self, actor: str, action: str, subject: str) -> None:
-        """Keep who did what, to what, and when."""
-        async with self.database.transaction() as tx:
-            await tx.run("log_action", actor=actor, action=action, subject=subject, now=clock.now())
-
-    async def actions(self, *, subject: str | None = None, limit: int = 50) -> list[Row]:
-        """What operators did, newest first."""
-        async with self.database.transaction() as tx:
-            return await tx.fetch("list_actions", subject=subject, limit=limit)

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 
 from quicksilver.ledger.outbox import ALERT_CLEARED, ALERT_RAISED, announce
-from quicksilver.ledger.rows import Part, as_json
+from quicksilver.ledger.rows import LedgerPart, as_json
 from quicksilver.support import clock
 from quicksilver.support.postgres import Row
 
@@ -16,10 +16,10 @@ _KEEP_ALERTS = timedelta(days=90)
 _KEEP_CANARY_EVENTS = timedelta(hours=1)
 
 
-class Watch(Part):
+class Monitoring(LedgerPart):
     """Canaries and alerts."""
 
-    async def note_canary(
+    async def record_canary(
         self,
         bucket: str,
         keys: Sequence[str],
@@ -75,10 +75,10 @@ class Watch(Part):
         async with self.database.transaction() as tx:
             return {r["dataset"]: r["landed_at"] for r in await tx.fetch("newest_landings")}
 
-    async def note_refusal(self, lane: str, at: datetime) -> None:
+    async def record_refusal(self, lane: str, at: datetime) -> None:
         """A receiver refused a lane's token."""
         async with self.database.transaction() as tx:
-            await tx.run("note_refusal", lane=lane, at=at)
+            await tx.run("record_refusal", lane=lane, at=at)
 
     async def refused_since(self, lane: str, moment: datetime) -> bool:
         """Whether any replica's receiver refused a lane's token after a moment."""

@@ -56,7 +56,7 @@ async def schedule(
     """
     if first > last:
         raise QuicksilverError(f"the range {first} to {last} is upside down")
-    await ledger.sync_datasets()
+    await ledger.upkeep.sync_datasets()
     arrivals = await asyncio.to_thread(
         lambda: [
             arrival
@@ -85,7 +85,7 @@ async def schedule(
             for place, partition in page
             for arrival in by_partition[partition]
         ]
-        reasons = await ledger.record(batch, priority=PRIORITY)
+        reasons = await ledger.recording.record(batch, priority=PRIORITY)
         changed = {
             arrival.partition
             for arrival, reason in zip(batch, reasons, strict=True)
@@ -94,7 +94,7 @@ async def schedule(
         rest = [partition for _, partition in page if partition not in changed]
         again = await _unbuilt(ledger, dataset, rest) if not rebuild else rest
         if again:
-            await ledger.rebuild(again, priority=PRIORITY)
+            await ledger.recording.rebuild(again, priority=PRIORITY)
         scheduled += len(changed) + len(again)
     return Backfill(tuple(order), len(order) - scheduled, scheduled)
 
@@ -104,7 +104,9 @@ async def _unbuilt(
 ) -> list[Partition]:
     """Of unchanged partitions, those that failed: what waits or runs goes on by itself."""
     dts = [partition.dt for partition in partitions]
-    rows = await ledger.partitions(dataset=dataset.name, dts=dts, limit=len(dts)) if dts else []
+    rows = (
+        await ledger.views.partitions(dataset=dataset.name, dts=dts, limit=len(dts)) if dts else []
+    )
     return [Partition(r["dataset"], r["dt"]) for r in rows if r["shown_state"] == "failed"]
 
 
@@ -121,7 +123,7 @@ async def watch(
         wanted = [partition.dt for partition in work.partitions]
         for start in range(0, len(wanted), _PAGE):
             dts = wanted[start : start + _PAGE]
-            rows += await ledger.partitions(dataset=dataset.name, dts=dts, limit=len(dts))
+            rows += await ledger.views.partitions(dataset=dataset.name, dts=dts, limit=len(dts))
         built = sum(row["shown_state"] == "built" for row in rows)
         failed = [row for row in rows if row["shown_state"] == "failed"]
         show(built, failed)

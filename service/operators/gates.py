@@ -35,8 +35,8 @@ async def look_at_gates(ledger: Ledger) -> list[GateView]:
     gates = ledger.datasets.gates
     if not gates:
         return []
-    members = await ledger.gate_members(members_of(gates))
-    fired = {(row["gate"], row["set_key"]): row for row in await ledger.gate_runs()}
+    members = await ledger.gates.members(members_of(gates))
+    fired = {(row["gate"], row["set_key"]): row for row in await ledger.gates.runs()}
     views = [
         GateView(found, fired.get((gate.name, found.key)))
         for gate in gates

@@ -23,7 +23,7 @@ async def raise_alert(ledger: Ledger, kind: str, subject: str, text: str) -> boo
     Raises:
         LedgerUnavailableError: it is not known whether it is raised; try again later.
     """
-    if not await ledger.raise_alert(kind, subject, text):
+    if not await ledger.watch.raise_alert(kind, subject, text):
         return False
     _log.error("alert raised", kind=kind, subject=subject, text=text)
     return True
@@ -35,7 +35,7 @@ async def clear_alert(ledger: Ledger, kind: str, subject: str) -> bool:
     Raises:
         LedgerUnavailableError: as in `raise_alert`.
     """
-    if not await ledger.clear_alert(kind, subject):
+    if not await ledger.watch.clear_alert(kind, subject):
         return False
     _log.info("alert cleared", kind=kind, subject=subject)
     return True

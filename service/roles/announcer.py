@@ -11,7 +11,7 @@ import structlog
 
 from quicksilver.errors import LedgerUnavailableError, PrefectUnavailableError
 from quicksilver.ledger import Ledger
-from quicksilver.ledger.listener import wait_for
+from quicksilver.ledger.listener import wait_or_timeout
 from quicksilver.ledger.outbox import SCHEMA
 from quicksilver.orchestrator.deployments import Deployments
 from quicksilver.settings import Settings
@@ -39,10 +39,10 @@ class Announcer:
             try:
                 while await self.run_once() == _BATCH:
                     pass
-                await self._ledger.prune_announcements(keep=_KEEP)
+                await self._ledger.outbox.prune(keep=_KEEP)
             except (LedgerUnavailableError, PrefectUnavailableError) as error:
                 _log.warning("announcements wait", error=str(error))
-            await wait_for(changed, _TICK)
+            await wait_or_timeout(changed, _TICK)
 
     async def run_once(self) -> int:
         """Send one batch; how many.
@@ -50,13 +50,13 @@ class Announcer:
         Raises:
             LedgerUnavailableError, PrefectUnavailableError: nothing is marked, all is sent again.
         """
-        rows = await self._ledger.unsent_announcements(limit=_BATCH)
+        rows = await self._ledger.outbox.unsent(limit=_BATCH)
         if rows:
             for row in rows:
                 if row["name"] == SCHEMA:
                     _log.warning("columns that nobody declared", **row["payload"])
             await self._deployments.emit([self._event(row) for row in rows])
-            await self._ledger.mark_announced(rows)
+            await self._ledger.outbox.mark_sent(rows)
         return len(rows)
 
     def _event(self, row: Row) -> dict[str, object]:

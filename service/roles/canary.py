@@ -22,7 +22,7 @@ PATIENCE = 8.0
 
 
 @dataclass(frozen=True, slots=True)
-class Sighting:
+class CanaryResult:
     """What became of one canary: seconds from its PUT to each lane's delivery, None if none."""
 
     fast: float | None
@@ -31,9 +31,9 @@ class Sighting:
     put_at: datetime
 
 
-async def fly(
+async def send_canary(
     client: Minio, ledger: Ledger, bucket: str, *, patience: float = PATIENCE
-) -> Sighting:
+) -> CanaryResult:
     """Put a canary and wait for its event on both lanes; it is removed afterwards.
 
     Raises:
@@ -58,7 +58,7 @@ async def fly(
         row: Row | None = None
         deadline = monotonic() + patience
         while monotonic() < deadline:
-            rows = await ledger.events(key=key, limit=10)
+            rows = await ledger.views.events(key=key, limit=10)
             row = next((r for r in rows if r["event_name"].startswith("ObjectCreated")), None)
             if row and row["fast_at"] and row["durable_at"]:
                 break
@@ -66,7 +66,7 @@ async def fly(
             await asyncio.sleep(0.2 if row else 0.05)
     finally:
         await asyncio.to_thread(_remove, client, bucket, key, put.version_id)
-    return Sighting(_lag(row, "fast_at"), _lag(row, "durable_at"), key, put_at)
+    return CanaryResult(_lag(row, "fast_at"), _lag(row, "durable_at"), key, put_at)
 
 
 def _remove(client: Minio, bucket: str, key: str, version: str | None) -> None:

@@ -16,7 +16,7 @@ from quicksilver.lake.bronze import minio_client
 from quicksilver.lake.targets import LANES
 from quicksilver.ledger import Ledger
 from quicksilver.roles.alerts import clear_alert, raise_alert
-from quicksilver.roles.canary import PATIENCE, Sighting, fly
+from quicksilver.roles.canary import PATIENCE, CanaryResult, send_canary
 from quicksilver.roles.lane_faults import find_fault
 from quicksilver.roles.sweep import Sweep
 from quicksilver.settings import Settings
@@ -102,18 +102,18 @@ class CanaryWatch:
             # What cannot be measured is as it was: nothing says that it changed.
             if not report.is_unknown:
                 self._silent[report.bucket] = report.silent
-        self._steer()
+        self._adjust_sweep_interval()
         for report in reports:
-            await self._tell(report)
+            await self._report(report)
         return sum(state in ("silent", "unknown") for r in reports for state in r.states.values())
 
     async def _measure(self, bucket: str) -> LaneReport:
         report = LaneReport(bucket, clock.now())
         client = self._client = self._client or minio_client(self._settings, timeout=5)
-        seen: list[Sighting] = []
+        seen: list[CanaryResult] = []
         for _ in range(2):
             try:
-                sighting = await fly(client, self._ledger, bucket, patience=self._patience)
+                sighting = await send_canary(client, self._ledger, bucket, patience=self._patience)
             except BronzeUnavailableError as error:
                 report.faults = dict.fromkeys(LANES, str(error))
                 continue
@@ -130,10 +130,10 @@ class CanaryWatch:
             report.states[lane] = "up" if lags else "silent"
         is_reached = "up" in report.states.values()
         for lane in sorted(report.silent):
-            report.states[lane] = await self._doubt(report, client, lane, is_reached=is_reached)
+            report.states[lane] = await self._diagnose(report, client, lane, is_reached=is_reached)
         return report
 
-    async def _doubt(
+    async def _diagnose(
         self, report: LaneReport, client: Minio, lane: str, *, is_reached: bool
     ) -> str:
         """`silent` with its fault, or `late`: the durable lane working off what it kept."""
@@ -147,13 +147,13 @@ class CanaryWatch:
             is_reached=is_reached,
         )
         if not fault.is_certain and lane == "durable":
-            last = (await self._ledger.lane_last_at(report.bucket))[lane]
+            last = (await self._ledger.watch.lane_last_at(report.bucket))[lane]
             if last is not None and last >= report.at:
                 return "late"
         report.faults[lane] = fault.text
         return "silent"
 
-    def _steer(self) -> None:
+    def _adjust_sweep_interval(self) -> None:
         """Sweep as often as the worst bucket needs."""
         silent = max(map(len, self._silent.values()), default=0)
         degraded = self._settings.sweep_degraded
@@ -173,8 +173,8 @@ class CanaryWatch:
         # At once: for what was lost until now, and so that the new rhythm begins now.
         self._sweep_now.set()
 
-    async def _tell(self, report: LaneReport) -> None:
-        await self._ledger.note_canary(
+    async def _report(self, report: LaneReport) -> None:
+        await self._ledger.watch.record_canary(
             report.bucket,
             report.keys,
             report.at,

@@ -26,7 +26,7 @@ from quicksilver.errors import (
 )
 from quicksilver.lake.bronze import Bronze
 from quicksilver.ledger import ClaimedBuild, Ledger, NoBuild, SealedBuild
-from quicksilver.ledger.listener import Wake, wait_for
+from quicksilver.ledger.listener import LedgerListener, wait_or_timeout
 from quicksilver.ledger.rows import partition_folder
 from quicksilver.orchestrator.deployments import Deployments, trace_label
 from quicksilver.settings import Settings
@@ -43,10 +43,10 @@ _REASONS: dict[type[QuicksilverError], str] = {
 }
 
 # Prefect's server creates about 23 runs a second; more at once only queue inside it.
-_AT_ONCE = 4
+_MAX_CONCURRENT = 4
 
 # How often a listing is taken again because events arrived meanwhile, before the claim waits.
-_LISTINGS = 5
+_MAX_LISTINGS = 5
 
 # What a missing deployment or an unreachable MinIO waits before it is tried again, in seconds.
 _RETRY = 10.0
@@ -73,16 +73,16 @@ class Dispatcher:
         self._failures = 0
         # Claims of this owner that a pass could not bring to their end.
         self._is_behind = False
-        self._at_once = asyncio.Semaphore(_AT_ONCE)
+        self._at_once = asyncio.Semaphore(_MAX_CONCURRENT)
 
-    async def run(self, wake: Wake) -> None:
+    async def run(self, wake: LedgerListener) -> None:
         """Dispatch until cancelled; wakes on NOTIFY, on a due time, and on a slow tick."""
         changed = wake.subscribe()
         try:
             await self._run(changed)
         finally:
             with contextlib.suppress(LedgerUnavailableError):
-                await self._ledger.retire(self.owner)
+                await self._ledger.upkeep.retire(self.owner)
 
     async def _run(self, changed: asyncio.Event) -> None:
         while True:
@@ -92,7 +92,7 @@ class Dispatcher:
             except LedgerUnavailableError as error:
                 _log.warning("dispatch waits for the ledger", error=str(error))
                 pause = 1.0
-            await wait_for(changed, pause)
+            await wait_or_timeout(changed, pause)
             if self._failures:
                 # Prefect is away: a burst of events must not become a burst of attempts.
                 await asyncio.sleep(delay(self._failures, base=0.25, cap=10))
@@ -100,7 +100,7 @@ class Dispatcher:
     async def _pause(self) -> float:
         if self._failures:
             return 0.0
-        due = await self._ledger.next_due()
+        due = await self._ledger.upkeep.next_due()
         ahead = (due - clock.now()).total_seconds() if due else self._settings.tick
         return min(self._settings.tick, max(ahead, 0.01))
 
@@ -115,15 +115,15 @@ class Dispatcher:
         """
         builds: list[ClaimedBuild] = []
         if monotonic() - self._beat_at > self._settings.claim_lease / 4:
-            await self._ledger.beat(self.owner)
-            adopted = await self._ledger.adopt(self.owner, lease=self._lease)
+            await self._ledger.upkeep.beat(self.owner)
+            adopted = await self._ledger.claims.adopt(self.owner, lease=self._lease)
             self._beat_at = monotonic()
             if adopted:
                 _log.info("took over claims of a dispatcher that is gone", builds=adopted)
-            builds += await self._ledger.own_claims(self.owner)
+            builds += await self._ledger.claims.own_claims(self.owner)
         elif self._is_behind:
-            builds += await self._ledger.own_claims(self.owner)
-        builds += await self._ledger.claim(
+            builds += await self._ledger.claims.own_claims(self.owner)
+        builds += await self._ledger.claims.claim(
             self.owner,
             slots=self._settings.max_running,
             lease=self._lease,
@@ -197,7 +197,7 @@ class Dispatcher:
         DISPATCH_ERRORS.labels(_REASONS.get(type(error), "other")).inc()
         _log.warning("the build waits", error=str(error), **_named(build))
         due = clock.now() + timedelta(seconds=_RETRY)
-        await self._ledger.release(build, self.owner, error=str(error), due_at=due)
+        await self._ledger.claims.release(build, self.owner, error=str(error), due_at=due)
 
     @asynccontextmanager
     async def _traced(self, build: ClaimedBuild) -> AsyncGenerator[None]:
@@ -205,7 +205,7 @@ class Dispatcher:
             yield
             return
         partition = build.partition
-        parent = await self._ledger.traceparent(partition)
+        parent = await self._ledger.views.traceparent(partition)
         with tracing.span(
             "dispatch", parent=parent, dataset=partition.dataset, dt=partition.dt, build=build.id
         ):
@@ -234,7 +234,7 @@ class Dispatcher:
             **trace_label(tracing.traceparent()),
         )
         failpoint.reach("after-create-before-mark")
-        marked = await self._ledger.mark_dispatched(
+        marked = await self._ledger.claims.mark_dispatched(
             builds,
             self.owner,
             run,
@@ -278,12 +278,12 @@ async def seal_listed(
     """
     bucket, prefix = partition_folder(ledger.datasets, build.partition)
     seen = build.generation
-    for _ in range(_LISTINGS):
+    for _ in range(_MAX_LISTINGS):
         listing = await bronze.list_folder(bucket, prefix)
-        sealed = await ledger.seal(build, owner, listing, seen)
+        sealed = await ledger.sealing.seal(build, owner, listing, seen)
         if not (isinstance(sealed, NoBuild) and sealed.why == "stale"):
             return sealed
-        seen = await ledger.generation(build.partition)
+        seen = await ledger.settlement.generation(build.partition)
     raise BronzeUnavailableError(
         f"{build.partition} changes faster than it can be listed; waiting for it to settle"
     )

@@ -44,7 +44,7 @@ class FreshnessWatch:
         wanted = {**await self._overdue(now), **await self._stale(now)}
         for (kind, subject), text in wanted.items():
             await raise_alert(self._ledger, kind, subject, text)
-        for row in await self._ledger.alerts(is_open=True, limit=1000):
+        for row in await self._ledger.watch.alerts(is_open=True, limit=1000):
             known = (row["kind"], row["subject"])
             if row["kind"] in (OVERDUE, STALE) and known not in wanted:
                 await clear_alert(self._ledger, *known)
@@ -52,7 +52,7 @@ class FreshnessWatch:
 
     async def _overdue(self, now: datetime) -> dict[tuple[str, str], str]:
         datasets = self._ledger.datasets.datasets
-        rows = await self._ledger.overdue({d.name: now - d.overdue for d in datasets})
+        rows = await self._ledger.watch.overdue({d.name: now - d.overdue for d in datasets})
         return {
             (OVERDUE, f"{row['dataset']}/{row['dt']}"): (
                 f"{row['dataset']}/{row['dt']} is {row['state']} since"
@@ -63,7 +63,7 @@ class FreshnessWatch:
         }
 
     async def _stale(self, now: datetime) -> dict[tuple[str, str], str]:
-        landings = await self._ledger.newest_landings()
+        landings = await self._ledger.watch.newest_landings()
         found: dict[tuple[str, str], str] = {}
         for dataset in self._ledger.datasets.datasets:
             landed_at = landings.get(dataset.name)

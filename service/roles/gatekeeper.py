@@ -16,7 +16,7 @@ from quicksilver.errors import (
     PrefectUnavailableError,
 )
 from quicksilver.ledger import Ledger
-from quicksilver.ledger.listener import wait_for
+from quicksilver.ledger.listener import wait_or_timeout
 from quicksilver.orchestrator.deployments import Deployments
 from quicksilver.roles.alerts import clear_alert, raise_alert
 
@@ -44,7 +44,7 @@ class Gatekeeper:
                 await self.run_once()
             except (LedgerUnavailableError, PrefectUnavailableError) as error:
                 _log.warning("gates wait", error=str(error))
-            await wait_for(changed, _TICK)
+            await wait_or_timeout(changed, _TICK)
 
     async def run_once(self) -> int:
         """Open what is complete, fire what is open; how many runs were fired.
@@ -56,17 +56,17 @@ class Gatekeeper:
                 by the next pass.
         """
         gates = self._ledger.datasets.gates
-        members = await self._ledger.gate_members(members_of(gates)) if gates else []
+        members = await self._ledger.gates.members(members_of(gates)) if gates else []
         for gate in gates:
             for found in sets_of(gate, members):
-                if found.is_complete and await self._ledger.open_gate(
+                if found.is_complete and await self._ledger.gates.open(
                     gate.name, found.key, found.generation
                 ):
                     _log.info("a gate opened", gate=gate.name, set=found.key)
         fired = 0
         stuck: dict[str, str] = {}
         by_name = {gate.name: gate for gate in gates}
-        for row in await self._ledger.unfired_gates():
+        for row in await self._ledger.gates.unfired():
             gate = by_name.get(row["gate"])
             if gate is None:
                 continue
@@ -90,11 +90,11 @@ class Gatekeeper:
             run_name=f"{gate.name} {found.key} g{found.generation}",
             tags=[f"gate:{gate.name}"],
         )
-        return await self._ledger.mark_gate_fired(gate.name, found.key, found.generation, run)
+        return await self._ledger.gates.mark_fired(gate.name, found.key, found.generation, run)
 
     async def _tell(self, stuck: Mapping[str, str]) -> None:
         for name, text in stuck.items():
             await raise_alert(self._ledger, _ALERT, name, text)
-        for row in await self._ledger.alerts(is_open=True, limit=1000):
+        for row in await self._ledger.watch.alerts(is_open=True, limit=1000):
             if row["kind"] == _ALERT and row["subject"] not in stuck:
                 await clear_alert(self._ledger, _ALERT, row["subject"])

@@ -54,7 +54,7 @@ async def find_fault(
         fault = await asyncio.to_thread(check)
         if fault is not None:
             return fault
-    if await ledger.refused_since(lane, since):
+    if await ledger.watch.refused_since(lane, since):
         return Fault(
             f"the receiver refuses the {lane} lane's token: `quicksilver init --renew-lanes` gives"
             f" MinIO's webhook target {target} the one of QUICKSILVER_WEBHOOK_TOKENS again"

@@ -19,7 +19,7 @@ from quicksilver.errors import (
     WarehouseUnavailableError,
 )
 from quicksilver.ledger import ActiveBuild, Ledger
-from quicksilver.ledger.listener import Wake, wait_for
+from quicksilver.ledger.listener import LedgerListener, wait_or_timeout
 from quicksilver.orchestrator.deployments import Deployments, RunState
 from quicksilver.settings import Settings
 from quicksilver.support import clock
@@ -35,7 +35,7 @@ _CANCEL_WITHIN = timedelta(seconds=45)
 class Warehouse(Protocol):
     """What the settler asks the warehouse."""
 
-    async def settle(self, partition: Partition, build_id: int) -> dict[str, Any] | None:
+    async def revoke(self, partition: Partition, build_id: int) -> dict[str, Any] | None:
         """What the build published, or None after making sure that it never will."""
         ...
 
@@ -57,7 +57,7 @@ class Settler:
         self._grace = timedelta(seconds=settings.abandon_grace)
         self._is_aligned = False
 
-    async def run(self, wake: Wake) -> None:
+    async def run(self, wake: LedgerListener) -> None:
         """Settle until cancelled: often while builds are active, on a slow tick otherwise."""
         changed = wake.subscribe()
         while True:
@@ -72,9 +72,9 @@ class Settler:
                 _log.warning("settling waits", error=str(error))
                 active = 1
             if active:
-                await wait_for(changed, self._settings.settle_interval)
+                await wait_or_timeout(changed, self._settings.settle_interval)
             else:
-                await wait_for(changed, self._settings.tick)
+                await wait_or_timeout(changed, self._settings.tick)
 
     async def align(self) -> None:
         """Make sure that coming builds may publish: a ledger made anew, or restored from a backup,
@@ -84,7 +84,7 @@ class Settler:
             LedgerUnavailableError, WarehouseUnavailableError: not known yet.
         """
         newest = await self._warehouse.newest_build()
-        if await self._ledger.raise_build_ids(newest):
+        if await self._ledger.upkeep.raise_build_ids(newest):
             _log.warning("the warehouse knows newer builds than the ledger", newest=newest)
         self._is_aligned = True
 
@@ -95,7 +95,7 @@ class Settler:
             LedgerUnavailableError, PrefectUnavailableError, WarehouseUnavailableError: nothing
             more can be said now.
         """
-        builds = await self._ledger.active_builds()
+        builds = await self._ledger.settlement.active_builds()
         # A running build that is held speaks for itself; the others are asked about in one call.
         asked = [
             b.flow_run_id
@@ -119,7 +119,7 @@ class Settler:
                         is_working=build.flow_run_id in working,
                     )
                 elif build.abandoned_at is not None and build.is_held:
-                    await self._ledger.note_abandoned(build.id, None)
+                    await self._ledger.settlement.record_abandoned(build.id, None)
             except (PrefectUnavailableError, WarehouseUnavailableError) as error:
                 # One build that cannot be settled now does not hold the others up.
                 problem = problem or error
@@ -143,7 +143,7 @@ class Settler:
             return False
         if not is_asked_to_stop:
             why = "the build ran past the dataset's time limit"
-            if await self._ledger.request_cancel(build, why, within=_CANCEL_WITHIN):
+            if await self._ledger.settlement.request_cancel(build, why, within=_CANCEL_WITHIN):
                 await self._stop(build, why, force=False)
             return False
         if build.state in ("published", "yielded"):
@@ -153,7 +153,7 @@ class Settler:
     async def _settle_unheld(self, build: ActiveBuild, *, is_working: bool) -> bool:
         """A build whose flow lets go of it: its process is ending, or has died."""
         if build.abandoned_at is None:
-            await self._ledger.note_abandoned(build.id, clock.now())
+            await self._ledger.settlement.record_abandoned(build.id, clock.now())
             return False
         if clock.now() - build.abandoned_at < self._grace:
             return False
@@ -173,7 +173,7 @@ class Settler:
         The ledger first: a run found cancelled with no such note was cancelled by a person.
         """
         why = build.error or why
-        if build.cancel_requested_at is None and not await self._ledger.request_cancel(
+        if build.cancel_requested_at is None and not await self._ledger.settlement.request_cancel(
             build, why, within=_CANCEL_WITHIN
         ):
             return False
@@ -214,7 +214,7 @@ class Settler:
         and that must not be asked for ever.
         """
         dataset = self._ledger.datasets.by_name.get(build.partition.dataset)
-        attempts = await self._ledger.attempts(build.partition) + 1
+        attempts = await self._ledger.settlement.attempts(build.partition) + 1
         error = build.error
         retry_at: datetime | None = clock.now()
         if attempts >= (dataset.attempts if dataset else 1):
@@ -227,13 +227,13 @@ class Settler:
     async def _give_up(
         self, build: ActiveBuild, why: str, *, counted: bool, state: str = "lost"
     ) -> bool:
-        published = await self._warehouse.settle(build.partition, build.id)
+        published = await self._warehouse.revoke(build.partition, build.id)
         if published is not None:
             # It did publish, and died before it could say so.
-            await self._ledger.publish(build.id, **published)
+            await self._ledger.runs.publish(build.id, **published)
             return False
         dataset = self._ledger.datasets.by_name.get(build.partition.dataset)
-        attempts = await self._ledger.attempts(build.partition) + int(counted)
+        attempts = await self._ledger.settlement.attempts(build.partition) + int(counted)
         limit = dataset.attempts if dataset else 1
         retry_at = None
         if state != "cancelled" and (not counted or attempts < limit):
@@ -261,13 +261,13 @@ class Settler:
         retry_at: datetime | None = None,
     ) -> bool:
         """End the build in the ledger; whoever ended it measures it."""
-        ended = await self._ledger.finish(
+        ended = await self._ledger.settlement.finish(
             build, state, error=error, counted=counted, retry_at=retry_at
         )
         if ended:
             # A measure that the ledger cannot give now is not worth the pass.
             with contextlib.suppress(LedgerUnavailableError):
-                row = await self._ledger.build(build.id)
+                row = await self._ledger.views.build(build.id)
                 if row is not None:
                     build_ended(row)
         return ended

@@ -23,7 +23,7 @@ from quicksilver.domain.partition import Match, Partition, folder, match_key
 from quicksilver.errors import BronzeUnavailableError, LedgerUnavailableError
 from quicksilver.lake.bronze import Bronze
 from quicksilver.ledger import Ledger
-from quicksilver.ledger.listener import wait_for
+from quicksilver.ledger.listener import wait_or_timeout
 from quicksilver.settings import Settings
 from quicksilver.support import clock
 
@@ -73,7 +73,9 @@ class Sweep:
         """Until the next pass; meanwhile what the last one left out is asked for again."""
         until = monotonic() + self.interval
         while (left := until - monotonic()) > 0:
-            if await wait_for(wake, min(left, SETTLED.total_seconds()) if self._fresh else left):
+            if await wait_or_timeout(
+                wake, min(left, SETTLED.total_seconds()) if self._fresh else left
+            ):
                 return
             try:
                 await self.look_again()
@@ -93,7 +95,7 @@ class Sweep:
                 waited.setdefault(partition, {})[key] = etag
         for partition, objects in sorted(waited.items()):
             dataset = self._ledger.datasets.get(partition.dataset)
-            if await self._ledger.etags(dataset.bucket, list(objects)) != objects:
+            if await self._ledger.recording.etags(dataset.bucket, list(objects)) != objects:
                 await self.compare(dataset, dt=partition.dt, settled_for=SETTLED)
         self._forget(due, self._ledger.datasets.by_name)
 
@@ -148,7 +150,7 @@ class Sweep:
         dts: set[date] = set()
         while page := await asyncio.to_thread(_next_page, walk):
             listed += len(page)
-            known = await self._ledger.etags(dataset.bucket, [o.key for o in page])
+            known = await self._ledger.recording.etags(dataset.bucket, [o.key for o in page])
             seen.update(o.key for o in page if o.key in known)
             dts.update(_dts(page, dataset, self._ledger))
             arrivals = [
@@ -158,16 +160,16 @@ class Sweep:
                 for arrival in arrivals_of(o, dataset, self._ledger, lane)
                 if not self._is_left(arrival, started_at, settled_for)
             ]
-            reasons = await self._ledger.record(arrivals, priority=priority)
+            reasons = await self._ledger.recording.record(arrivals, priority=priority)
             found += sum(reason in ("settling", "paused") for reason in reasons)
         gone = await self._gone(dataset, dt, seen)
         if found and lane == "sweep":
-            await self._ledger.count_up("sweep_found", found)
+            await self._ledger.upkeep.count_up("sweep_found", found)
             _log.warning(
                 "the sweep found objects that no event told of", dataset=dataset.name, found=found
             )
         if dt is None:
-            await self._ledger.note_sweep(
+            await self._ledger.proof.record_sweep(
                 dataset.name, started_at, listed=listed, found=found, gone=len(gone), dts=dts
             )
         return SweepResult(dataset.name, listed, found, len(gone))
@@ -183,14 +185,14 @@ class Sweep:
 
     async def _gone(self, dataset: Dataset, dt: date | None, seen: set[str]) -> list[Partition]:
         """Partitions whose objects were deleted since the ledger saw them."""
-        told = await self._ledger.object_keys(dataset.name, dt)
+        told = await self._ledger.recording.object_keys(dataset.name, dt)
         missing = {key: partition for key, partition in told.items() if key not in seen}
         for partition in sorted(set(missing.values())):
             keys = [key for key, where in missing.items() if where == partition]
             # The walk began before: only a fresh listing says that an object is gone.
             listing = await self._bronze.list_folder(dataset.bucket, folder(dataset, partition.dt))
             present = {o.key for o in listing}
-            await self._ledger.note_gone(
+            await self._ledger.recording.record_gone(
                 dataset.bucket, partition, [key for key in keys if key not in present]
             )
         return sorted(set(missing.values()))

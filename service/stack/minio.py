@@ -15,7 +15,7 @@ from quicksilver.stack.home import MARKER, Home
 from quicksilver.stack.minio_build import VERSION, build_minio
 from quicksilver.stack.ports import LOOPBACK
 from quicksilver.stack.program import Program
-from quicksilver.support.http import plain_client
+from quicksilver.support.http import local_http_client
 
 
 def minio_binary() -> Path:
@@ -88,6 +88,6 @@ def minio_program(home: Home) -> Program:
 def answers(url: str) -> bool:
     """Whether a GET of `url` is answered with 2xx within two seconds."""
     try:
-        return plain_client().get(url, timeout=2).is_success
+        return local_http_client().get(url, timeout=2).is_success
     except httpx.HTTPError:
         return False

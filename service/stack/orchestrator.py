@@ -17,7 +17,7 @@ from quicksilver.stack.home import Home
 from quicksilver.stack.minio import answers
 from quicksilver.stack.ports import LOOPBACK
 from quicksilver.stack.program import Program
-from quicksilver.support.http import plain_client
+from quicksilver.support.http import local_http_client
 
 POOL = "default"
 # Seconds between two polls of the worker: a run waits half of that on average. Below it the
@@ -91,7 +91,7 @@ def worker_program(home: Home, limit: int) -> Program:
 
 def _polls(home: Home, name: str, since: datetime) -> bool:
     try:
-        answer = plain_client().post(
+        answer = local_http_client().post(
             f"{home.prefect_url}/work_pools/{POOL}/workers/filter", json={}, timeout=2
         )
         workers: list[dict[str, Any]] = answer.json() if answer.is_success else []

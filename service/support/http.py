@@ -6,7 +6,7 @@ import httpx
 
 
 @cache
-def plain_client() -> httpx.Client:
+def local_http_client() -> httpx.Client:
     """The one client of this process for it.
 
     `httpx.get` makes a client for each call, and that loads the system's certificates: 30 ms of

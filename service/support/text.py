@@ -3,7 +3,7 @@
 from typing import Any
 
 
-def visible(text: Any, keep: str = "") -> str:
+def escape_control_characters(text: Any, keep: str = "") -> str:
     """Foreign text with everything invisible spelled out: controls, and what turns writing round.
 
     What it says as HTML is the template's to escape; `keep` lists characters left as they are.

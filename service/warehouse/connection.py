@@ -94,7 +94,7 @@ class Warehouse:
                     raise
         self._ready = True
 
-    async def settle(self, partition: Partition, build_id: int) -> dict[str, Any] | None:
+    async def revoke(self, partition: Partition, build_id: int) -> dict[str, Any] | None:
         """The last word on a build: what it published, or None and it never will.
 
         Returns:

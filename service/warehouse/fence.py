@@ -9,7 +9,7 @@ from quicksilver.warehouse.connection import Connection
 
 
 @dataclass(frozen=True, slots=True)
-class Taken:
+class FenceGrant:
     """The fence was taken; `previous` is the build that held it before, if any.
 
     `previous_worker` is the build under whose name that one's sessions worked, if not its own.
@@ -22,7 +22,7 @@ class Taken:
 
 async def take(
     connection: Connection, partition: Partition, build_id: int, worker: int | None = None
-) -> Taken:
+) -> FenceGrant:
     """Make the build the holder of its partition's fence.
 
     `worker`: the build under whose name its sessions work, if not its own.
@@ -37,10 +37,10 @@ async def take(
             f"build {build_id} of {partition} may not begin: a newer build holds the partition,"
             " or this one was given up; the newer one brings silver up to date"
         )
-    return Taken(build_id, row["previous"], row["previous_worker"])
+    return FenceGrant(build_id, row["previous"], row["previous_worker"])
 
 
-async def check(connection: Connection, partition: Partition, build_id: int) -> None:
+async def assert_holder(connection: Connection, partition: Partition, build_id: int) -> None:
     """Lock the fence until the transaction ends, and make sure that the build holds it.
 
     Raises:

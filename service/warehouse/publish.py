@@ -17,7 +17,7 @@ from quicksilver.domain.partition import Partition
 from quicksilver.support import failpoint
 from quicksilver.support.statements import statement
 from quicksilver.warehouse.connection import Connection
-from quicksilver.warehouse.fence import check
+from quicksilver.warehouse.fence import assert_holder
 from quicksilver.warehouse.tables import Table, columns_of, exists
 
 # Publishing a partition shares the lock of its year, what spans the year's partitions owns it.
@@ -55,7 +55,7 @@ async def publish(
         await connection.execute(
             "select pg_advisory_xact_lock_shared(%s, %s)", (YEAR_LOCK, partition.dt.year)
         )
-        await check(connection, partition, build_id)
+        await assert_holder(connection, partition, build_id)
         # Sorted: two builds that lock the same tables lock them in the same order.
         for table in sorted(tables):
             await _replace(connection, table, partition.dt, unlogged=unlogged)

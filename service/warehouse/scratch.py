@@ -19,7 +19,7 @@ where n.nspname = 'build' and c.relkind in ('r', 'p') and not exists (
 """
 
 
-def share(worker: int | str, dt: date) -> str:
+def batch_suffix(worker: int | str, dt: date) -> str:
     """The suffix of a partition's own scratch tables where `worker` builds several at once."""
     return f"{worker}p{dt:%Y%m%d}"
 

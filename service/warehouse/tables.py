@@ -75,7 +75,7 @@ async def exists(connection: Connection, schema: str, name: str) -> bool:
     return await found.fetchone() is not None
 
 
-async def make_room(connection: Connection, tables: Sequence[Table]) -> None:
+async def ensure_columns(connection: Connection, tables: Sequence[Table]) -> None:
     """Create the parents that are missing and add the columns that are new. Not per partition:
     it changes something only when a model or a file brought a new table or column.
 

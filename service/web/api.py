@@ -7,7 +7,7 @@ from fastapi import APIRouter, Depends, HTTPException, Query, Request
 
 from quicksilver.domain.partition import Partition
 from quicksilver.errors import DatasetsError
-from quicksilver.intake.record import take
+from quicksilver.intake.record import record_body
 from quicksilver.ledger import Ledger
 from quicksilver.operators.gates import look_at_gates
 from quicksilver.operators.shapes import State, shown, shown_gate
@@ -56,7 +56,7 @@ async def partitions(
     after: Annotated[str | None, Query(max_length=300, pattern=r"^[^\x00]*$")] = None,
 ) -> dict[str, Any]:
     """A page of partitions, in the order of dataset and dt; `next` continues it."""
-    rows = await _ledger(request).partitions(
+    rows = await _ledger(request).views.partitions(
         dataset=dataset, state=state, limit=limit, after=_cursor(after)
     )
     last = f"{rows[-1]['dataset']}/{rows[-1]['dt'].isoformat()}" if len(rows) == limit else None
@@ -66,7 +66,7 @@ async def partitions(
 @router.get("/partitions/{dataset}/{dt}", responses=_NO_PARTITION)
 async def partition(request: Request, dataset: Name, dt: date) -> dict[str, Any]:
     """One partition."""
-    row = await _ledger(request).partition(Partition(dataset, dt))
+    row = await _ledger(request).views.partition(Partition(dataset, dt))
     if row is None:
         raise HTTPException(404, f"nothing of {dataset}/{dt} ever landed")
     return shown(row)
@@ -77,10 +77,10 @@ async def rebuild(request: Request, dataset: Name, dt: date, actor: Actor) -> di
     """Build a partition anew though nothing changed: raises its generation."""
     ledger = _ledger(request)
     _declared(ledger, dataset)
-    raised = await ledger.rebuild([Partition(dataset, dt)])
+    raised = await ledger.recording.rebuild([Partition(dataset, dt)])
     if not raised:
         raise HTTPException(404, f"nothing of {dataset}/{dt} ever landed")
-    await ledger.log_action(actor, "rebuild", f"{dataset}/{dt}")
+    await ledger.operators.log_action(actor, "rebuild", f"{dataset}/{dt}")
     return {"dataset": dataset, "dt": dt.isoformat(), "generation": raised[0]}
 
 
@@ -97,20 +97,20 @@ async def quarantine(
     key: Annotated[str | None, Query(max_length=2000, description="Bodies that name it")] = None,
 ) -> dict[str, Any]:
     """What was authentic and understood by nobody, newest first."""
-    return {"quarantine": await _ledger(request).quarantined(key=key, limit=limit)}
+    return {"quarantine": await _ledger(request).quarantine.list(key=key, limit=limit)}
 
 
 @router.post("/quarantine/{row_id}/replay", responses=_NO_ROW)
 async def replay(request: Request, row_id: RowId, actor: Actor) -> dict[str, Any]:
     """Take a quarantined body again, as if it had just come; understood, it leaves."""
     ledger = _ledger(request)
-    row = await ledger.quarantined_body(row_id)
+    row = await ledger.quarantine.body(row_id)
     if row is None:
         raise HTTPException(404, f"quarantine holds no row {row_id}")
-    outcome = await take(request.app.state, bytes(row["body"]), "push", row["source"])
+    outcome = await record_body(request.app.state, bytes(row["body"]), "push", row["source"])
     if not outcome.startswith("quarantined"):
-        await ledger.discard(row_id)
-    await ledger.log_action(actor, "replay", f"quarantine/{row_id}")
+        await ledger.quarantine.discard(row_id)
+    await ledger.operators.log_action(actor, "replay", f"quarantine/{row_id}")
     return {"id": row_id, "outcome": outcome}
 
 
@@ -118,9 +118,9 @@ async def replay(request: Request, row_id: RowId, actor: Actor) -> dict[str, Any
 async def discard(request: Request, row_id: RowId, actor: Actor) -> dict[str, Any]:
     """Drop a quarantined body for good."""
     ledger = _ledger(request)
-    if not await ledger.discard(row_id):
+    if not await ledger.quarantine.discard(row_id):
         raise HTTPException(404, f"quarantine holds no row {row_id}")
-    await ledger.log_action(actor, "discard", f"quarantine/{row_id}")
+    await ledger.operators.log_action(actor, "discard", f"quarantine/{row_id}")
     return {"id": row_id, "outcome": "discarded"}
 
 
@@ -128,7 +128,7 @@ async def discard(request: Request, row_id: RowId, actor: Actor) -> dict[str, An
 async def reconcile(request: Request, actor: Actor) -> dict[str, Any]:
     """List bronze now and compare it with the ledger."""
     results = await request.app.state.sweep.run_once()
-    await _ledger(request).log_action(actor, "reconcile", "all datasets")
+    await _ledger(request).operators.log_action(actor, "reconcile", "all datasets")
     return {
         "datasets": [
             {"dataset": r.dataset, "listed": r.listed, "found": r.found, "gone": r.gone}
@@ -142,8 +142,8 @@ async def pause(request: Request, dataset: Name, actor: Actor) -> dict[str, Any]
     """Stop building a dataset; its events go on accumulating."""
     ledger = _ledger(request)
     _declared(ledger, dataset)
-    changed = await ledger.pause(dataset, actor)
-    await ledger.log_action(actor, "pause", dataset)
+    changed = await ledger.operators.pause(dataset, actor)
+    await ledger.operators.log_action(actor, "pause", dataset)
     return {"dataset": dataset, "paused": True, "changed": changed}
 
 
@@ -152,8 +152,8 @@ async def resume(request: Request, dataset: Name, actor: Actor) -> dict[str, Any
     """Build again, beginning with what accumulated."""
     ledger = _ledger(request)
     _declared(ledger, dataset)
-    changed = await ledger.resume(dataset)
-    await ledger.log_action(actor, "resume", dataset)
+    changed = await ledger.operators.resume(dataset)
+    await ledger.operators.log_action(actor, "resume", dataset)
     return {"dataset": dataset, "paused": False, "changed": changed}
 
 

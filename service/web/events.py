@@ -17,7 +17,7 @@ from starlette.responses import Response
 
 from quicksilver.domain.arrival import Lane
 from quicksilver.errors import LedgerUnavailableError
-from quicksilver.intake.record import take
+from quicksilver.intake.record import record_body
 from quicksilver.intake.refusals import Refusals
 from quicksilver.settings import Settings
 from quicksilver.support import failpoint
@@ -48,7 +48,7 @@ def answer(status: int, text: str, headers: dict[str, str] | None = None) -> Res
     return Response(text + "\n", status, headers, media_type="text/plain")
 
 
-def refusal(
+def reject_unless_authorized(
     request: Request, token: str | None = None, challenge: str = "Bearer"
 ) -> Response | None:
     """The answer to who is not known, None to who is; wrong tokens are counted by address.
@@ -81,7 +81,7 @@ def _source(request: Request) -> str:
 @router.head("/events/minio", include_in_schema=False)
 async def probe(request: Request) -> Response:
     """Answer 200 to a probe with a right token, 401 otherwise."""
-    return refusal(request) or answer(200, "ready")
+    return reject_unless_authorized(request) or answer(200, "ready")
 
 
 @router.post(
@@ -103,17 +103,17 @@ async def receive(
 ) -> Response:
     """Record a notification; the answer comes after the commit that makes it durable."""
     # The token first: nobody unknown gets a byte of memory.
-    refused = refusal(request)
+    refused = reject_unless_authorized(request)
     if refused is not None:
         return refused
     known = cast("Lane", lane if lane in ("fast", "durable") else "push")
-    return await accept(request, known)
+    return await receive_body(request, known)
 
 
-async def accept(request: Request, lane: Lane, opened: Open | None = None) -> Response:
+async def receive_body(request: Request, lane: Lane, unwrap: Open | None = None) -> Response:
     """Read the body of a sender that may speak, record it, and answer.
 
-    `opened` takes an envelope off, or has an answer of its own.
+    `unwrap` takes an envelope off, or has an answer of its own.
     """
     settings: Settings = request.app.state.settings
     started = asyncio.get_running_loop().time()
@@ -126,15 +126,15 @@ async def accept(request: Request, lane: Lane, opened: Open | None = None) -> Re
         return answer(408, "the body did not arrive in time", _HANG_UP)
     except ClientDisconnect:
         return answer(400, "the sender hung up before the body was complete", _HANG_UP)
-    if opened is not None:
-        content = await opened(body)
+    if unwrap is not None:
+        content = await unwrap(body)
         if isinstance(content, Response):
             return content
         body = content
     try:
         async with asyncio.timeout(_RECORD_SECONDS):
             parent = request.headers.get("traceparent")
-            text = await take(request.app.state, body, lane, source, parent)
+            text = await record_body(request.app.state, body, lane, source, parent)
     except (LedgerUnavailableError, TimeoutError, psycopg.Error) as error:
         # The driver's words stay in the log: they may quote what is in the ledger.
         why = str(error) if isinstance(error, LedgerUnavailableError) else "the ledger is unwell"

@@ -28,7 +28,7 @@ async def readyz(request: Request) -> Response:
     problems: dict[str, str] = {}
     try:
         async with asyncio.timeout(_PATIENCE):
-            await request.app.state.ledger.next_due()
+            await request.app.state.ledger.upkeep.next_due()
     except (LedgerUnavailableError, TimeoutError) as error:
         problems["ledger"] = str(error) or f"no answer in {_PATIENCE:g} s"
     try:

@@ -63,13 +63,13 @@ async def read(ledger: Ledger) -> list[Metric]:
     Raises:
         LedgerUnavailableError: it does not answer.
     """
-    counts = await ledger.state_counts()
-    proof = await ledger.proof()
-    origins = await ledger.origins()
-    canaries = await ledger.lane_states()
-    alerts = await ledger.alerts(is_open=True, limit=1000)
-    quarantine = await ledger.quarantine_size()
-    totals = await ledger.counters()
+    counts = await ledger.views.state_counts()
+    proof = await ledger.proof.compare()
+    origins = await ledger.proof.origins()
+    canaries = await ledger.watch.lane_states()
+    alerts = await ledger.watch.alerts(is_open=True, limit=1000)
+    quarantine = await ledger.overview.quarantine_size()
+    totals = await ledger.views.counters()
     found = {(c["dataset"], c["shown_state"]): float(c["partitions"]) for c in counts}
     datasets = sorted({c["dataset"] for c in counts})
     kinds = [alert["kind"] for alert in alerts]

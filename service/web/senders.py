@@ -9,7 +9,7 @@ from starlette.responses import Response
 
 from quicksilver.intake.sns import SnsRefusedError, SnsUnavailableError, Topics
 from quicksilver.support.metrics import EVENTS
-from quicksilver.web.events import accept, answer, refusal
+from quicksilver.web.events import answer, receive_body, reject_unless_authorized
 
 _log = structlog.get_logger(__name__)
 
@@ -51,8 +51,8 @@ async def receive_s3(request: Request) -> Response:
     """
     token = basic_password(request.headers.get("authorization"))
     # SNS sends a URL's user and password only when it is asked for them.
-    refused = refusal(request, token, 'Basic realm="quicksilver"')
-    return refused or await accept(request, "push")
+    refused = reject_unless_authorized(request, token, 'Basic realm="quicksilver"')
+    return refused or await receive_body(request, "push")
 
 
 @router.post(
@@ -70,7 +70,7 @@ async def receive_sns(request: Request) -> Response:
     if not topics:
         return answer(404, "QUICKSILVER_SNS_TOPICS is empty: messages of SNS are not taken")
 
-    async def opened(body: bytes) -> bytes | Response:
+    async def unwrap(body: bytes) -> bytes | Response:
         try:
             message = await topics.open(body)
             if message.type == "SubscriptionConfirmation":
@@ -88,7 +88,7 @@ async def receive_sns(request: Request) -> Response:
             return answer(200, "noted")
         return message.text.encode()
 
-    return await accept(request, "push", opened)
+    return await receive_body(request, "push", unwrap)
 
 
 def topics_of(request: Request) -> Topics:

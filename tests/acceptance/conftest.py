@@ -17,7 +17,7 @@ from quicksilver.lake.bronze import minio_client
 from quicksilver.settings import Settings
 from quicksilver.stack import EmbeddedStack
 from quicksilver.stack.initialise import initialise_child
-from quicksilver.support.http import plain_client
+from quicksilver.support.http import local_http_client
 from tests.conftest import HOMES, spare_the_disk
 from tests.otlp import Collector, collecting
 
@@ -72,12 +72,12 @@ class FullStack:
         """The service's API, as an operator."""
         headers = {"Authorization": f"Bearer {self.env['QUICKSILVER_OPERATOR_TOKENS']}"}
         url = self.env["QUICKSILVER_URL"] + path
-        return plain_client().request(method, url, headers=headers, timeout=30, **options)
+        return local_http_client().request(method, url, headers=headers, timeout=30, **options)
 
     def prefect(self, method: str, path: str, body: Any = None) -> Any:
         """Prefect's API."""
         url = self.env["PREFECT_API_URL"] + path
-        answer = plain_client().request(method, url, json=body)
+        answer = local_http_client().request(method, url, json=body)
         answer.raise_for_status()
         return answer.json()
 

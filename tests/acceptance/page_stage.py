@@ -29,7 +29,7 @@ from quicksilver.domain.partition import Partition, folder
 from quicksilver.intake.group_commit import Recorder
 from quicksilver.lake.bronze import Bronze
 from quicksilver.ledger import ClaimedBuild, Ledger, SealedBuild
-from quicksilver.ledger.listener import Wake
+from quicksilver.ledger.listener import LedgerListener
 from quicksilver.roles.sweep import Sweep
 from quicksilver.settings import Settings, load_settings
 from quicksilver.support import clock
@@ -129,7 +129,7 @@ class Site:
 
     async def claim(self, partition: Partition) -> ClaimedBuild:
         """A dispatcher takes the partition up."""
-        found = await self.ledger.claim(
+        found = await self.ledger.claims.claim(
             OWNER, slots=50, lease=timedelta(minutes=5), only=[partition]
         )
         assert len(found) == 1, f"{partition} could not be claimed"
@@ -138,17 +138,17 @@ class Site:
     async def dispatch(self, partition: Partition) -> SealedBuild:
         """Claimed, sealed, and handed to Prefect."""
         build = await self.claim(partition)
-        seen = await self.ledger.generation(partition)
+        seen = await self.ledger.settlement.generation(partition)
         listing = self.objects.get(partition, [])
-        sealed = await self.ledger.seal(build, OWNER, listing, seen)
+        sealed = await self.ledger.sealing.seal(build, OWNER, listing, seen)
         assert isinstance(sealed, SealedBuild), sealed
         clock.advance(timedelta(seconds=0.064))
         run = uuid4()
-        assert await self.ledger.mark_dispatched(
+        assert await self.ledger.claims.mark_dispatched(
             [sealed], OWNER, run, start_within=timedelta(minutes=2)
         )
         clock.advance(timedelta(seconds=0.61))
-        assert await self.ledger.begin(
+        assert await self.ledger.runs.begin(
             sealed.idempotency_key, run, time_limit=timedelta(minutes=30)
         )
         return sealed
@@ -158,7 +158,7 @@ class Site:
         clock.advance(timedelta(seconds=0.43))
         loaded_at = clock.now()
         clock.advance(timedelta(seconds=0.72))
-        assert await self.ledger.publish(
+        assert await self.ledger.runs.publish(
             sealed.id,
             rows_bronze=rows,
             rows_silver=rows - 141,
@@ -171,13 +171,13 @@ class Site:
     async def fail(self, sealed: SealedBuild, error: str, *, again: bool = False) -> None:
         """The run fails, for good or to be tried again."""
         clock.advance(timedelta(seconds=0.9))
-        await self.ledger.note_error(sealed.id, error)
+        await self.ledger.runs.record_error(sealed.id, error)
         retry_at = clock.now() + timedelta(minutes=3) if again else None
         await self._finish(sealed, "failed", error=error, counted=True, retry_at=retry_at)
 
     async def _finish(self, sealed: SealedBuild, state: str, **how: Any) -> None:
-        build = next(b for b in await self.ledger.active_builds() if b.id == sealed.id)
-        assert await self.ledger.finish(build, state, **how)
+        build = next(b for b in await self.ledger.settlement.active_builds() if b.id == sealed.id)
+        assert await self.ledger.settlement.finish(build, state, **how)
 
     async def build(self, partition: Partition, rows: int = 10_000) -> None:
         """The whole way to silver."""
@@ -232,8 +232,8 @@ async def serve(
     database = Database(ledger_url)
     await database.open()
     ledger = Ledger(database, load_datasets(file))
-    await ledger.sync_datasets()
-    bronze, wake = Bronze(settings), Wake(ledger_url)
+    await ledger.upkeep.sync_datasets()
+    bronze, wake = Bronze(settings), LedgerListener(ledger_url)
     app.state.ledger, app.state.recorder, app.state.wake = ledger, Recorder(ledger), wake
     app.state.bronze, app.state.sweep = bronze, Sweep(settings, ledger, bronze)
     server = uvicorn.Server(

@@ -199,12 +199,12 @@ async def test_rebuild_pause_resume_ask_first_and_are_logged(looker: Looker, sit
     await page.get_by_role("link", name="Rebuild").click()
     await page.get_by_role("dialog").get_by_role("link", name="Cancel").click()
     await expect(page.get_by_role("dialog")).to_be_hidden()
-    assert await site.ledger.generation(partition) == 1
+    assert await site.ledger.settlement.generation(partition) == 1
     await page.get_by_role("link", name="Rebuild").click()
     await looker.agree("Rebuild")
     await expect(page.get_by_role("status").first).to_contain_text("built as generation 2")
     await expect(page.locator("#state .badge")).to_have_text("pending")
-    assert await site.ledger.generation(partition) == 2
+    assert await site.ledger.settlement.generation(partition) == 2
     # What a notice said is said once.
     await page.reload()
     await expect(page.locator(".notice")).to_have_count(0)
@@ -218,7 +218,7 @@ async def test_rebuild_pause_resume_ask_first_and_are_logged(looker: Looker, sit
     await page.locator("#dataset-1").get_by_role("link", name="Resume").click()
     await looker.agree("Resume")
     await expect(looker.cell("2019-01-01: pending")).to_be_visible()
-    done = [(row["actor"], row["action"]) for row in await site.ledger.actions()]
+    done = [(row["actor"], row["action"]) for row in await site.ledger.operators.actions()]
     assert done == [("page:anna", "resume"), ("page:anna", "pause"), ("page:anna", "rebuild")]
     await expect(page.locator("#actions")).to_contain_text("page:anna")
 
@@ -240,8 +240,8 @@ async def test_a_gate_says_what_is_missing_and_what_it_fired(looker: Looker, sit
     await site.build(await site.land(MONTHLY, months[11]))
     await expect(row.locator(".badge")).to_have_text("pending")
     run = uuid4()
-    assert await site.ledger.open_gate("gold-year", "2019", 12)
-    assert await site.ledger.mark_gate_fired("gold-year", "2019", 12, run)
+    assert await site.ledger.gates.open("gold-year", "2019", 12)
+    assert await site.ledger.gates.mark_fired("gold-year", "2019", 12, run)
     await expect(row.locator(".badge")).to_have_text("fired")
     await expect(row).to_contain_text("generation 12")
     link = row.get_by_role("link", name="in Prefect")
@@ -271,7 +271,7 @@ async def test_reconcile_lists_bronze_and_the_proof_says_so(
         await expect(page.locator("#proof")).to_contain_text("not built at the newest generation")
         row = page.locator("#proof table").first.get_by_role("row", name=MONTHLY)
         assert await row.get_by_role("cell").nth(0).text_content() == "1"
-        (origin,) = [r for r in await site.ledger.origins() if r["dataset"] == MONTHLY]
+        (origin,) = [r for r in await site.ledger.proof.origins() if r["dataset"] == MONTHLY]
         assert (origin["objects"], origin["fast"], origin["only_sweep"]) == (1, 0, 1)
     finally:
         lake.remove_object(BUCKET, key)
@@ -284,10 +284,10 @@ async def test_quarantine_is_shown_safely_replayed_and_discarded(
     body = notification(
         "bronze/nyc_tlc/yellow_tripdata/dt=2019-05-01/data.parquet", "e" * 32, clock.now()
     )
-    good = await site.ledger.quarantine(
+    good = await site.ledger.quarantine.add(
         body, reason="quarantined:refused", lane="fast", source="127.0.0.1", **limits
     )
-    bad = await site.ledger.quarantine(
+    bad = await site.ledger.quarantine.add(
         f"{_HOSTILE}\x1b[2J\u202e".encode() + b"\xff\x00",
         reason="not JSON",
         lane="durable",
@@ -359,10 +359,10 @@ async def test_every_action_works_without_javascript(browser: Browser, site: Sit
     await looker.cell("2019-01-01").click()
     await page.get_by_role("link", name="Rebuild").click()
     await expect(page.get_by_role("heading", name="Rebuild")).to_be_visible()
-    assert await site.ledger.generation(partition) == 1
+    assert await site.ledger.settlement.generation(partition) == 1
     await page.get_by_role("button", name="Rebuild").click()
     await expect(page.get_by_role("status").first).to_contain_text("generation 2")
-    assert [row["actor"] for row in await site.ledger.actions()] == ["page:berta"]
+    assert [row["actor"] for row in await site.ledger.operators.actions()] == ["page:berta"]
     await context.close()
 
 
@@ -385,9 +385,9 @@ async def test_forms_that_are_not_ours_do_nothing(site: Site) -> None:
         ):
             foreign = await client.post(path, data={"csrf": token}, headers=headers)
             assert foreign.status_code == 403, headers
-        assert await site.ledger.generation(partition) == 1
+        assert await site.ledger.settlement.generation(partition) == 1
         assert (await client.post(path, data={"csrf": token})).status_code == 303
-        assert await site.ledger.generation(partition) == 2
+        assert await site.ledger.settlement.generation(partition) == 2
         ours = await client.post("/api/reconcile", headers={"X-CSRF-Token": "x"})
         assert ours.status_code == 403
         # A shift later, the cookie is worth nothing.
@@ -418,7 +418,7 @@ async def test_without_tokens_only_this_machine_is_answered(
             rebound = await client.get(address, headers={"Host": "elsewhere.example:8420"})
             assert rebound.status_code == 403, address
         assert (await client.post(path, data={"csrf": token})).status_code == 303
-        assert (await site.ledger.actions())[0]["actor"] == "local"
+        assert (await site.ledger.operators.actions())[0]["actor"] == "local"
 
 
 async def test_pages_hold_a_strict_policy(looker: Looker, site: Site) -> None:
@@ -532,13 +532,13 @@ async def furnish(site: Site) -> None:
         if day < 12:
             await site.land(DAILY, f"2019-06-{day:02d}", file="_SUCCESS")
             await site.build(partition, 24)
-    await site.ledger.rebuild([await site.land(MONTHLY, "2018-02-01")])
-    await site.ledger.log_action("cli:root", "rebuild", f"{MONTHLY}/2018-02-01")
-    await site.ledger.log_action("page:anna", "pause", DAILY)
-    await site.ledger.pause(DAILY, "page:anna")
+    await site.ledger.recording.rebuild([await site.land(MONTHLY, "2018-02-01")])
+    await site.ledger.operators.log_action("cli:root", "rebuild", f"{MONTHLY}/2018-02-01")
+    await site.ledger.operators.log_action("page:anna", "pause", DAILY)
+    await site.ledger.operators.pause(DAILY, "page:anna")
     for index, dts in ((1, range(1, 11)), (2, range(1, 13))):
         clock.advance(timedelta(seconds=30 * index))
-        await site.ledger.note_sweep(
+        await site.ledger.proof.record_sweep(
             MONTHLY,
             clock.now(),
             listed=23,

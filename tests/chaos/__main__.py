@@ -22,7 +22,7 @@ from tests.chaos.diskfull import run_disk_full
 from tests.chaos.flood import Check, run_flood, run_overflow
 from tests.chaos.outages import run_hosts
 from tests.chaos.rounds import Outcome, run_rounds
-from tests.chaos.stage import MONTHS, Stage, stage
+from tests.chaos.stage import MONTHS, ChaosStage, stage
 
 # Where the partitions only bear witness, two are enough.
 FEW = MONTHS[:2]
@@ -51,7 +51,7 @@ def main() -> int:
     if "kills" in chosen:
         with stage(say) as made:
             outcome = run_rounds(made, kills=kills, seed=seed, at_once=8)
-    scenarios: dict[str, tuple[Callable[[Stage], list[Check]], int | None]] = {
+    scenarios: dict[str, tuple[Callable[[ChaosStage], list[Check]], int | None]] = {
         "flood": (run_flood, None),
         "overflow": (run_overflow, 500),
         "disk": (run_disk_full, None),

@@ -17,8 +17,8 @@ import psycopg
 from psycopg import sql
 
 from quicksilver.stack.orchestrator import service_program
-from quicksilver.support.http import plain_client
-from tests.chaos.stage import Stage
+from quicksilver.support.http import local_http_client
+from tests.chaos.stage import ChaosStage
 
 Check = tuple[str, bool, str]
 _NAME = "the ledger's disk full"
@@ -49,7 +49,7 @@ def _small_disk(owner: int) -> Generator[Path | None]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def run_disk_full(stage: Stage) -> list[Check]:
+def run_disk_full(stage: ChaosStage) -> list[Check]:
     """Move the ledger to a small disk, fill that, send events, make room again."""
     supervisor = stage.stack.supervisor
     owner = psutil.Process(supervisor.status("postgres").pid).uids().effective
@@ -65,7 +65,7 @@ def run_disk_full(stage: Stage) -> list[Check]:
             _move(stage, None)
 
 
-def _move(stage: Stage, space: Path | None) -> None:
+def _move(stage: ChaosStage, space: Path | None) -> None:
     admin = stage.stack.home.database_url("postgres", admin=True)
     program = service_program(stage.stack.home)
     stage.stack.supervisor.stop_program("service")
@@ -84,7 +84,7 @@ def _move(stage: Stage, space: Path | None) -> None:
     stage.stack.supervisor.await_ready(program)
 
 
-def _fill_and_recover(stage: Stage, space: Path) -> Check:
+def _fill_and_recover(stage: ChaosStage, space: Path) -> Check:
     ballast = space / "ballast"
     with ballast.open("wb") as file:
         try:
@@ -115,12 +115,12 @@ def _fill_and_recover(stage: Stage, space: Path) -> Check:
     return _NAME, good, note
 
 
-def _recorded(stage: Stage) -> int:
+def _recorded(stage: ChaosStage) -> int:
     statement = "select count(*) from quicksilver.event where key like 'elsewhere/%%'"
     return int(stage.ledger(statement)[0][0])
 
 
-def _post(stage: Stage, number: int) -> int:
+def _post(stage: ChaosStage, number: int) -> int:
     # A long key: the little room that is left in the tables' last pages is soon used up.
     thing = {"key": f"elsewhere/{number}/{'x' * 900}", "size": 1, "eTag": f"{number}"}
     record = {
@@ -128,7 +128,7 @@ def _post(stage: Stage, number: int) -> int:
         "s3": {"bucket": {"name": "datasets"}, "object": thing},
     }
     token = stage.env["QUICKSILVER_WEBHOOK_TOKENS"].split(",")[0]
-    answer = plain_client().post(
+    answer = local_http_client().post(
         f"{stage.env['QUICKSILVER_URL']}/events/minio",
         content=json.dumps({"Records": [record]}),
         headers={"Authorization": f"Bearer {token}"},

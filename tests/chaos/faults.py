@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 import psutil
 
 from quicksilver.support import failpoint
-from tests.chaos.stage import Stage
+from tests.chaos.stage import ChaosStage
 
 # How often each is chosen. Postgres takes everything down with it, so it is rarer.
 TARGETS = {
@@ -33,7 +33,7 @@ RUN = "prefect.engine"
 class Faults:
     """Picks faults by its dice and counts those that were injected."""
 
-    stage: Stage
+    stage: ChaosStage
     dice: random.Random
     injected: Counter[str] = field(default_factory=Counter[str])
     # Named points are taken in turn, so that each has its share.

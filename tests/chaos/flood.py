@@ -9,7 +9,7 @@ from threading import Lock
 import psutil
 
 from quicksilver.stack.orchestrator import service_program
-from tests.chaos.stage import PREFIX, Stage
+from tests.chaos.stage import PREFIX, ChaosStage
 
 Check = tuple[str, bool, str]
 
@@ -19,12 +19,12 @@ _BULK = f"{PREFIX}/dt=2024-02-31"
 _POISON = f"{PREFIX}/dt=2024-13-45/%zz+ %2F\u202e\U0001f980\u00e9.parquet"
 
 
-def _events(stage: Stage) -> int:
+def _events(stage: ChaosStage) -> int:
     statement = "select count(*) from quicksilver.event where key like %s"
     return int(stage.ledger(statement, f"{_BULK}/%")[0][0])
 
 
-def _put_bulk(stage: Stage, count: int, *, at_half: str = "") -> None:
+def _put_bulk(stage: ChaosStage, count: int, *, at_half: str = "") -> None:
     """Put so many small objects, eight at a time; half-way, kill a part of the stack."""
     lock, done = Lock(), [0]
 
@@ -40,7 +40,7 @@ def _put_bulk(stage: Stage, count: int, *, at_half: str = "") -> None:
         list(pool.map(put, range(count)))
 
 
-def _await_events(stage: Stage, wanted: int, within: float, *, still_for: float = 30.0) -> int:
+def _await_events(stage: ChaosStage, wanted: int, within: float, *, still_for: float = 30.0) -> int:
     """Until so many events came, or none has come for a while."""
     deadline = time.monotonic() + within
     last, since = -1, time.monotonic()
@@ -56,7 +56,7 @@ def _await_events(stage: Stage, wanted: int, within: float, *, still_for: float 
     return _events(stage)
 
 
-def run_flood(stage: Stage, *, objects: int = 10_000) -> list[Check]:
+def run_flood(stage: ChaosStage, *, objects: int = 10_000) -> list[Check]:
     """The receiver is down, a poison event comes first, MinIO is killed half-way."""
     stage.stack.supervisor.stop_program("service")
     stage.put_object(_POISON, b"poison")
@@ -83,7 +83,7 @@ def run_flood(stage: Stage, *, objects: int = 10_000) -> list[Check]:
     return [("receiver down, poison first, MinIO killed", is_good, note)]
 
 
-def run_overflow(stage: Stage, *, objects: int = 2000) -> list[Check]:
+def run_overflow(stage: ChaosStage, *, objects: int = 2000) -> list[Check]:
     """The durable queue holds 500: what lands after that no event tells of."""
     stage.stack.supervisor.stop_program("service")
     _put_bulk(stage, objects)
@@ -102,7 +102,7 @@ def run_overflow(stage: Stage, *, objects: int = 2000) -> list[Check]:
     return [("durable queue overflown", came < objects and swept > 0, note)]
 
 
-def _start(stage: Stage) -> None:
+def _start(stage: ChaosStage) -> None:
     program = service_program(stage.stack.home)
     stage.stack.supervisor.start(program)
     stage.stack.supervisor.await_ready(program)

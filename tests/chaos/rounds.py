@@ -8,7 +8,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 
 from tests.chaos.faults import Faults
-from tests.chaos.stage import Stage, StuckError
+from tests.chaos.stage import ChaosStage, StuckError
 
 # A run that stays PENDING is replaced after 30 s, and its successor may meet the same fate; on a
 # small machine each restart takes its time as well.
@@ -46,7 +46,7 @@ class Outcome:
         return statistics.median(self.recoveries), max(self.recoveries)
 
 
-def run_rounds(stage: Stage, *, kills: int, seed: int, at_once: int = 4) -> Outcome:
+def run_rounds(stage: ChaosStage, *, kills: int, seed: int, at_once: int = 4) -> Outcome:
     """Inject faults until there were `kills`, `at_once` a round; stops at the first that sticks."""
     outcome = Outcome(seed)
     faults = Faults(stage, random.Random(seed))
@@ -63,7 +63,7 @@ def run_rounds(stage: Stage, *, kills: int, seed: int, at_once: int = 4) -> Outc
 
 
 def _strike_and_mend(
-    stage: Stage, faults: Faults, outcome: Outcome, kills: int, at_once: int
+    stage: ChaosStage, faults: Faults, outcome: Outcome, kills: int, at_once: int
 ) -> None:
     number = 0
     while outcome.kills < kills:
@@ -89,7 +89,7 @@ def _strike_and_mend(
             return
 
 
-def _conclude(stage: Stage, outcome: Outcome) -> Outcome:
+def _conclude(stage: ChaosStage, outcome: Outcome) -> Outcome:
     problems = stage.unfinished()
     outcome.lost = sum("not what bronze holds" in problem for problem in problems.values())
     outcome.events = stage.sent

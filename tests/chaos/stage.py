@@ -75,7 +75,7 @@ class Version:
 
 
 @dataclass
-class Stage:
+class ChaosStage:
     """A running stack, the months' versions, and which of them lies in bronze."""
 
     stack: EmbeddedStack
@@ -202,7 +202,7 @@ def digests(connection: psycopg.Connection[Any], dt: date) -> Digest:
 @contextmanager
 def stage(
     say: Say, *, months: Sequence[date] = MONTHS, queue_limit: int | None = None, limit: int = 4
-) -> Generator[Stage]:
+) -> Generator[ChaosStage]:
     """The whole stack in a home of its own, with the reference builds of the months made."""
     folder = Path(tempfile.mkdtemp(prefix="qs-chaos-"))
     home, points = folder / "home", folder / "points"
@@ -230,7 +230,7 @@ def stage(
         with mock.patch.dict(os.environ, extra), mock.patch.object(parts, "minio_program", limited):
             stack.start()
         env = {**stack.environment(), **extra}
-        made = Stage(stack, env, points, say)
+        made = ChaosStage(stack, env, points, say)
         made.versions = make_versions(made, months)
         yield made
     finally:
@@ -246,7 +246,7 @@ def patient(declared: str) -> str:
     return declared.rstrip() + "\n    attempts: 100\n    time_limit: 3m\n"
 
 
-def make_versions(made: Stage, months: Sequence[date]) -> dict[date, list[Version]]:
+def make_versions(made: ChaosStage, months: Sequence[date]) -> dict[date, list[Version]]:
     """Every version of every month, built once, cleanly, into a warehouse of its own."""
     admin = made.stack.home.database_url("postgres", admin=True)
     with psycopg.connect(admin, autocommit=True) as connection:

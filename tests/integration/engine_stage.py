@@ -102,7 +102,7 @@ class Engine:
             self._process = None
 
 
-class Stage:
+class EngineStage:
     """A worker on a pool of its own, and flow runs on it."""
 
     def __init__(self, client: PrefectClient, folder: Path, engine: Engine) -> None:
@@ -174,7 +174,7 @@ class Stage:
 class StartedRun:
     """A flow run, and the file in which its flow says what it saw."""
 
-    def __init__(self, stage: Stage, run_id: UUID, path: Path) -> None:
+    def __init__(self, stage: EngineStage, run_id: UUID, path: Path) -> None:
         self._stage = stage
         self.id = run_id
         self._path = path

@@ -202,7 +202,7 @@ class FakeWarehouse:
     async def newest_build(self) -> int:
         return max(self.holder.values(), default=0)
 
-    async def settle(self, partition: Partition, build_id: int) -> dict[str, Any] | None:
+    async def revoke(self, partition: Partition, build_id: int) -> dict[str, Any] | None:
         if self.is_away:
             raise WarehouseUnavailableError("the warehouse is away")
         if self.holder.get(partition, 0) <= build_id:
@@ -218,7 +218,7 @@ class FlowRun:
     It may have several builds: `members` are those that it has not yielded, `begun` the first.
     """
 
-    kit: Kit
+    kit: LedgerHarness
     id: UUID
     key: str
     begun: BegunBuild | None = None
@@ -233,7 +233,7 @@ class FlowRun:
     async def begin(self) -> bool:
         """Take the build up: ledger, sign of life, fence. False when there is nothing to do."""
         self.kit.prefect.set_state(self.id, "RUNNING")
-        self.members = await self.kit.ledger.begin(
+        self.members = await self.kit.ledger.runs.begin(
             self.key, self.id, time_limit=self.kit.time_limit
         )
         if not self.members:
@@ -256,7 +256,7 @@ class FlowRun:
         now = {key: o.etag for key, o in self.kit.bronze.objects.items()}
         for member in list(self.members):
             if any(now.get(file.key) != file.etag for file in member.manifest):
-                await self.kit.ledger.yield_build(member.id, "bronze changed")
+                await self.kit.ledger.runs.yield_build(member.id, "bronze changed")
                 self.members.remove(member)
             self.content[member.id] = tuple((file.key, file.etag) for file in member.manifest)
         if not self.members:
@@ -272,7 +272,7 @@ class FlowRun:
     async def mark(self) -> bool:
         """Tell the ledger."""
         marked = [
-            await self.kit.ledger.publish(m.id, **self.kit.warehouse.published[m.id])
+            await self.kit.ledger.runs.publish(m.id, **self.kit.warehouse.published[m.id])
             for m in self.members
         ]
         return any(marked)
@@ -293,7 +293,7 @@ class FlowRun:
     async def fail(self, why: str) -> None:
         """Fail as a flow does: the ledger has the sentence, Prefect the state."""
         for member in self.members:
-            await self.kit.ledger.note_error(member.id, why)
+            await self.kit.ledger.runs.record_error(member.id, why)
         await self.end("FAILED", message=why)
 
     async def run(self) -> bool:
@@ -308,7 +308,7 @@ class FlowRun:
 
 
 @dataclass
-class Kit:
+class LedgerHarness:
     """A ledger with its datasets, and everything around it."""
 
     url: str
@@ -323,13 +323,15 @@ class Kit:
     flows: list[FlowRun] = field(default_factory=list["FlowRun"])
 
     @classmethod
-    async def open(cls, url: str, *declared: Dataset, prefect: Any = None, **settings: Any) -> Kit:
+    async def open(
+        cls, url: str, *declared: Dataset, prefect: Any = None, **settings: Any
+    ) -> LedgerHarness:
         """A kit on the ledger at `url`; `trips` is declared when nothing else is."""
         datasets = Datasets(datasets=declared or (dataset(),), path=Path("datasets.yaml"))
         database = Database(url, size=8)
         await database.open()
         ledger = Ledger(database, datasets)
-        await ledger.sync_datasets()
+        await ledger.upkeep.sync_datasets()
         settings_ = load_settings(**settings)
         return cls(url, datasets, settings_, database, ledger, prefect=prefect or FakePrefect())
 
@@ -382,7 +384,7 @@ class Kit:
 
     async def tell(self, *arrivals: Arrival) -> list[str]:
         """Record events; their reasons."""
-        return await self.ledger.record(arrivals)
+        return await self.ledger.recording.record(arrivals)
 
     async def put(
         self,
@@ -401,17 +403,17 @@ class Kit:
 
     async def row(self, dt: date = DT, name: str = NAME) -> Row:
         """A partition as the ledger shows it."""
-        row = await self.ledger.partition(Partition(name, dt))
+        row = await self.ledger.views.partition(Partition(name, dt))
         assert row is not None, f"{name}/{dt} is not known"
         return row
 
     async def builds(self, dt: date = DT, name: str = NAME) -> list[Row]:
         """A partition's builds, oldest first."""
-        return (await self.ledger.builds(Partition(name, dt), limit=1000))[::-1]
+        return (await self.ledger.views.builds(Partition(name, dt), limit=1000))[::-1]
 
     async def reasons(self) -> list[str]:
         """The reasons of all events, in order."""
-        return [event["reason"] for event in (await self.ledger.events(limit=1000))[::-1]]
+        return [event["reason"] for event in (await self.ledger.views.events(limit=1000))[::-1]]
 
     def take_runs(self) -> list[FlowRun]:
         """The runs that wait for a worker, as flow runs that have not begun."""

@@ -29,7 +29,7 @@ STEPS: dict[str, tuple[Any, str]] = {
     "after load": (partition_build.dbt, "run"),
     "after dbt": (partition_build, "refuse_failures"),
     "before publish": (partition_build, "publish"),
-    "within publish": (publish, "query"),
+    "within publish": (publish, "statement"),
     "after publish": (partition_build, "drop_scratch"),
 }
 

@@ -29,7 +29,7 @@ _buckets = itertools.count(1)
 
 
 @dataclass
-class Stage:
+class PartitionStage:
     """What a test builds with; build ids rise by themselves."""
 
     settings: Settings
@@ -63,7 +63,7 @@ class Stage:
 
     async def settle(self, dt: date, build_id: int) -> dict[str, Any] | None:
         """The settler's question."""
-        return await Warehouse(self.settings).settle(Partition(self.dataset.name, dt), build_id)
+        return await Warehouse(self.settings).revoke(Partition(self.dataset.name, dt), build_id)
 
     def rows(self, query: str, *parameters: Any) -> list[tuple[Any, ...]]:
         """What a reader of the warehouse sees."""
@@ -97,7 +97,7 @@ class Stage:
         return [r[0] for r in self.rows("select tablename from pg_tables where schemaname='build'")]
 
 
-def make_stage(warehouse_url: str, server: MinioServer) -> Stage:
+def make_stage(warehouse_url: str, server: MinioServer) -> PartitionStage:
     """A stage on a fresh bucket."""
     settings = load_settings(
         warehouse_url=warehouse_url,
@@ -110,7 +110,7 @@ def make_stage(warehouse_url: str, server: MinioServer) -> Stage:
     dataset = declared.model_copy(update={"bucket": bucket})
     lake = minio_client(settings)
     lake.make_bucket(bucket)
-    return Stage(settings, dataset, lake, itertools.count(1))
+    return PartitionStage(settings, dataset, lake, itertools.count(1))
 
 
 def renamed(table: Any, **names: str) -> Any:

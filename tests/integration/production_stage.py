@@ -28,7 +28,7 @@ from quicksilver.stack import EmbeddedStack
 from quicksilver.stack.minio import minio_binary
 from quicksilver.stack.ports import LOOPBACK, choose_port
 from quicksilver.stack.postgres import BINARIES
-from quicksilver.support.http import plain_client
+from quicksilver.support.http import local_http_client
 from tests.waiting import until
 
 COMPOSE = PROJECT / "compose"
@@ -68,7 +68,7 @@ def interpolated(text: str, variables: dict[str, str]) -> str:
 
 
 @dataclass
-class Stage:
+class ProductionStage:
     """The stack's services as local processes in a folder of their own."""
 
     folder: Path
@@ -235,7 +235,7 @@ class Stage:
         if command[0] == "wget":
             url = command[-1].replace(":8081", f":{self.ports['proxy-events']}")
             try:
-                return plain_client().get(url, timeout=3).is_success
+                return local_http_client().get(url, timeout=3).is_success
             except httpx.HTTPError:
                 return False
         if kind == "CMD-SHELL":

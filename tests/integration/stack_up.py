@@ -48,8 +48,8 @@ import ctypes, json, sys
 from pathlib import Path
 if sys.platform == "linux":
     ctypes.CDLL(None).prctl(1, 15)
-from service.settings import load_settings
-from service.stack import up
+from quicksilver.settings import load_settings
+from quicksilver.stack import up
 up(
     load_settings(home=Path(sys.argv[1])),
     parts=sys.argv[2].split(","),

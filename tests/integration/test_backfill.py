@@ -13,7 +13,7 @@ from quicksilver.errors import LedgerUnavailableError, QuicksilverError
 from quicksilver.operators import backfill
 from quicksilver.operators.backfill import Backfill
 from quicksilver.support import clock
-from tests.integration.ledger_kit import NAME, Kit
+from tests.integration.ledger_kit import NAME, LedgerHarness
 
 MONTHS = [date(2019, month, 1) for month in range(1, 13)]
 
@@ -25,28 +25,28 @@ def _own_clock() -> Iterator[None]:
 
 
 @pytest.fixture
-async def kit(ledger_url: str) -> AsyncIterator[Kit]:
+async def kit(ledger_url: str) -> AsyncIterator[LedgerHarness]:
     """A year in bronze of which no event ever told, and the months around it."""
-    kit = await Kit.open(ledger_url, max_running=4)
+    kit = await LedgerHarness.open(ledger_url, max_running=4)
     for month in (date(2018, 12, 1), *MONTHS, date(2020, 1, 1)):
         kit.bronze.put(kit.key(month), "a")
     yield kit
     await kit.close()
 
 
-async def schedule(kit: Kit, **how: Any) -> Backfill:
+async def schedule(kit: LedgerHarness, **how: Any) -> Backfill:
     declared = kit.datasets.get(NAME)
     return await backfill.schedule(
         kit.ledger, kit.bronze, declared, MONTHS[0], date(2019, 12, 31), **how
     )
 
 
-async def claimed(kit: Kit, slots: int) -> list[date]:
-    claims = await kit.ledger.claim("test", slots=slots, lease=timedelta(seconds=30))
+async def claimed(kit: LedgerHarness, slots: int) -> list[date]:
+    claims = await kit.ledger.claims.claim("test", slots=slots, lease=timedelta(seconds=30))
     return [claim.partition.dt for claim in claims]
 
 
-async def work_off(kit: Kit) -> int:
+async def work_off(kit: LedgerHarness) -> int:
     """Build until nothing is left; how many builds that took."""
     built = 0
     while done := await kit.cycle():
@@ -54,7 +54,7 @@ async def work_off(kit: Kit) -> int:
     return built
 
 
-async def test_a_year_twice_is_twelve_builds(kit: Kit) -> None:
+async def test_a_year_twice_is_twelve_builds(kit: LedgerHarness) -> None:
     plan = await schedule(kit)
     assert [partition.dt for partition in plan.partitions] == MONTHS
     assert (plan.scheduled, plan.skipped) == (12, 0)
@@ -67,17 +67,17 @@ async def test_a_year_twice_is_twelve_builds(kit: Kit) -> None:
         kit.ledger, kit.datasets.get(NAME), again, lambda built, _: seen.append(built)
     )
     assert (seen, failed) == ([12], [])
-    assert {row["dt"] for row in await kit.ledger.partitions(limit=100)} == set(MONTHS)
+    assert {row["dt"] for row in await kit.ledger.views.partitions(limit=100)} == set(MONTHS)
     # Unless it is asked for.
     assert (await schedule(kit, rebuild=True)).scheduled == 12
     assert await work_off(kit) == 12
 
 
 async def test_what_was_interrupted_goes_on_and_nothing_is_doubled(
-    kit: Kit, monkeypatch: pytest.MonkeyPatch
+    kit: LedgerHarness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(backfill, "_PAGE", 5)
-    record = kit.ledger.record
+    record = kit.ledger.recording.record
     pages: list[int] = []
 
     async def dies_at_the_second_page(arrivals: Any, *, priority: int = 0) -> list[str]:
@@ -86,7 +86,7 @@ async def test_what_was_interrupted_goes_on_and_nothing_is_doubled(
             raise LedgerUnavailableError("the backfill was killed here")
         return await record(arrivals, priority=priority)
 
-    monkeypatch.setattr(kit.ledger, "record", dies_at_the_second_page)
+    monkeypatch.setattr(kit.ledger.recording, "record", dies_at_the_second_page)
     with pytest.raises(LedgerUnavailableError):
         await schedule(kit)
     # What was scheduled is built by itself; four of it, then somebody calls again.
@@ -102,14 +102,14 @@ async def test_what_was_interrupted_goes_on_and_nothing_is_doubled(
 
 
 @pytest.mark.parametrize("newest_first", [False, True])
-async def test_the_order_is_the_one_asked_for(kit: Kit, newest_first: bool) -> None:
+async def test_the_order_is_the_one_asked_for(kit: LedgerHarness, newest_first: bool) -> None:
     await schedule(kit, newest_first=newest_first)
     order = MONTHS[::-1] if newest_first else MONTHS
     assert [dt for _ in range(3) for dt in await claimed(kit, 100)] == order
-    assert await kit.ledger.partitions(dts=[date(2018, 12, 1), date(2020, 1, 1)]) == []
+    assert await kit.ledger.views.partitions(dts=[date(2018, 12, 1), date(2020, 1, 1)]) == []
 
 
-async def test_what_lands_meanwhile_is_built_before_the_rest(kit: Kit) -> None:
+async def test_what_lands_meanwhile_is_built_before_the_rest(kit: LedgerHarness) -> None:
     await schedule(kit)
     assert await claimed(kit, 4) == MONTHS[:4]
     clock.advance(timedelta(minutes=5))
@@ -121,7 +121,7 @@ async def test_what_lands_meanwhile_is_built_before_the_rest(kit: Kit) -> None:
     assert await claimed(kit, 7) == [MONTHS[10], MONTHS[4]]
 
 
-async def test_a_forced_backfill_does_not_send_live_events_back(kit: Kit) -> None:
+async def test_a_forced_backfill_does_not_send_live_events_back(kit: LedgerHarness) -> None:
     await schedule(kit)
     await work_off(kit)
     await kit.put("live", MONTHS[11])
@@ -129,7 +129,7 @@ async def test_a_forced_backfill_does_not_send_live_events_back(kit: Kit) -> Non
     assert (await claimed(kit, 2)) == [MONTHS[11], MONTHS[0]]
 
 
-async def test_a_range_of_nothing_is_said(kit: Kit) -> None:
+async def test_a_range_of_nothing_is_said(kit: LedgerHarness) -> None:
     declared = kit.datasets.get(NAME)
     with pytest.raises(QuicksilverError, match="bronze holds nothing of trips from 1999-01-01"):
         await backfill.schedule(
@@ -137,4 +137,4 @@ async def test_a_range_of_nothing_is_said(kit: Kit) -> None:
         )
     with pytest.raises(QuicksilverError, match="upside down"):
         await backfill.schedule(kit.ledger, kit.bronze, declared, MONTHS[1], MONTHS[0])
-    assert await kit.ledger.partition(Partition(NAME, MONTHS[0])) is None
+    assert await kit.ledger.views.partition(Partition(NAME, MONTHS[0])) is None

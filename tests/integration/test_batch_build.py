@@ -8,7 +8,7 @@ import pyarrow as pa
 import pytest
 
 from quicksilver.build import batch as batch_build
-from quicksilver.build.batch import Outcome, build_batch
+from quicksilver.build.batch import BuildOutcome, build_batch
 from quicksilver.build.partition import BuildResult
 from quicksilver.build.prepare import ensure_warehouse
 from quicksilver.domain.datasets import Datasets
@@ -23,9 +23,9 @@ from quicksilver.errors import (
 )
 from quicksilver.flows.nyc_tlc.generated import Flaws, generate_month
 from quicksilver.ledger import BegunBuild
-from quicksilver.warehouse.scratch import share
+from quicksilver.warehouse.scratch import batch_suffix
 from tests.conftest import MinioServer
-from tests.integration.partition_stage import Stage, make_stage
+from tests.integration.partition_stage import PartitionStage, make_stage
 
 MONTHS = [date(2019, month, 1) for month in range(1, 7)]
 FLAWS = Flaws(negative_total=7, zero_length=5, outside_month=4, duplicate=6)
@@ -40,7 +40,7 @@ TABLES = [
 
 
 @pytest.fixture
-def stage(warehouse_url: str, minio_server: MinioServer) -> Stage:
+def stage(warehouse_url: str, minio_server: MinioServer) -> PartitionStage:
     return make_stage(warehouse_url, minio_server)
 
 
@@ -48,15 +48,17 @@ def _month(dt: date, rows: int = 200, seed: int = 0) -> Any:
     return generate_month(dt.year, dt.month, rows, seed, flaws=FLAWS)
 
 
-def _begun(stage: Stage, dt: date, *manifest: ManifestFile, build_id: int = 0) -> BegunBuild:
+def _begun(
+    stage: PartitionStage, dt: date, *manifest: ManifestFile, build_id: int = 0
+) -> BegunBuild:
     partition = Partition(stage.dataset.name, dt)
     return BegunBuild(build_id or next(stage.ids), partition, 1, 1, manifest)
 
 
-async def _build(stage: Stage, builds: Sequence[BegunBuild]) -> dict[date, Outcome]:
-    ended: dict[date, Outcome] = {}
+async def _build(stage: PartitionStage, builds: Sequence[BegunBuild]) -> dict[date, BuildOutcome]:
+    ended: dict[date, BuildOutcome] = {}
 
-    async def tell(build: BegunBuild, outcome: Outcome) -> None:
+    async def tell(build: BegunBuild, outcome: BuildOutcome) -> None:
         assert build.partition.dt not in ended, "told once"
         ended[build.partition.dt] = outcome
 
@@ -64,7 +66,7 @@ async def _build(stage: Stage, builds: Sequence[BegunBuild]) -> dict[date, Outco
     return ended
 
 
-def _content(stage: Stage) -> dict[str, list[tuple[object, ...]]]:
+def _content(stage: PartitionStage) -> dict[str, list[tuple[object, ...]]]:
     """Every row of every table, in an order of its own."""
     return {
         table: stage.rows(f"select dt, t::text from {table} as t order by dt, t::text")
@@ -72,12 +74,12 @@ def _content(stage: Stage) -> dict[str, list[tuple[object, ...]]]:
     }
 
 
-def _built(ended: dict[date, Outcome]) -> list[date]:
+def _built(ended: dict[date, BuildOutcome]) -> list[date]:
     return sorted(dt for dt, outcome in ended.items() if isinstance(outcome, BuildResult))
 
 
 async def test_the_same_as_one_by_one_new_and_old_partitions_among_each_other(
-    stage: Stage,
+    stage: PartitionStage,
 ) -> None:
     old = MONTHS[2]
     await stage.build(old, stage.put(_month(old, rows=90, seed=5), old))
@@ -118,7 +120,7 @@ async def test_the_same_as_one_by_one_new_and_old_partitions_among_each_other(
     assert sorted(again) == sorted(row for row in published if row[:2] != (old, 90))
 
 
-async def test_what_cannot_be_read_drops_out_by_itself(stage: Stage) -> None:
+async def test_what_cannot_be_read_drops_out_by_itself(stage: PartitionStage) -> None:
     listed = [stage.put(_month(dt), dt) for dt in MONTHS[:5]]
     listed[0] = stage.put(b"PAR1 but no parquet", MONTHS[0])
     damaged = bytearray(stage.lake.get_object(stage.dataset.bucket, listed[2].key).data)
@@ -142,7 +144,7 @@ async def test_what_cannot_be_read_drops_out_by_itself(stage: Stage) -> None:
     assert stage.scratch() == []
 
 
-async def test_dbt_s_fault_with_one_is_no_other_s(stage: Stage) -> None:
+async def test_dbt_s_fault_with_one_is_no_other_s(stage: PartitionStage) -> None:
     rich = _month(MONTHS[1], rows=5000)
     at = rich.column_names.index("total_amount")
     # More than a day's sum can hold: the mart fails.
@@ -165,7 +167,7 @@ async def test_dbt_s_fault_with_one_is_no_other_s(stage: Stage) -> None:
 
 
 async def test_a_retry_ends_and_removes_what_a_batch_has_left(
-    stage: Stage, monkeypatch: pytest.MonkeyPatch
+    stage: PartitionStage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A batch that hangs after dbt, seen as dead: its sessions and its tables go with the retry."""
     listed = [stage.put(_month(dt), dt) for dt in MONTHS[:2]]
@@ -185,7 +187,7 @@ async def test_a_retry_ends_and_removes_what_a_batch_has_left(
     with pytest.raises(WarehouseUnavailableError):
         await _build(stage, builds)
     (tables,) = alive
-    assert f"yellow_trips__{share(worker, MONTHS[0])}" in tables
+    assert f"yellow_trips__{batch_suffix(worker, MONTHS[0])}" in tables
     assert [name for name in stage.scratch() if "landed" not in name] == []
     assert stage.counts(MONTHS[1]) == (200, 178, 22)
     assert stage.counts(MONTHS[0]) == (0, 0, 0)

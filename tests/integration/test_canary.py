@@ -27,7 +27,7 @@ from quicksilver.lake.rules import wanted_rules
 from quicksilver.lake.targets import target_arn
 from quicksilver.ledger import Ledger
 from quicksilver.roles.alerts import clear_alert, raise_alert
-from quicksilver.roles.canary import Sighting
+from quicksilver.roles.canary import CanaryResult
 from quicksilver.roles.canary_watch import CanaryWatch
 from quicksilver.roles.sweep import Sweep
 from quicksilver.settings import Settings, load_settings
@@ -105,12 +105,12 @@ class Lanes:
 
     async def open_alerts(self) -> dict[str, str]:
         """Raised and not cleared: text by kind and subject."""
-        rows = await self.ledger.alerts(is_open=True)
+        rows = await self.ledger.watch.alerts(is_open=True)
         return {f"{row['kind']}:{row['subject']}": row["text"] for row in rows}
 
     async def state(self) -> dict[str, Any]:
         """The newest measure."""
-        (row,) = await self.ledger.lane_states()
+        (row,) = await self.ledger.watch.lane_states()
         return row
 
 
@@ -136,7 +136,7 @@ async def lanes(ledger_url: str, minio_server: MinioServer) -> AsyncGenerator[La
     client.make_bucket(bucket)
     port = int(minio_server.receiver_url.rpartition(":")[2])
     ledger = Ledger(database, datasets)
-    await ledger.sync_datasets()
+    await ledger.upkeep.sync_datasets()
     stage = Lanes(settings, ledger, bucket, datasets, client, port)
     stage.set_rules("fast", "durable")
     try:
@@ -215,14 +215,14 @@ async def test_no_receiver_push_becomes_polling_and_recovers(lanes: Lanes) -> No
     # Told once, however often it is seen.
     lanes.sweep_now.clear()
     assert await watch.run_once() == 2
-    assert len(await lanes.ledger.alerts()) == 2
+    assert len(await lanes.ledger.watch.alerts()) == 2
     assert not lanes.sweep_now.is_set()
     async with lanes.receiver():
         assert await watch.run_once() == 0
     assert lanes.sweep.interval == 300
     assert lanes.sweep_now.is_set()
     assert await lanes.open_alerts() == {}
-    assert all(row["cleared_at"] for row in await lanes.ledger.alerts())
+    assert all(row["cleared_at"] for row in await lanes.ledger.watch.alerts())
 
 
 async def test_credentials_that_may_not_put(lanes: Lanes) -> None:
@@ -251,7 +251,7 @@ async def test_an_alert_is_raised_once_and_cleared_once(lanes: Lanes) -> None:
     cleared = await asyncio.gather(*(clear_alert(ledger, "k", "s") for _ in range(6)))
     assert sorted(cleared) == [False] * 5 + [True]
     assert await raise_alert(ledger, "k", "s", "again")
-    assert [row["text"] for row in await ledger.alerts(is_open=True)] == ["again"]
+    assert [row["text"] for row in await ledger.watch.alerts(is_open=True)] == ["again"]
 
 
 async def test_refusals_reach_the_ledger_and_other_names_do_not(lanes: Lanes) -> None:
@@ -260,26 +260,28 @@ async def test_refusals_reach_the_ledger_and_other_names_do_not(lanes: Lanes) ->
         refusals.note(lane)
     assert await refusals.run_once(ledger) == 1
     assert await refusals.run_once(ledger) == 0
-    assert await ledger.refused_since("durable", before)
-    assert not await ledger.refused_since("durable", clock.now())
-    assert not await ledger.refused_since("fast", before)
+    assert await ledger.watch.refused_since("durable", before)
+    assert not await ledger.watch.refused_since("durable", clock.now())
+    assert not await ledger.watch.refused_since("fast", before)
 
 
 async def test_a_durable_lane_that_works_off_its_queue_is_late_and_no_alarm(
     lanes: Lanes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async def missed(_: Any, ledger: Ledger, bucket: str, **__: Any) -> Sighting:
+    async def missed(_: Any, ledger: Ledger, bucket: str, **__: Any) -> CanaryResult:
         at = clock.now()
         event = ObjectEvent(
             "ObjectCreated:Put", bucket, "trips/dt=2024-01-01/a", "a", None, 1, None, at
         )
-        await ledger.record([arrive(event, lanes.datasets, "durable", "127.0.0.1", clock.now())])
-        return Sighting(0.002, None, "k", at)
+        await ledger.recording.record(
+            [arrive(event, lanes.datasets, "durable", "127.0.0.1", clock.now())]
+        )
+        return CanaryResult(0.002, None, "k", at)
 
     def no_fault(*_: Any) -> None:
         return None
 
-    monkeypatch.setattr("quicksilver.roles.canary_watch.fly", missed)
+    monkeypatch.setattr("quicksilver.roles.canary_watch.send_canary", missed)
     monkeypatch.setattr("quicksilver.roles.lane_faults.target_fault", no_fault)
     watch = lanes.watch()
     assert await watch.run_once() == 0

@@ -22,9 +22,9 @@ from quicksilver.flows.nyc_tlc.generated import generate_month
 from quicksilver.settings import PROJECT, Settings
 from quicksilver.stack import EmbeddedStack
 from quicksilver.stack.postgres import BINARIES
-from quicksilver.support.http import plain_client
+from quicksilver.support.http import local_http_client
 from tests.conftest import HOMES
-from tests.integration.production_stage import COMPOSE, Stage, load
+from tests.integration.production_stage import COMPOSE, ProductionStage, load
 from tests.waiting import until
 
 STACK = load(COMPOSE / "compose.yaml")
@@ -234,12 +234,12 @@ def _with_certificates(file: Path, folder: Path) -> Path:
 
 
 @pytest.fixture(scope="module")
-def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
+def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ProductionStage]:
     folder = tmp_path_factory.mktemp("production")
     with EmbeddedStack(HOMES / "production", parts={"postgres"}, ports=None) as postgres:
         # As `--scale prefect-api=2` makes it.
         services = {**SERVICES, "prefect-api-2": SERVICES["prefect-api"]}
-        stage = Stage(folder, postgres, services)
+        stage = ProductionStage(folder, postgres, services)
         stage.programs()
         stage.databases()
         try:
@@ -250,7 +250,7 @@ def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
 
 # A dozen servers start: under a minute on an idle machine, more than a test may take on a busy one.
 @pytest.mark.timeout(600)
-def test_every_command_runs_and_an_object_becomes_silver(stage: Stage) -> None:
+def test_every_command_runs_and_an_object_becomes_silver(stage: ProductionStage) -> None:
     """In the order that `depends_on` asks for, side by side where it leaves a choice."""
     for name in ("valkey", "minio"):
         stage.start(name)
@@ -306,13 +306,13 @@ def test_every_command_runs_and_an_object_becomes_silver(stage: Stage) -> None:
     _no_secret_in_the_logs(stage)
 
 
-def _scheduled(stage: Stage) -> int:
+def _scheduled(stage: ProductionStage) -> int:
     """How many runs Prefect's background services have planned."""
     body = {"flow_runs": {"state": {"type": {"any_": ["SCHEDULED"]}}}}
     return _prefect(stage, "POST", "/flow_runs/count", body).json()
 
 
-def _two_prefect_servers(stage: Stage) -> None:
+def _two_prefect_servers(stage: ProductionStage) -> None:
     """What one of two API servers is told, the other knows: over Postgres and Valkey."""
     stage.start("prefect-api-2")
     stage.healthy("prefect-api-2")
@@ -370,7 +370,7 @@ def _two_prefect_servers(stage: Stage) -> None:
 
 
 def _prefect(
-    stage: Stage,
+    stage: ProductionStage,
     method: str,
     path: str,
     body: Any = None,
@@ -379,7 +379,7 @@ def _prefect(
     server: str = "prefect-api",
 ) -> httpx.Response:
     who = stage.secret("prefect_auth").partition(":")
-    return plain_client().request(
+    return local_http_client().request(
         method,
         f"http://127.0.0.1:{stage.ports[server]}/api{path}",
         auth=(who[0], who[2]) if auth else None,
@@ -388,7 +388,7 @@ def _prefect(
     )
 
 
-def _put_month(stage: Stage, year: int, month: int) -> None:
+def _put_month(stage: ProductionStage, year: int, month: int) -> None:
     body = BytesIO()
     pq.write_table(generate_month(year, month, 300, 0), body)
     lake = Minio(
@@ -402,7 +402,7 @@ def _put_month(stage: Stage, year: int, month: int) -> None:
     lake.put_object("datasets", key, body, len(body.getvalue()))
 
 
-def _outside(stage: Stage, path: str, **headers: str) -> httpx.Response:
+def _outside(stage: ProductionStage, path: str, **headers: str) -> httpx.Response:
     """GET over TLS, the certificate checked, as from outside."""
     root = stage.folder / "proxy" / "data" / "caddy" / "pki" / "authorities" / "local" / "root.crt"
     site = "quicksilver.localhost"
@@ -415,7 +415,7 @@ def _outside(stage: Stage, path: str, **headers: str) -> httpx.Response:
         )
 
 
-def _built(stage: Stage, dt: str, generation: int) -> dict[str, Any]:
+def _built(stage: ProductionStage, dt: str, generation: int) -> dict[str, Any]:
     token = stage.secret("operator_tokens").partition(",")[0]
 
     def ask() -> dict[str, Any] | None:
@@ -438,7 +438,7 @@ def _built(stage: Stage, dt: str, generation: int) -> dict[str, Any]:
     return cast("dict[str, Any]", row)
 
 
-def _no_secret_in_the_logs(stage: Stage) -> None:
+def _no_secret_in_the_logs(stage: ProductionStage) -> None:
     for path in (stage.folder / "compose" / "secrets").iterdir():
         if path.name.endswith(("_access_key", ".gitignore")):
             continue

@@ -24,7 +24,16 @@ from quicksilver.errors import PrefectUnavailableError
 from quicksilver.orchestrator.deployments import Deployments
 from quicksilver.settings import PROJECT
 from quicksilver.support import clock
-from tests.integration.ledger_kit import DEPLOYMENT, DT, NAME, FlowRun, Kit, dataset, days, together
+from tests.integration.ledger_kit import (
+    DEPLOYMENT,
+    DT,
+    NAME,
+    FlowRun,
+    LedgerHarness,
+    dataset,
+    days,
+    together,
+)
 
 HERE = Partition(NAME, DT)
 
@@ -163,9 +172,9 @@ async def prefect(api: str) -> AsyncIterator[RealPrefect]:
 
 
 @pytest.fixture
-async def kit(ledger_url: str, prefect: RealPrefect) -> AsyncIterator[Kit]:
+async def kit(ledger_url: str, prefect: RealPrefect) -> AsyncIterator[LedgerHarness]:
     # Prefect outlives a test's ledger: keys must not meet again.
-    kit = await Kit.open(ledger_url, dataset(_fresh_name()), prefect=prefect)
+    kit = await LedgerHarness.open(ledger_url, dataset(_fresh_name()), prefect=prefect)
     yield kit
     await kit.close()
 
@@ -179,25 +188,25 @@ def _fresh_name() -> str:
     return _current[0]
 
 
-async def _put(kit: Kit, content: str = "a", **fields: Any) -> None:
+async def _put(kit: LedgerHarness, content: str = "a", **fields: Any) -> None:
     await kit.put(content, name=_current[0], **fields)
 
 
-async def _row(kit: Kit) -> dict[str, Any]:
+async def _row(kit: LedgerHarness) -> dict[str, Any]:
     return await kit.row(name=_current[0])
 
 
-async def _builds(kit: Kit) -> list[dict[str, Any]]:
+async def _builds(kit: LedgerHarness) -> list[dict[str, Any]]:
     return await kit.builds(name=_current[0])
 
 
-async def _dispatched(kit: Kit) -> FlowRun:
+async def _dispatched(kit: LedgerHarness) -> FlowRun:
     """Dispatch the one dirty partition; its run, before it begins."""
     assert await kit.dispatcher().run_once() == 1
     return await _newest(kit)
 
 
-async def _newest(kit: Kit) -> FlowRun:
+async def _newest(kit: LedgerHarness) -> FlowRun:
     build = (await _builds(kit))[-1]
     assert build["flow_run_id"] is not None
     flow = FlowRun(kit, build["flow_run_id"], build["idempotency_key"])
@@ -205,7 +214,7 @@ async def _newest(kit: Kit) -> FlowRun:
     return flow
 
 
-async def _ends_well(kit: Kit) -> None:
+async def _ends_well(kit: LedgerHarness) -> None:
     """The partition is dispatched, built and settled."""
     flow = await _dispatched(kit)
     assert await flow.run()
@@ -214,7 +223,9 @@ async def _ends_well(kit: Kit) -> None:
 
 
 class TestCreating:
-    async def test_a_run_with_key_parameters_and_tags(self, kit: Kit, prefect: RealPrefect) -> None:
+    async def test_a_run_with_key_parameters_and_tags(
+        self, kit: LedgerHarness, prefect: RealPrefect
+    ) -> None:
         await _put(kit)
         flow = await _dispatched(kit)
         run = prefect.call("GET", f"/flow_runs/{flow.id}")
@@ -234,7 +245,7 @@ class TestCreating:
         async with Proxy(url.host, url.port or 80) as proxy:
             prefect = RealPrefect(f"http://127.0.0.1:{proxy.port}/api", api)
             await prefect.open()
-            kit = await Kit.open(ledger_url, dataset(_fresh_name()), prefect=prefect)
+            kit = await LedgerHarness.open(ledger_url, dataset(_fresh_name()), prefect=prefect)
             dispatcher = kit.dispatcher()
             await _put(kit)
             proxy.is_cutting = True
@@ -259,7 +270,7 @@ class TestCreating:
             proxy.is_away = True
             prefect = RealPrefect(f"http://127.0.0.1:{proxy.port}/api", api)
             await prefect.open()
-            kit = await Kit.open(ledger_url, dataset(_fresh_name()), prefect=prefect)
+            kit = await LedgerHarness.open(ledger_url, dataset(_fresh_name()), prefect=prefect)
             dispatcher = kit.dispatcher()
             await _put(kit, "0")
             assert await dispatcher.run_once() == 0
@@ -279,7 +290,7 @@ class TestCreating:
         self, ledger_url: str, prefect: RealPrefect
     ) -> None:
         missing = dataset(_fresh_name(), deployment="silver-build/nowhere")
-        kit = await Kit.open(ledger_url, missing, prefect=prefect)
+        kit = await LedgerHarness.open(ledger_url, missing, prefect=prefect)
         await _put(kit)
         assert await kit.dispatcher().run_once() == 0
         row = await _row(kit)
@@ -295,7 +306,7 @@ class TestCreating:
         await kit.close()
 
     async def test_a_deployment_made_anew_under_another_id(
-        self, kit: Kit, prefect: RealPrefect
+        self, kit: LedgerHarness, prefect: RealPrefect
     ) -> None:
         await _put(kit)
         await _ends_well(kit)
@@ -310,7 +321,7 @@ class TestCreating:
         assert (await _row(kit))["attempts"] == 0
 
     async def test_two_dispatchers_never_dispatch_twice(
-        self, kit: Kit, prefect: RealPrefect
+        self, kit: LedgerHarness, prefect: RealPrefect
     ) -> None:
         for dt in days(6):
             await _put(kit, dt=dt)
@@ -322,7 +333,7 @@ class TestCreating:
         assert len({run["idempotency_key"] for run in runs}) == len(runs) == 4
 
     async def test_killed_between_the_creation_and_the_mark(
-        self, kit: Kit, prefect: RealPrefect, tmp_path: Any
+        self, kit: LedgerHarness, prefect: RealPrefect, tmp_path: Any
     ) -> None:
         await _put(kit)
         (tmp_path / "after-create-before-mark").touch()
@@ -346,14 +357,14 @@ class TestCreating:
         assert len(prefect.runs(build["idempotency_key"])) == 1
 
     async def test_killed_there_and_the_run_began_meanwhile(
-        self, kit: Kit, prefect: RealPrefect
+        self, kit: LedgerHarness, prefect: RealPrefect
     ) -> None:
         await _put(kit)
         # The mark never comes; the run does not wait for it.
-        (claim,) = await kit.ledger.claim("dead", slots=4, lease=timedelta(seconds=30))
+        (claim,) = await kit.ledger.claims.claim("dead", slots=4, lease=timedelta(seconds=30))
         folder = f"{_current[0]}/dt={DT}/"
         listing = await kit.bronze.list_folder("lake", folder)
-        sealed: Any = await kit.ledger.seal(claim, "dead", listing, claim.generation)
+        sealed: Any = await kit.ledger.sealing.seal(claim, "dead", listing, claim.generation)
         run = await prefect.create_run(
             DEPLOYMENT, parameters={}, key=sealed.idempotency_key, run_name="killed"
         )
@@ -371,14 +382,14 @@ class TestCreating:
 _DISPATCH = """
 import asyncio, sys
 sys.path.insert(0, ".")
-from service.deployments import Deployments
-from tests.integration.ledger_kit import Kit, dataset
+from quicksilver.orchestrator.deployments import Deployments
+from tests.integration.ledger_kit import LedgerHarness, dataset
 
 async def main():
     url, name, api = sys.argv[1:]
     prefect = Deployments(api)
     await prefect.open()
-    kit = await Kit.open(url, dataset(name), prefect=prefect)
+    kit = await LedgerHarness.open(url, dataset(name), prefect=prefect)
     kit.bronze.put(f"{name}/dt=2024-01-01/data.parquet", "a")
     await kit.dispatcher("killed").run_once()
 
@@ -389,7 +400,7 @@ asyncio.run(main())
 class TestEnding:
     @pytest.mark.parametrize("kind", ["SCHEDULED", "PENDING"])
     async def test_a_run_that_never_begins_is_replaced(
-        self, kit: Kit, prefect: RealPrefect, kind: str
+        self, kit: LedgerHarness, prefect: RealPrefect, kind: str
     ) -> None:
         await _put(kit)
         first = await _dispatched(kit)
@@ -410,7 +421,7 @@ class TestEnding:
         assert [b["state"] for b in await _builds(kit)] == ["lost", "succeeded"]
 
     async def test_a_run_past_the_time_limit_is_asked_then_replaced(
-        self, kit: Kit, prefect: RealPrefect
+        self, kit: LedgerHarness, prefect: RealPrefect
     ) -> None:
         await _put(kit)
         first = await _dispatched(kit)
@@ -431,7 +442,9 @@ class TestEnding:
         clock.advance(timedelta(minutes=1))
         await _ends_well(kit)
 
-    async def test_a_run_that_stops_when_asked(self, kit: Kit, prefect: RealPrefect) -> None:
+    async def test_a_run_that_stops_when_asked(
+        self, kit: LedgerHarness, prefect: RealPrefect
+    ) -> None:
         await _put(kit)
         flow = await _dispatched(kit)
         await flow.begin()
@@ -445,7 +458,7 @@ class TestEnding:
         clock.advance(timedelta(minutes=1))
         await _ends_well(kit)
 
-    async def test_a_run_that_was_deleted(self, kit: Kit, prefect: RealPrefect) -> None:
+    async def test_a_run_that_was_deleted(self, kit: LedgerHarness, prefect: RealPrefect) -> None:
         await _put(kit)
         flow = await _dispatched(kit)
         await flow.begin()
@@ -459,7 +472,9 @@ class TestEnding:
     async def test_a_run_that_failed_backs_off_and_fails_for_good(
         self, ledger_url: str, prefect: RealPrefect
     ) -> None:
-        kit = await Kit.open(ledger_url, dataset(_fresh_name(), attempts=2), prefect=prefect)
+        kit = await LedgerHarness.open(
+            ledger_url, dataset(_fresh_name(), attempts=2), prefect=prefect
+        )
         await _put(kit)
         for attempt in (1, 2):
             flow = await _dispatched(kit)
@@ -474,7 +489,9 @@ class TestEnding:
         assert [b["idempotency_key"].rpartition(":")[2] for b in await _builds(kit)] == ["1", "2"]
         await kit.close()
 
-    async def test_a_run_that_fails_before_our_code(self, kit: Kit, prefect: RealPrefect) -> None:
+    async def test_a_run_that_fails_before_our_code(
+        self, kit: LedgerHarness, prefect: RealPrefect
+    ) -> None:
         await _put(kit)
         flow = await _dispatched(kit)
         prefect.set_state(flow.id, "CRASHED", message="the flow could not be imported")
@@ -483,7 +500,7 @@ class TestEnding:
         assert (row["state"], row["attempts"]) == ("pending", 1)
         assert row["error"] == "the flow could not be imported"
 
-    async def test_an_operator_cancels(self, kit: Kit, prefect: RealPrefect) -> None:
+    async def test_an_operator_cancels(self, kit: LedgerHarness, prefect: RealPrefect) -> None:
         await _put(kit)
         flow = await _dispatched(kit)
         await flow.begin()
@@ -493,11 +510,11 @@ class TestEnding:
         assert row["state"] == "failed"
         assert "quicksilver rebuild" in row["error"]
         assert [b["state"] for b in await _builds(kit)] == ["cancelled"]
-        await kit.ledger.rebuild([Partition(_current[0], DT)])
+        await kit.ledger.recording.rebuild([Partition(_current[0], DT)])
         await _ends_well(kit)
 
     async def test_our_own_cancel_is_never_taken_for_an_operators(
-        self, kit: Kit, prefect: RealPrefect
+        self, kit: LedgerHarness, prefect: RealPrefect
     ) -> None:
         """The settler dies between Prefect's cancel and its own last word."""
         await _put(kit)
@@ -514,7 +531,7 @@ class TestEnding:
         await _ends_well(kit)
 
     async def test_a_process_that_is_gone_is_revoked_and_replaced(
-        self, kit: Kit, prefect: RealPrefect
+        self, kit: LedgerHarness, prefect: RealPrefect
     ) -> None:
         await _put(kit)
         first = await _dispatched(kit)
@@ -532,7 +549,7 @@ class TestEnding:
         clock.advance(timedelta(minutes=1))
         await _ends_well(kit)
 
-    async def test_a_process_that_comes_back_in_time(self, kit: Kit) -> None:
+    async def test_a_process_that_comes_back_in_time(self, kit: LedgerHarness) -> None:
         await _put(kit)
         flow = await _dispatched(kit)
         await flow.begin()
@@ -558,7 +575,7 @@ class TestEnding:
 
     @pytest.mark.parametrize("is_seen", [True, False])
     async def test_published_and_died_is_a_success_without_a_second_build(
-        self, kit: Kit, prefect: RealPrefect, is_seen: bool
+        self, kit: LedgerHarness, prefect: RealPrefect, is_seen: bool
     ) -> None:
         await _put(kit)
         flow = await _dispatched(kit)
@@ -578,7 +595,7 @@ class TestEnding:
         assert await kit.dispatcher().run_once() == 0
         assert len(kit.warehouse.history) == 1
 
-    async def test_marked_and_died_ends_too(self, kit: Kit, prefect: RealPrefect) -> None:
+    async def test_marked_and_died_ends_too(self, kit: LedgerHarness, prefect: RealPrefect) -> None:
         await _put(kit)
         flow = await _dispatched(kit)
         await flow.begin()
@@ -595,7 +612,7 @@ class TestEnding:
         await _put(kit, "b")
         await _ends_well(kit)
 
-    async def test_prefect_away_settles_nothing_and_says_so(self, kit: Kit) -> None:
+    async def test_prefect_away_settles_nothing_and_says_so(self, kit: LedgerHarness) -> None:
         await _put(kit)
         await _dispatched(kit)
         away = RealPrefect("http://127.0.0.1:1/api")

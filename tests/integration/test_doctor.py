@@ -26,7 +26,7 @@ from quicksilver.domain.datasets import load_datasets
 from quicksilver.lake.bronze import minio_client
 from quicksilver.lake.rules import wanted_rules
 from quicksilver.lake.targets import minio_admin
-from quicksilver.operators.doctor import Finding, Patient, examine, lake
+from quicksilver.operators.doctor import Finding, Probe, lake, run_checks
 from quicksilver.settings import PROJECT, Settings, load_settings
 from quicksilver.stack.ports import LOOPBACK, choose_port
 from tests.conftest import MinioServer, Postgres
@@ -102,11 +102,11 @@ class Chain:
         path.write_text(_declared(bucket or BUCKET, deployment or DEPLOYMENT))
         return path
 
-    def examine(self, pool: str = "", **changes: Any) -> Coroutine[Any, Any, list[Finding]]:
+    def run_checks(self, pool: str = "", **changes: Any) -> Coroutine[Any, Any, list[Finding]]:
         """The findings on the chain with these settings changed."""
         used = self.settings.model_copy(update=changes)
-        patient = Patient(used, pool or "default", PATIENCE)
-        return examine(patient, lambda _: None)
+        probe = Probe(used, pool or "default", PATIENCE)
+        return run_checks(probe, lambda _: None)
 
 
 BUCKET = f"doctor-{uuid4().hex[:8]}"
@@ -375,7 +375,7 @@ def findings(chain: Chain) -> dict[str, list[Finding]]:
     async def all_of_them(older: str) -> dict[str, list[Finding]]:
         changes = {name: how(chain) for name, (how, _, _) in BREAKS.items()}
         changes["the client is newer than Prefect"] = {"prefect_api_url": older}
-        found = await asyncio.gather(*(chain.examine(**change) for change in changes.values()))
+        found = await asyncio.gather(*(chain.run_checks(**change) for change in changes.values()))
         return dict(zip(changes, found, strict=True))
 
     chain.listen()
@@ -401,17 +401,17 @@ def test_exactly_the_broken_link_is_found(name: str, findings: dict[str, list[Fi
     _, link, words = BREAKS[name]
     found = only(findings[name], link)
     for part in words:
-        assert part in f"{found.seen} | {found.mend}"
-    assert found.mend
-    assert "secret" not in found.seen
+        assert part in f"{found.found} | {found.fix}"
+    assert found.fix
+    assert "secret" not in found.found
 
 
 def test_a_whole_chain_is_ok(chain: Chain) -> None:
     chain.listen()
-    found = run(chain.examine())
+    found = run(chain.run_checks())
     assert [(f.link, f.status) for f in found] == [(link, "ok") for link in LINKS], found
     (canary,) = [f for f in found if f.link == "canary"]
-    assert f"{BUCKET}: fast 0.0" in canary.seen
+    assert f"{BUCKET}: fast 0.0" in canary.found
 
 
 def test_the_production_stacks_least_rights_are_enough(chain: Chain) -> None:
@@ -424,11 +424,11 @@ def test_the_production_stacks_least_rights_are_enough(chain: Chain) -> None:
     admin.user_add(name, "a-secret-of-little")
     admin.policy_set(name, user=name)
     found = run(
-        chain.examine(minio_access_key=name, minio_secret_key=SecretStr("a-secret-of-little"))
+        chain.run_checks(minio_access_key=name, minio_secret_key=SecretStr("a-secret-of-little"))
     )
     assert {f.status for f in found} == {"ok"}, found
     (lanes,) = [f for f in found if f.link == "lanes"]
-    assert "the canary tells" in lanes.seen
+    assert "the canary tells" in lanes.found
 
 
 @pytest.mark.parametrize("lane", ["fast", "durable"])
@@ -439,23 +439,23 @@ def test_a_token_that_minio_has_wrong(chain: Chain, lane: str) -> None:
     before = state.settings
     state.settings = before.model_copy(update=agreed)
     try:
-        found = only(run(chain.examine(**agreed)), "canary")
+        found = only(run(chain.run_checks(**agreed)), "canary")
     finally:
         state.settings = before
-    assert f"did not arrive in {PATIENCE:g} s by: {lane}" in found.seen
-    assert f"the receiver refuses the {lane} lane's token" in found.mend
+    assert f"did not arrive in {PATIENCE:g} s by: {lane}" in found.found
+    assert f"the receiver refuses the {lane} lane's token" in found.fix
     assert (
         f"`quicksilver init --renew-lanes` gives MinIO's webhook target QUICKSILVER_{lane.upper()}"
-        in (found.mend)
+        in (found.fix)
     )
 
 
 def test_a_target_that_is_missing(chain: Chain, monkeypatch: pytest.MonkeyPatch) -> None:
     chain.listen()
     monkeypatch.setattr(lake, "LANES", {**lake.LANES, "durable": "QUICKSILVER_NOBODY_SET"})
-    found = only(run(chain.examine()), "lanes")
-    assert found.seen == "MinIO has no webhook target for: durable"
-    assert found.mend == "quicksilver init"
+    found = only(run(chain.run_checks()), "lanes")
+    assert found.found == "MinIO has no webhook target for: durable"
+    assert found.fix == "quicksilver init"
 
 
 def test_minio_does_not_reach_the_receiver(chain: Chain) -> None:
@@ -464,11 +464,11 @@ def test_minio_does_not_reach_the_receiver(chain: Chain) -> None:
     port = choose_port(None)
     chain.listen(port)
     try:
-        found = only(run(chain.examine(url=f"http://{LOOPBACK}:{port}")), "reach")
+        found = only(run(chain.run_checks(url=f"http://{LOOPBACK}:{port}")), "reach")
     finally:
         chain.hang_up()
-    assert "MinIO does not reach the receiver" in found.seen
-    assert "quicksilver init --receiver-url" in found.seen
+    assert "MinIO does not reach the receiver" in found.found
+    assert "quicksilver init --receiver-url" in found.found
 
 
 def test_dbt_does_not_parse(chain: Chain, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -479,7 +479,7 @@ def test_dbt_does_not_parse(chain: Chain, tmp_path: Path, monkeypatch: pytest.Mo
     monkeypatch.setattr(dbt_project, "ANALYTICS", broken)
     monkeypatch.setattr(dbt_project, "_version", lambda: "broken")
     monkeypatch.setattr(dbt_project, "_cache_folders", lambda: (tmp_path,))
-    found = only(run(chain.examine()), "dbt")
-    assert "yellow_trips" in found.seen
-    assert "nothing" in found.seen
-    assert "mend the model" in found.mend
+    found = only(run(chain.run_checks()), "dbt")
+    assert "yellow_trips" in found.found
+    assert "nothing" in found.found
+    assert "mend the model" in found.fix

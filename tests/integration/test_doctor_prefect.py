@@ -11,7 +11,7 @@ import prefect
 import pytest
 from prefect.settings import PREFECT_API_AUTH_STRING, temporary_settings
 
-from quicksilver.operators.doctor import Finding, Patient, examine
+from quicksilver.operators.doctor import Finding, Probe, run_checks
 from quicksilver.settings import load_settings
 from quicksilver.stack.ports import LOOPBACK
 
@@ -48,7 +48,7 @@ def server(authorization: str) -> Generator[str]:
 
 
 async def findings(url: str) -> dict[str, Finding]:
-    found = await examine(Patient(load_settings(prefect_api_url=url)), lambda _: None)
+    found = await run_checks(Probe(load_settings(prefect_api_url=url)), lambda _: None)
     return {finding.link: finding for finding in found}
 
 
@@ -60,4 +60,4 @@ async def test_a_server_that_wants_a_password_gets_it(given: str, status: str) -
     ):
         found = (await findings(url))["prefect"]
     assert found.status == status
-    assert given or "PREFECT_API_AUTH_STRING" in found.mend
+    assert given or "PREFECT_API_AUTH_STRING" in found.fix

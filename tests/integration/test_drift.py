@@ -17,13 +17,19 @@ from quicksilver.errors import BronzeFileError, BronzeUnavailableError
 from quicksilver.flows.nyc_tlc.generated import Flaws, generate_month
 from quicksilver.settings import PROJECT
 from tests.conftest import MinioServer
-from tests.integration.partition_stage import Stage, make_stage, renamed, retyped, tlc_months
+from tests.integration.partition_stage import (
+    PartitionStage,
+    make_stage,
+    renamed,
+    retyped,
+    tlc_months,
+)
 
 JANUARY, FEBRUARY = date(2019, 1, 1), date(2019, 2, 1)
 
 
 @pytest.fixture
-def stage(warehouse_url: str, minio_server: MinioServer) -> Stage:
+def stage(warehouse_url: str, minio_server: MinioServer) -> PartitionStage:
     return make_stage(warehouse_url, minio_server)
 
 
@@ -49,7 +55,7 @@ def newer(table: ArrowTable) -> ArrowTable:
 
 
 async def test_every_month_is_whole_and_the_newer_layout_builds_identical_silver(
-    stage: Stage,
+    stage: PartitionStage,
 ) -> None:
     real = {path.stem[-2:]: path for path in tlc_months(os.environ.get("TLC_SOURCE"))}
     for number in range(1, 13):
@@ -68,7 +74,7 @@ async def test_every_month_is_whole_and_the_newer_layout_builds_identical_silver
     assert (await build_year(stage.settings, 2019))["months"] == 12
 
 
-def fingerprints(stage: Stage, dt: date) -> list[tuple[object, ...]]:
+def fingerprints(stage: PartitionStage, dt: date) -> list[tuple[object, ...]]:
     """Of every value of every row of a partition, table by table; the order of rows is nothing."""
     tables = ["silver.yellow_trips", "silver.yellow_trips_rejected"]
     tables += ["gold.daily_revenue", "gold.zone_hours", "gold.daily_payments"]
@@ -82,7 +88,7 @@ def fingerprints(stage: Stage, dt: date) -> list[tuple[object, ...]]:
     ]
 
 
-async def test_an_unknown_column_is_kept_in_bronze_and_reported_once(stage: Stage) -> None:
+async def test_an_unknown_column_is_kept_in_bronze_and_reported_once(stage: PartitionStage) -> None:
     await stage.build(JANUARY, stage.put(month(), JANUARY))
     drifted = month(FEBRUARY).append_column("surge", pa.array(range(200), pa.int16()))
     drifted = drifted.append_column("notes", pa.array([["a", "b"]] * 200, pa.list_(pa.string())))
@@ -102,7 +108,7 @@ async def test_an_unknown_column_is_kept_in_bronze_and_reported_once(stage: Stag
     ]
 
 
-async def test_a_column_of_a_later_year_and_a_missing_optional_one(stage: Stage) -> None:
+async def test_a_column_of_a_later_year_and_a_missing_optional_one(stage: PartitionStage) -> None:
     table = month().append_column("cbd_congestion_fee", pa.array([0.75] * 200))
     table = table.drop_columns(["congestion_surcharge", "airport_fee"])
     result = await stage.build(JANUARY, stage.put(table, JANUARY))
@@ -112,7 +118,9 @@ async def test_a_column_of_a_later_year_and_a_missing_optional_one(stage: Stage)
     ) == [(pytest.approx(0.75), None)]
 
 
-async def test_three_broken_files_each_with_the_sentence_that_a_person_needs(stage: Stage) -> None:
+async def test_three_broken_files_each_with_the_sentence_that_a_person_needs(
+    stage: PartitionStage,
+) -> None:
     await stage.build(JANUARY, stage.put(month(), JANUARY))
     before = fingerprints(stage, JANUARY)
     table = month()
@@ -155,7 +163,7 @@ async def test_three_broken_files_each_with_the_sentence_that_a_person_needs(sta
         await stage.build(JANUARY, ManifestFile("x", "e", None, 0))
 
 
-async def test_green_taxi_is_declared_and_nothing_more(stage: Stage) -> None:
+async def test_green_taxi_is_declared_and_nothing_more(stage: PartitionStage) -> None:
     green = load_datasets(PROJECT / "datasets.yaml").get("nyc_tlc.green_tripdata")
     stage.dataset = green.model_copy(update={"bucket": stage.dataset.bucket})
     table = generate_month(2019, 1, 200, flaws=Flaws(negative_total=3, duplicate=2))
@@ -183,7 +191,7 @@ async def test_green_taxi_is_declared_and_nothing_more(stage: Stage) -> None:
     ]
 
 
-async def test_a_damaged_page_ends_the_build(stage: Stage) -> None:
+async def test_a_damaged_page_ends_the_build(stage: PartitionStage) -> None:
     sink = pa.BufferOutputStream()
     pq.write_table(month(), sink, compression="snappy", use_dictionary=False)
     content = bytearray(sink.getvalue().to_pybytes())
@@ -193,7 +201,7 @@ async def test_a_damaged_page_ends_the_build(stage: Stage) -> None:
     assert stage.scratch() == []
 
 
-async def test_empty_ids_of_pandas_are_nulls(stage: Stage) -> None:
+async def test_empty_ids_of_pandas_are_nulls(stage: PartitionStage) -> None:
     table = month(rows=50)
     at = table.column_names.index("VendorID")
     table = table.set_column(at, "VendorID", pa.array([float("nan")] * 50))
@@ -205,7 +213,7 @@ async def test_empty_ids_of_pandas_are_nulls(stage: Stage) -> None:
 
 
 async def test_a_large_file_is_read_in_ranges_of_one_version(
-    stage: Stage, monkeypatch: pytest.MonkeyPatch
+    stage: PartitionStage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from quicksilver.lake import object_file as bronze_object
 
@@ -217,14 +225,14 @@ async def test_a_large_file_is_read_in_ranges_of_one_version(
     assert result.rows_silver == 1000
 
 
-async def test_a_lake_that_does_not_answer_is_nobodys_fault(stage: Stage) -> None:
+async def test_a_lake_that_does_not_answer_is_nobodys_fault(stage: PartitionStage) -> None:
     listed = stage.put(month(), JANUARY)
     stage.settings = stage.settings.model_copy(update={"minio_secret_key": SecretStr("wrong")})
     with pytest.raises(BronzeUnavailableError, match="cannot be read"):
         await stage.build(JANUARY, listed)
 
 
-async def test_a_dataset_without_models_has_bronze_only(stage: Stage) -> None:
+async def test_a_dataset_without_models_has_bronze_only(stage: PartitionStage) -> None:
     stage.dataset = stage.dataset.model_copy(
         update={"name": "shop.orders", "bronze_table": "bronze.orders", "columns": {}}
     )

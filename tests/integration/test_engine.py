@@ -22,7 +22,15 @@ from prefect.client.schemas.objects import State, StateType
 from prefect.states import Cancelling
 
 from quicksilver.engine import launcher as launcher_module
-from tests.integration.engine_stage import FLOWS, LAUNCHER, STOCK, Engine, Stage, alive, eventually
+from tests.integration.engine_stage import (
+    FLOWS,
+    LAUNCHER,
+    STOCK,
+    Engine,
+    EngineStage,
+    alive,
+    eventually,
+)
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="the warm engine needs Linux")
 
@@ -57,15 +65,15 @@ async def client(prefect_api: str) -> AsyncIterator[PrefectClient]:
 @pytest.fixture(scope="module")
 async def the_stage(
     client: PrefectClient, folder: Path, the_engine: Engine
-) -> AsyncIterator[Stage]:
-    stage = Stage(client, folder, the_engine)
+) -> AsyncIterator[EngineStage]:
+    stage = EngineStage(client, folder, the_engine)
     await stage.open()
     yield stage
     stage.close()
 
 
 @pytest.fixture
-def stage(the_stage: Stage, engine: Engine) -> Stage:
+def stage(the_stage: EngineStage, engine: Engine) -> EngineStage:
     assert the_stage.engine is engine
     return the_stage
 
@@ -81,7 +89,7 @@ OUTCOMES = {
 
 
 @pytest.fixture(scope="module")
-async def outcomes(the_stage: Stage) -> dict[tuple[str, str], State]:
+async def outcomes(the_stage: EngineStage) -> dict[tuple[str, str], State]:
     """How each flow ends under each command, all of them at once."""
     keys = [(name, command) for name in OUTCOMES for command in (LAUNCHER, STOCK)]
     runs = [await the_stage.run(name, command, **OUTCOMES[name]) for name, command in keys]
@@ -108,7 +116,7 @@ async def test_a_run_ends_as_under_the_stock_command(
     assert message is None or message in (warm.message or "")
 
 
-async def test_a_run_finds_itself_where_the_stock_command_would_be(stage: Stage) -> None:
+async def test_a_run_finds_itself_where_the_stock_command_would_be(stage: EngineStage) -> None:
     warm, stock = await stage.run("describe"), await stage.run("describe", STOCK)
     seen, expected = await warm.began(), await stock.began()
     assert (await warm.ended()).is_completed()
@@ -129,7 +137,7 @@ async def test_a_run_finds_itself_where_the_stock_command_would_be(stage: Stage)
     assert not expected["warm"]
 
 
-async def test_logs_prints_and_raw_output_arrive(stage: Stage) -> None:
+async def test_logs_prints_and_raw_output_arrive(stage: EngineStage) -> None:
     run = await stage.run("describe")
     messages = await run.logs("Finished in state Completed")
     assert "logged by the flow" in messages
@@ -142,7 +150,7 @@ async def test_logs_prints_and_raw_output_arrive(stage: Stage) -> None:
     await eventually(output, "the worker passes the run's raw output on")
 
 
-async def test_a_run_sends_heartbeats(stage: Stage, prefect_api: str) -> None:
+async def test_a_run_sends_heartbeats(stage: EngineStage, prefect_api: str) -> None:
     run = await stage.run("sleep", seconds=1)
     body = {
         "filter": {
@@ -159,7 +167,7 @@ async def test_a_run_sends_heartbeats(stage: Stage, prefect_api: str) -> None:
 
 
 @pytest.mark.parametrize("command", [LAUNCHER, STOCK], ids=["warm", "stock"])
-async def test_cancelling_ends_the_run_in_cancelled(stage: Stage, command: str) -> None:
+async def test_cancelling_ends_the_run_in_cancelled(stage: EngineStage, command: str) -> None:
     run = await stage.run("sleep", command)
     process = (await run.began())["pid"]
     await stage.client.set_flow_run_state(run.id, Cancelling(), force=True)
@@ -169,7 +177,9 @@ async def test_cancelling_ends_the_run_in_cancelled(stage: Stage, command: str) 
 
 
 @pytest.mark.parametrize("command", [LAUNCHER, STOCK], ids=["warm", "stock"])
-async def test_sigterm_to_what_the_worker_knows_reaches_the_run(stage: Stage, command: str) -> None:
+async def test_sigterm_to_what_the_worker_knows_reaches_the_run(
+    stage: EngineStage, command: str
+) -> None:
     run = await stage.run("sleep", command)
     process = (await run.began())["pid"]
     os.kill(await run.launcher(), signal.SIGTERM)
@@ -179,7 +189,7 @@ async def test_sigterm_to_what_the_worker_knows_reaches_the_run(stage: Stage, co
     await eventually(lambda: not alive(process), "the run's process is gone")
 
 
-async def test_a_killed_launcher_takes_its_run_along(stage: Stage) -> None:
+async def test_a_killed_launcher_takes_its_run_along(stage: EngineStage) -> None:
     run = await stage.run("sleep")
     seen = await run.began()
     os.kill(await run.launcher(), signal.SIGKILL)
@@ -190,7 +200,7 @@ async def test_a_killed_launcher_takes_its_run_along(stage: Stage) -> None:
         await eventually(lambda process=process: not alive(process), f"process {process} is gone")
 
 
-async def test_a_killed_supervisor_takes_its_run_along(stage: Stage) -> None:
+async def test_a_killed_supervisor_takes_its_run_along(stage: EngineStage) -> None:
     run = await stage.run("sleep")
     seen = await run.began()
     os.kill(seen["ppid"], signal.SIGKILL)
@@ -200,7 +210,7 @@ async def test_a_killed_supervisor_takes_its_run_along(stage: Stage) -> None:
     await eventually(lambda: not alive(seen["pid"]), "the run's process is gone")
 
 
-async def test_the_engine_dies_and_nothing_is_lost(stage: Stage) -> None:
+async def test_the_engine_dies_and_nothing_is_lost(stage: EngineStage) -> None:
     outlives = await stage.run("sleep", seconds=5)
     seen = await outlives.began()
     stage.engine.stop(signal.SIGKILL)
@@ -235,11 +245,11 @@ def write_version(engine: Engine, version: int) -> None:
     (engine.flows / "engine_flows.py").write_text(own)
 
 
-async def test_changed_code_runs_at_once_and_nothing_is_lost(stage: Stage) -> None:
+async def test_changed_code_runs_at_once_and_nothing_is_lost(stage: EngineStage) -> None:
     engine = copy_of(stage.engine, "other")
     write_version(engine, 1)
     engine.start()
-    other = Stage(stage.client, engine.folder, engine)
+    other = EngineStage(stage.client, engine.folder, engine)
     await other.open()
     try:
         assert await (await other.run("stamp")).began() == 1

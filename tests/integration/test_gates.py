@@ -20,7 +20,7 @@ from prefect.client.schemas.objects import FlowRun
 from quicksilver.domain.datasets import load_datasets
 from quicksilver.domain.partition import Partition
 from quicksilver.ledger import Ledger
-from quicksilver.ledger.listener import Wake
+from quicksilver.ledger.listener import LedgerListener
 from quicksilver.orchestrator.deployments import Deployments
 from quicksilver.roles.gatekeeper import Gatekeeper
 from quicksilver.settings import PROJECT
@@ -72,10 +72,10 @@ async def test_a_set_fires_its_deployment_once_and_once_more_after_a_rebuild(
     database = Database(ledger_url, size=4)
     await database.open()
     ledger = Ledger(database, load_datasets(path))
-    await ledger.sync_datasets()
+    await ledger.upkeep.sync_datasets()
     deployments = Deployments(prefect_api)
     await deployments.open()
-    wake = Wake(ledger_url)
+    wake = LedgerListener(ledger_url)
     # Two replicas, each woken by the ledger as in the service.
     keepers = [Gatekeeper(ledger, deployments).run(wake.subscribe()) for _ in range(2)]
     tasks = [asyncio.create_task(work) for work in (wake.run(), *keepers)]
@@ -98,7 +98,7 @@ async def test_a_set_fires_its_deployment_once_and_once_more_after_a_rebuild(
         assert run.idempotency_key == "gate/year/2024:12"
         assert "gate:year" in run.tags
 
-        await ledger.rebuild([Partition("shop.orders", date(2024, 5, 1))])
+        await ledger.recording.rebuild([Partition("shop.orders", date(2024, 5, 1))])
         await build(ledger, "a")
         runs = await fired(ledger, deployed, 13)
         assert sorted(run.idempotency_key or "" for run in runs) == [
@@ -106,7 +106,7 @@ async def test_a_set_fires_its_deployment_once_and_once_more_after_a_rebuild(
             "gate/year/2024:13",
         ]
         # The other gate, whose deployment is nowhere, held nothing up and says what to do.
-        (alert,) = await ledger.alerts(is_open=True)
+        (alert,) = await ledger.watch.alerts(is_open=True)
         assert (alert["kind"], alert["subject"]) == ("gate", "lost")
         assert "quicksilver init" in alert["text"]
     finally:
@@ -121,7 +121,7 @@ async def fired(ledger: Ledger, deployed: UUID, generation: int) -> list[FlowRun
     """The deployment's runs, once the ledger says that the set's generation fired."""
     async with asyncio.timeout(30):
         while True:
-            rows = [row for row in await ledger.gate_runs() if row["gate"] == "year"]
+            rows = [row for row in await ledger.gates.runs() if row["gate"] == "year"]
             if rows and rows[0]["generation"] == generation:
                 return await runs_of(deployed)
             await asyncio.sleep(0.05)

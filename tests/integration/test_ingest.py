@@ -26,7 +26,7 @@ from quicksilver.flows.nyc_tlc.ingest import (
     months_to_ask,
     usual_year,
 )
-from quicksilver.flows.nyc_tlc.outcome import MonthResult, Outcome, as_markdown
+from quicksilver.flows.nyc_tlc.outcome import MonthOutcome, MonthResult, as_markdown
 from quicksilver.support import clock
 
 pytestmark = pytest.mark.usefixtures("prefect_api")
@@ -343,7 +343,7 @@ def test_months_of_the_future_are_not_asked_for() -> None:
 
 
 def test_the_table_survives_a_reason_with_bars_and_lines() -> None:
-    table = as_markdown("d", 2019, [MonthResult(MONTHS[0], Outcome.FAILED, "a|b\nc")])
+    table = as_markdown("d", 2019, [MonthResult(MONTHS[0], MonthOutcome.FAILED, "a|b\nc")])
     assert table.splitlines()[-1] == "| 2019-01 | failed: a\\|b c |  |  |"
 
 

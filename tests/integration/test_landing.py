@@ -19,7 +19,7 @@ from s3fs import S3FileSystem
 from quicksilver.domain.datasets import Dataset
 from quicksilver.errors import BronzeUnavailableError
 from quicksilver.flows.nyc_tlc import landing
-from quicksilver.flows.nyc_tlc.landing import Landing
+from quicksilver.flows.nyc_tlc.landing import BronzeTarget
 from quicksilver.flows.nyc_tlc.source import Fetched, Origin
 from quicksilver.settings import Settings, load_settings
 from quicksilver.support import clock
@@ -39,14 +39,14 @@ class Lake:
     bucket: str
     s3: Any
 
-    def landing(self, **overrides: Any) -> Landing:
+    def landing(self, **overrides: Any) -> BronzeTarget:
         dataset = Dataset(
             name="nyc_tlc.yellow_tripdata",
             bucket=overrides.get("bucket", self.bucket),
             key="bronze/nyc_tlc/yellow_tripdata/dt={dt}/{file}",
             deployment="silver-build/nyc-tlc",
         )
-        return Landing(overrides.get("settings", self.settings), dataset, MONTH)
+        return BronzeTarget(overrides.get("settings", self.settings), dataset, MONTH)
 
     def content(self) -> bytes:
         return self.s3.get_object(Bucket=self.bucket, Key=KEY)["Body"].read()
@@ -95,10 +95,10 @@ def lake(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Ite
 def test_lands_one_object_that_says_what_it_is(lake: Lake, tmp_path: Path) -> None:
     fetched = _file(tmp_path, b"trips" * 1000, Origin("https://somewhere/x", '"v1"'))
     place = lake.landing()
-    assert place.held() is None
+    assert place.current() is None
     assert not place.same_content(None, fetched)
     place.land(fetched)
-    held = place.held()
+    held = place.current()
     assert held is not None
     assert (held.size, held.sha256, held.origin) == (5000, fetched.sha256, fetched.origin)
     assert place.same_content(held, fetched)
@@ -109,7 +109,7 @@ def test_lands_one_object_that_says_what_it_is(lake: Lake, tmp_path: Path) -> No
 def test_other_content_of_the_same_size_is_not_the_same(lake: Lake, tmp_path: Path) -> None:
     place = lake.landing()
     place.land(_file(tmp_path, b"a" * 100))
-    assert not place.same_content(place.held(), _file(tmp_path, b"b" * 100))
+    assert not place.same_content(place.current(), _file(tmp_path, b"b" * 100))
 
 
 def test_a_large_file_is_one_object_too(
@@ -120,7 +120,7 @@ def test_a_large_file_is_one_object_too(
     place = lake.landing()
     place.land(fetched)
     assert hashlib.sha256(lake.content()).hexdigest() == fetched.sha256
-    assert place.same_content(place.held(), fetched), "though its ETag is no MD5"
+    assert place.same_content(place.current(), fetched), "though its ETag is no MD5"
     assert "-" in lake.s3.head_object(Bucket=lake.bucket, Key=KEY)["ETag"]
     assert lake.uploads() == []
 
@@ -164,8 +164,8 @@ def test_what_a_dead_process_left_is_aborted_after_a_day(lake: Lake, tmp_path: P
 def test_what_somebody_else_put_is_compared_by_its_bytes(lake: Lake, tmp_path: Path) -> None:
     lake.s3.put_object(Bucket=lake.bucket, Key=KEY, Body=b"a" * 1000)
     place = lake.landing()
-    assert place.same_content(place.held(), _file(tmp_path, b"a" * 1000))
-    assert not place.same_content(place.held(), _file(tmp_path, b"b" * 1000))
+    assert place.same_content(place.current(), _file(tmp_path, b"a" * 1000))
+    assert not place.same_content(place.current(), _file(tmp_path, b"b" * 1000))
 
 
 def test_without_a_bucket_it_says_what_to_do(lake: Lake, tmp_path: Path) -> None:
@@ -176,7 +176,7 @@ def test_without_a_bucket_it_says_what_to_do(lake: Lake, tmp_path: Path) -> None
 def test_nobody_answers(lake: Lake) -> None:
     nobody = lake.settings.model_copy(update={"minio_endpoint_url": "http://127.0.0.1:9"})
     with pytest.raises(BronzeUnavailableError, match=r"could not look at it at http://127.0.0.1:9"):
-        lake.landing(settings=nobody).held()
+        lake.landing(settings=nobody).current()
 
 
 def test_a_wrong_key_is_named_as_such(lake: Lake) -> None:
@@ -184,7 +184,7 @@ def test_a_wrong_key_is_named_as_such(lake: Lake) -> None:
         return  # moto lets everybody in
     wrong = lake.settings.model_copy(update={"minio_secret_key": SecretStr("wrong-secret")})
     with pytest.raises(BronzeUnavailableError, match="MINIO_SECRET_KEY") as caught:
-        lake.landing(settings=wrong).held()
+        lake.landing(settings=wrong).current()
     assert "wrong-secret" not in str(caught.value)
 
 

@@ -14,7 +14,16 @@ from quicksilver.domain.partition import Partition
 from quicksilver.ledger import NoBuild, SealedBuild
 from quicksilver.roles.sweep import SETTLED
 from quicksilver.support import clock
-from tests.integration.ledger_kit import BUCKET, DT, NAME, Kit, at, dataset, days, together
+from tests.integration.ledger_kit import (
+    BUCKET,
+    DT,
+    NAME,
+    LedgerHarness,
+    at,
+    dataset,
+    days,
+    together,
+)
 
 HERE = Partition(NAME, DT)
 LEASE = timedelta(seconds=30)
@@ -27,58 +36,62 @@ def _own_clock() -> Iterator[None]:
 
 
 @pytest.fixture
-async def kit(ledger_url: str) -> AsyncIterator[Kit]:
-    kit = await Kit.open(ledger_url)
+async def kit(ledger_url: str) -> AsyncIterator[LedgerHarness]:
+    kit = await LedgerHarness.open(ledger_url)
     yield kit
     await kit.close()
 
 
-async def _seal(kit: Kit, owner: str = "one") -> SealedBuild | NoBuild:
+async def _seal(kit: LedgerHarness, owner: str = "one") -> SealedBuild | NoBuild:
     """Claim the one due partition and seal it with what bronze holds."""
-    (claimed,) = await kit.ledger.claim(owner, slots=10, lease=LEASE)
+    (claimed,) = await kit.ledger.claims.claim(owner, slots=10, lease=LEASE)
     listing = await kit.bronze.list_folder(BUCKET, f"{NAME}/dt={DT}/")
-    return await kit.ledger.seal(claimed, owner, listing, claimed.generation)
+    return await kit.ledger.sealing.seal(claimed, owner, listing, claimed.generation)
 
 
 class TestIdentity:
-    async def test_both_lanes_and_retries_count_once(self, kit: Kit) -> None:
+    async def test_both_lanes_and_retries_count_once(self, kit: LedgerHarness) -> None:
         assert await kit.put("a") == "settling"
         durable = kit.arrival(DT, "a", lane="durable")
         assert await kit.tell(durable, durable) == ["duplicate", "duplicate"]
-        (event,) = await kit.ledger.events()
+        (event,) = await kit.ledger.views.events()
         assert (event["deliveries"], event["reason"], event["generation"]) == (3, "settling", 1)
         assert event["fast_at"] is not None
         assert event["durable_at"] is not None
         assert (await kit.row())["generation"] == 1
 
-    async def test_twice_in_one_batch_counts_once(self, kit: Kit) -> None:
+    async def test_twice_in_one_batch_counts_once(self, kit: LedgerHarness) -> None:
         both = kit.arrival(DT, "a"), kit.arrival(DT, "a", lane="durable")
         assert await kit.tell(*both) == ["settling", "duplicate"]
         assert (await kit.row())["generation"] == 1
 
     @pytest.mark.parametrize("rounds", range(5))
-    async def test_two_connections_record_one_event_once(self, kit: Kit, rounds: int) -> None:
+    async def test_two_connections_record_one_event_once(
+        self, kit: LedgerHarness, rounds: int
+    ) -> None:
         await together(*(kit.tell(kit.arrival(DT, "a", lane=lane)) for lane in _lanes(8)))
-        (event,) = await kit.ledger.events()
+        (event,) = await kit.ledger.views.events()
         assert event["deliveries"] == 8
         row = await kit.row()
         assert (row["generation"], row["state"]) == (1, "pending")
 
-    async def test_many_partitions_recorded_at_once_deadlock_nowhere(self, kit: Kit) -> None:
+    async def test_many_partitions_recorded_at_once_deadlock_nowhere(
+        self, kit: LedgerHarness
+    ) -> None:
         batches = [[kit.arrival(dt, f"{n}") for dt in days(20)] for n in range(6)]
         for batch in batches[::2]:
             batch.reverse()
         await together(*(kit.tell(*batch) for batch in batches))
-        rows = await kit.ledger.partitions(limit=100)
+        rows = await kit.ledger.views.partitions(limit=100)
         assert [row["generation"] for row in rows] == [6] * 20
 
-    async def test_the_same_etag_builds_nothing_new(self, kit: Kit) -> None:
+    async def test_the_same_etag_builds_nothing_new(self, kit: LedgerHarness) -> None:
         await kit.put("a")
         assert await kit.tell(kit.arrival(DT, "a", sequencer="later")) == ["unchanged"]
         assert (await kit.row())["generation"] == 1
 
     async def test_unless_the_dataset_wants_it(self, ledger_url: str) -> None:
-        kit = await Kit.open(ledger_url, dataset(skip_unchanged=False))
+        kit = await LedgerHarness.open(ledger_url, dataset(skip_unchanged=False))
         await kit.put("a")
         assert await kit.tell(kit.arrival(DT, "a", sequencer="later")) == ["settling"]
         await kit.cycle()
@@ -88,17 +101,17 @@ class TestIdentity:
         assert [b["generation"] for b in await kit.builds()] == [2, 3]
         await kit.close()
 
-    async def test_what_is_no_new_content_raises_nothing(self, kit: Kit) -> None:
+    async def test_what_is_no_new_content_raises_nothing(self, kit: LedgerHarness) -> None:
         reasons = await kit.tell(
             kit.arrival(DT, "a", event="ObjectCreated:PutTagging"),
             kit.arrival(DT, None, event="ObjectRemoved:Delete"),
             kit.arrival(DT, "b", file="notes.txt"),
         )
         assert reasons == ["ignored:tagging", "ignored:delete", "ignored:other-file"]
-        assert await kit.ledger.partition(HERE) is None
+        assert await kit.ledger.views.partition(HERE) is None
         assert sorted(await kit.reasons()) == sorted(reasons)
 
-    async def test_an_event_before_the_one_that_made_it_old(self, kit: Kit) -> None:
+    async def test_an_event_before_the_one_that_made_it_old(self, kit: LedgerHarness) -> None:
         kit.bronze.put(kit.key(), "b")
         await kit.tell(kit.arrival(DT, "b"))
         assert await kit.cycle() == [True]
@@ -116,7 +129,7 @@ def _lanes(count: int) -> list[Lane]:
 
 
 class TestCoalescing:
-    async def test_a_version_during_a_build_makes_one_follow_up(self, kit: Kit) -> None:
+    async def test_a_version_during_a_build_makes_one_follow_up(self, kit: LedgerHarness) -> None:
         await kit.put("a")
         await kit.dispatcher().run_once()
         (flow,) = kit.take_runs()
@@ -125,7 +138,7 @@ class TestCoalescing:
         for content in ("b", "c", "d"):
             assert await kit.put(content) == "settling"
         assert (await kit.row())["state"] == "running"
-        assert await kit.ledger.claim("two", slots=10, lease=LEASE) == []
+        assert await kit.ledger.claims.claim("two", slots=10, lease=LEASE) == []
         flow.commit()
         await flow.mark()
         row = await kit.row()
@@ -141,7 +154,7 @@ class TestCoalescing:
         assert await kit.reasons() == ["fired", "superseded", "superseded", "fired"]
         assert kit.warehouse.silver[HERE] == ((kit.key(), "d"),)
 
-    async def test_bronze_changed_before_it_was_read(self, kit: Kit) -> None:
+    async def test_bronze_changed_before_it_was_read(self, kit: LedgerHarness) -> None:
         await kit.put("a")
         await kit.dispatcher().run_once()
         (flow,) = kit.take_runs()
@@ -158,23 +171,23 @@ class TestCoalescing:
             (2, "succeeded"),
         ]
 
-    async def test_paused_accumulates_and_resumes(self, kit: Kit) -> None:
-        await kit.ledger.pause(NAME, "me")
+    async def test_paused_accumulates_and_resumes(self, kit: LedgerHarness) -> None:
+        await kit.ledger.operators.pause(NAME, "me")
         assert [await kit.put("a"), await kit.put("b")] == ["paused", "paused"]
         assert (await kit.row())["shown_state"] == "paused"
         assert await kit.cycle() == []
-        assert await kit.ledger.resume(NAME)
+        assert await kit.ledger.operators.resume(NAME)
         assert await kit.cycle() == [True]
         assert await kit.reasons() == ["superseded", "fired"]
         assert [b["generation"] for b in await kit.builds()] == [2]
 
-    async def test_pausing_lets_the_running_build_end(self, kit: Kit) -> None:
+    async def test_pausing_lets_the_running_build_end(self, kit: LedgerHarness) -> None:
         await kit.put("a")
         await kit.dispatcher().run_once()
         (flow,) = kit.take_runs()
         await flow.begin()
         await flow.read()
-        await kit.ledger.pause(NAME, "me")
+        await kit.ledger.operators.pause(NAME, "me")
         assert await kit.put("b") == "paused"
         flow.commit()
         await flow.mark()
@@ -182,12 +195,12 @@ class TestCoalescing:
         assert await kit.cycle() == []
         row = await kit.row()
         assert (row["shown_state"], row["built_generation"]) == ("paused", 1)
-        await kit.ledger.resume(NAME)
+        await kit.ledger.operators.resume(NAME)
         assert await kit.cycle() == [True]
 
 
 class TestSealing:
-    async def test_the_manifest_is_the_listing(self, kit: Kit) -> None:
+    async def test_the_manifest_is_the_listing(self, kit: LedgerHarness) -> None:
         await kit.put("a")
         await kit.put("b", file="more.parquet")
         kit.bronze.put(kit.key(file="notes.txt"), "no data")
@@ -201,14 +214,14 @@ class TestSealing:
             (kit.key(file="more.parquet"), "b"),
         ]
 
-    async def test_a_listing_older_than_an_event_is_taken_again(self, kit: Kit) -> None:
+    async def test_a_listing_older_than_an_event_is_taken_again(self, kit: LedgerHarness) -> None:
         await kit.put("a")
         kit.bronze.meanwhile.append(lambda: kit.put("b"))
         assert await kit.cycle() == [True]
         assert [b["generation"] for b in await kit.builds()] == [2]
         assert kit.warehouse.silver[HERE] == ((kit.key(), "b"),)
 
-    async def test_a_folder_that_never_holds_still_waits(self, kit: Kit) -> None:
+    async def test_a_folder_that_never_holds_still_waits(self, kit: LedgerHarness) -> None:
         await kit.put("0")
         kit.bronze.meanwhile = [_putter(kit, f"{n}") for n in range(1, 10)]
         assert await kit.dispatcher().run_once() == 0
@@ -220,7 +233,7 @@ class TestSealing:
         assert await kit.cycle() == [True]
         assert len(await kit.builds()) == 1, "the claim that was given back left no build"
 
-    async def test_a_listing_that_differs_raises_the_generation(self, kit: Kit) -> None:
+    async def test_a_listing_that_differs_raises_the_generation(self, kit: LedgerHarness) -> None:
         await kit.put("a")
         kit.bronze.put(kit.key(), "b")
         kit.bronze.put(kit.key(file="more.parquet"), "c")
@@ -233,29 +246,31 @@ class TestSealing:
             "unchanged",
         ]
 
-    async def test_a_missing_etag_is_filled_in_without_a_new_generation(self, kit: Kit) -> None:
+    async def test_a_missing_etag_is_filled_in_without_a_new_generation(
+        self, kit: LedgerHarness
+    ) -> None:
         kit.bronze.put(kit.key(), "a")
         await kit.tell(kit.arrival(DT, None))
         sealed = await _seal(kit)
         assert isinstance(sealed, SealedBuild)
         assert sealed.generation == 1
-        assert await kit.ledger.etags(BUCKET, [kit.key()]) == {kit.key(): "a"}
+        assert await kit.ledger.recording.etags(BUCKET, [kit.key()]) == {kit.key(): "a"}
 
-    async def test_sealing_again_keeps_the_key(self, kit: Kit) -> None:
+    async def test_sealing_again_keeps_the_key(self, kit: LedgerHarness) -> None:
         await kit.put("a")
         first = await _seal(kit)
         assert isinstance(first, SealedBuild)
-        (own,) = await kit.ledger.own_claims("one")
+        (own,) = await kit.ledger.claims.own_claims("one")
         listing = await kit.bronze.list_folder(BUCKET, f"{NAME}/")
-        assert await kit.ledger.seal(own, "one", listing, own.generation) == first
+        assert await kit.ledger.sealing.seal(own, "one", listing, own.generation) == first
         # And under another generation, should one have come, another.
         await kit.put("b")
         listing = await kit.bronze.list_folder(BUCKET, f"{NAME}/")
-        again = await kit.ledger.seal(own, "one", listing, 2)
+        again = await kit.ledger.sealing.seal(own, "one", listing, 2)
         assert isinstance(again, SealedBuild)
         assert again.idempotency_key == f"{NAME}/{DT}:2:1"
 
-    async def test_unchanged_needs_no_run(self, kit: Kit) -> None:
+    async def test_unchanged_needs_no_run(self, kit: LedgerHarness) -> None:
         await kit.put("a")
         await kit.cycle()
         await kit.put("b")
@@ -266,25 +281,25 @@ class TestSealing:
         assert row["dirty_since"] is None
         assert await kit.reasons() == ["fired", "unchanged", "unchanged"]
 
-    async def test_a_claim_that_was_taken_over_seals_nothing(self, kit: Kit) -> None:
+    async def test_a_claim_that_was_taken_over_seals_nothing(self, kit: LedgerHarness) -> None:
         await kit.put("a")
-        (claimed,) = await kit.ledger.claim("dead", slots=10, lease=LEASE)
+        (claimed,) = await kit.ledger.claims.claim("dead", slots=10, lease=LEASE)
         clock.advance(timedelta(minutes=1))
-        assert await kit.ledger.adopt("two", lease=LEASE) == 1
+        assert await kit.ledger.claims.adopt("two", lease=LEASE) == 1
         listing = await kit.bronze.list_folder(BUCKET, f"{NAME}/")
-        assert await kit.ledger.seal(claimed, "dead", listing, 1) == NoBuild("lost")
-        assert await kit.ledger.seal(claimed, "dead", [], 1) == NoBuild("lost")
-        (own,) = await kit.ledger.own_claims("two")
-        assert isinstance(await kit.ledger.seal(own, "two", listing, 1), SealedBuild)
+        assert await kit.ledger.sealing.seal(claimed, "dead", listing, 1) == NoBuild("lost")
+        assert await kit.ledger.sealing.seal(claimed, "dead", [], 1) == NoBuild("lost")
+        (own,) = await kit.ledger.claims.own_claims("two")
+        assert isinstance(await kit.ledger.sealing.seal(own, "two", listing, 1), SealedBuild)
 
 
-def _putter(kit: Kit, content: str):
+def _putter(kit: LedgerHarness, content: str):
     return lambda: kit.put(content)
 
 
 class TestReadiness:
     async def test_a_marker_is_waited_for(self, ledger_url: str) -> None:
-        kit = await Kit.open(ledger_url, dataset(ready={"marker": "_SUCCESS"}))
+        kit = await LedgerHarness.open(ledger_url, dataset(ready={"marker": "_SUCCESS"}))
         await kit.put("a")
         row = await kit.row()
         assert (row["state"], row["wait_reason"]) == ("waiting", "no _SUCCESS yet")
@@ -299,7 +314,7 @@ class TestReadiness:
         self, ledger_url: str
     ) -> None:
         ready = {"marker": "_SUCCESS", "max_wait": "1h"}
-        kit = await Kit.open(ledger_url, dataset(ready=ready))
+        kit = await LedgerHarness.open(ledger_url, dataset(ready=ready))
         await kit.put("a")
         kit.bronze.put(kit.key(file="_SUCCESS"), "")
         await kit.sweep().run_once()
@@ -307,7 +322,7 @@ class TestReadiness:
         await kit.close()
 
     async def test_quiet_counts_from_the_last_change(self, ledger_url: str) -> None:
-        kit = await Kit.open(ledger_url, dataset(ready={"quiet": "30s"}))
+        kit = await LedgerHarness.open(ledger_url, dataset(ready={"quiet": "30s"}))
         await kit.put("a")
         clock.advance(timedelta(seconds=20))
         await kit.put("b", file="more.parquet")
@@ -320,7 +335,7 @@ class TestReadiness:
         await kit.close()
 
     async def test_quiet_counts_what_only_the_listing_shows(self, ledger_url: str) -> None:
-        kit = await Kit.open(ledger_url, dataset(ready={"quiet": "30s"}))
+        kit = await LedgerHarness.open(ledger_url, dataset(ready={"quiet": "30s"}))
         await kit.put("a")
         clock.advance(timedelta(seconds=31))
         kit.bronze.put(kit.key(file="more.parquet"), "b")
@@ -331,13 +346,13 @@ class TestReadiness:
 
     async def test_max_wait_ends_the_wait(self, ledger_url: str) -> None:
         rules = {"min_files": 3, "max_wait": "10m"}
-        kit = await Kit.open(ledger_url, dataset(ready=rules))
+        kit = await LedgerHarness.open(ledger_url, dataset(ready=rules))
         await kit.put("a")
         clock.advance(timedelta(minutes=5))
         await kit.put("b", file="more.parquet")
         assert (await kit.row())["wait_reason"] == "2 of 3 files"
         assert await kit.cycle() == []
-        due = await kit.ledger.next_due()
+        due = await kit.ledger.upkeep.next_due()
         assert due is not None
         assert abs((due - at(300)).total_seconds()) < 5
         clock.advance(timedelta(minutes=5))
@@ -345,15 +360,15 @@ class TestReadiness:
         await kit.close()
 
     async def test_a_rebuild_waits_for_no_rule(self, ledger_url: str) -> None:
-        kit = await Kit.open(ledger_url, dataset(ready={"marker": "_SUCCESS"}))
+        kit = await LedgerHarness.open(ledger_url, dataset(ready={"marker": "_SUCCESS"}))
         await kit.put("a")
-        assert await kit.ledger.rebuild([HERE]) == [2]
+        assert await kit.ledger.recording.rebuild([HERE]) == [2]
         assert await kit.cycle() == [True]
         await kit.close()
 
 
 class TestGone:
-    async def test_deleted_before_it_was_built(self, kit: Kit) -> None:
+    async def test_deleted_before_it_was_built(self, kit: LedgerHarness) -> None:
         await kit.put("a")
         kit.bronze.objects.clear()
         assert await kit.cycle() == []
@@ -369,11 +384,11 @@ class TestGone:
         assert await kit.cycle() == [True]
         assert (await kit.row())["gone_at"] is None
 
-    async def test_a_sweep_sees_what_is_gone(self, kit: Kit) -> None:
+    async def test_a_sweep_sees_what_is_gone(self, kit: LedgerHarness) -> None:
         await kit.put("a")
         await kit.cycle()
         await kit.put("b", days(2)[1])
-        await kit.ledger.pause(NAME, "me")
+        await kit.ledger.operators.pause(NAME, "me")
         kit.bronze.objects.clear()
         (result,) = await kit.sweep().run_once()
         assert result.gone == 2
@@ -382,7 +397,7 @@ class TestGone:
         assert (dirty["state"], dirty["gone_at"] is not None) == ("waiting", True)
         assert await kit.reasons() == ["fired", "superseded"]
 
-    async def test_a_file_less_is_a_new_generation(self, kit: Kit) -> None:
+    async def test_a_file_less_is_a_new_generation(self, kit: LedgerHarness) -> None:
         await kit.put("a")
         await kit.put("b", file="more.parquet")
         await kit.cycle()
@@ -394,7 +409,9 @@ class TestGone:
         assert await kit.cycle() == []
 
     async def test_silver_is_emptied_where_the_dataset_says_so(self, ledger_url: str) -> None:
-        kit = await Kit.open(ledger_url, dataset(when_gone="remove", ready={"min_files": 1}))
+        kit = await LedgerHarness.open(
+            ledger_url, dataset(when_gone="remove", ready={"min_files": 1})
+        )
         other = days(2)[1]
         await kit.put("a")
         await kit.put("b", other)
@@ -412,7 +429,7 @@ class TestGone:
         assert (row["generation"], row["built_generation"]) == (2, 2)
         # Once: no sweep and no rebuild finds anything more to remove, the neighbour stays.
         await kit.sweep().run_once()
-        await kit.ledger.rebuild([HERE])
+        await kit.ledger.recording.rebuild([HERE])
         assert await kit.cycle() == []
         assert kit.warehouse.silver[Partition(NAME, other)] == ((kit.key(other), "b"),)
         # And back, as it was: built anew, for silver holds nothing of it.
@@ -426,7 +443,7 @@ class TestGone:
     async def test_what_a_build_publishes_while_it_goes_is_emptied_behind_it(
         self, ledger_url: str
     ) -> None:
-        kit = await Kit.open(ledger_url, dataset(when_gone="remove"))
+        kit = await LedgerHarness.open(ledger_url, dataset(when_gone="remove"))
         await kit.put("a")
         await kit.dispatcher().run_once()
         (flow,) = kit.take_runs()
@@ -443,23 +460,23 @@ class TestGone:
         assert kit.warehouse.silver[HERE] == ()
         await kit.close()
 
-    async def test_silver_stays_by_default(self, kit: Kit) -> None:
+    async def test_silver_stays_by_default(self, kit: LedgerHarness) -> None:
         await kit.put("a")
         await kit.cycle()
         kit.bronze.objects.clear()
         await kit.sweep().run_once()
         assert await kit.cycle() == []
         assert kit.warehouse.silver[HERE] == ((kit.key(), "a"),)
-        (member,) = await kit.ledger.gate_members([NAME])
+        (member,) = await kit.ledger.gates.members([NAME])
         assert member["state"] == "built", "what is kept does not hold a gate up"
 
-    async def test_an_undone_delete_is_found_each_time(self, kit: Kit) -> None:
+    async def test_an_undone_delete_is_found_each_time(self, kit: LedgerHarness) -> None:
         listed = kit.bronze.put(kit.key(), "a")
         for number in range(3):
             await kit.sweep().run_once()
             await kit.cycle()
             assert (await kit.row())["state"] == "built", number
-            assert await kit.ledger.etags(BUCKET, [kit.key()]) == {kit.key(): "a"}
+            assert await kit.ledger.recording.etags(BUCKET, [kit.key()]) == {kit.key(): "a"}
             kit.bronze.objects.clear()
             await kit.sweep().run_once()
             assert (await kit.row())["gone_at"] is not None
@@ -468,18 +485,18 @@ class TestGone:
 
 
 class TestSweep:
-    async def test_finds_what_no_event_told_once(self, kit: Kit) -> None:
+    async def test_finds_what_no_event_told_once(self, kit: LedgerHarness) -> None:
         for dt in days(3):
             kit.bronze.put(kit.key(dt), "a")
         results = await together(kit.sweep().run_once(), kit.sweep().run_once())
         assert sum(r.found for (r,) in results) == 3
-        assert (await kit.ledger.counters())["sweep_found"] == 3
+        assert (await kit.ledger.views.counters())["sweep_found"] == 3
         assert await kit.cycle() == [True] * 3
         (again,) = await kit.sweep().run_once()
         assert (again.found, again.gone) == (0, 0)
         assert await kit.cycle() == []
 
-    async def test_what_has_just_landed_is_left_to_its_lanes(self, kit: Kit) -> None:
+    async def test_what_has_just_landed_is_left_to_its_lanes(self, kit: LedgerHarness) -> None:
         sweep = kit.sweep()
         told, lost = days(2)
         for dt in (told, lost):
@@ -488,16 +505,18 @@ class TestSweep:
         assert (swept.listed, swept.found) == (2, 0)
         await kit.tell(kit.arrival(told, "a", lane="durable"))
         await sweep.look_again()
-        assert await kit.ledger.partition(Partition(NAME, lost)) is None, "not before its time"
+        assert await kit.ledger.views.partition(Partition(NAME, lost)) is None, (
+            "not before its time"
+        )
         clock.advance(SETTLED)
         await sweep.look_again()
         assert (await kit.row(lost))["state"] == "pending"
-        assert (await kit.ledger.counters())["sweep_found"] == 1
+        assert (await kit.ledger.views.counters())["sweep_found"] == 1
         await sweep.look_again()
         (swept,) = await sweep.run_once(settled_for=SETTLED)
         assert swept.found == 0
 
-    async def test_a_lake_whose_clock_is_ahead_hides_nothing(self, kit: Kit) -> None:
+    async def test_a_lake_whose_clock_is_ahead_hides_nothing(self, kit: LedgerHarness) -> None:
         listed = kit.bronze.put(kit.key(), "a")
         kit.bronze.objects[kit.key()] = replace(listed, last_modified=at(3600))
         sweep = kit.sweep()
@@ -508,7 +527,7 @@ class TestSweep:
         assert swept.found == 1
 
     async def test_its_start_finds_all_at_once_and_the_rest_comes_soon(
-        self, kit: Kit, monkeypatch: pytest.MonkeyPatch
+        self, kit: LedgerHarness, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr("quicksilver.roles.sweep.SETTLED", timedelta(seconds=0.05))
         sweep, wake = kit.sweep(), asyncio.Event()
@@ -517,7 +536,7 @@ class TestSweep:
         async def until_known(dt: date) -> None:
             async with asyncio.timeout(30):
                 while True:
-                    if await kit.ledger.partition(Partition(NAME, dt)):
+                    if await kit.ledger.views.partition(Partition(NAME, dt)):
                         return
                     await asyncio.sleep(0.01)
 
@@ -533,7 +552,7 @@ class TestSweep:
         finally:
             running.cancel()
 
-    async def test_its_finding_and_the_late_event_build_once(self, kit: Kit) -> None:
+    async def test_its_finding_and_the_late_event_build_once(self, kit: LedgerHarness) -> None:
         kit.bronze.put(kit.key(), "a")
         await kit.sweep().run_once()
         assert await kit.tell(kit.arrival(DT, "a")) == ["unchanged"]

@@ -11,7 +11,7 @@ import pytest
 from quicksilver.ledger import BegunBuild, ClaimedBuild
 from quicksilver.ledger.claims import BACKLOG
 from quicksilver.support import clock
-from tests.integration.ledger_kit import NAME, FlowRun, Kit, dataset, days
+from tests.integration.ledger_kit import NAME, FlowRun, LedgerHarness, dataset, days
 
 LEASE = timedelta(seconds=30)
 # Eight a run at most, four slots: three runs of eight and one of six.
@@ -26,8 +26,8 @@ def _own_clock() -> Iterator[None]:
 
 
 @pytest.fixture
-async def kit(ledger_url: str) -> AsyncIterator[Kit]:
-    kit = await Kit.open(
+async def kit(ledger_url: str) -> AsyncIterator[LedgerHarness]:
+    kit = await LedgerHarness.open(
         ledger_url,
         dataset(attempts=3, max_partitions_per_run=MOST),
         dataset("other"),
@@ -38,14 +38,14 @@ async def kit(ledger_url: str) -> AsyncIterator[Kit]:
     await kit.close()
 
 
-async def _land(kit: Kit, dts: Sequence[date] = MANY) -> None:
+async def _land(kit: LedgerHarness, dts: Sequence[date] = MANY) -> None:
     for dt in dts:
         kit.bronze.put(kit.key(dt), "a")
     await kit.tell(*(kit.arrival(dt, "a") for dt in dts))
 
 
-async def _claim(kit: Kit, slots: int = 4, most: int = MOST) -> list[ClaimedBuild]:
-    return await kit.ledger.claim("one", slots=slots, lease=LEASE, batches={NAME: most})
+async def _claim(kit: LedgerHarness, slots: int = 4, most: int = MOST) -> list[ClaimedBuild]:
+    return await kit.ledger.claims.claim("one", slots=slots, lease=LEASE, batches={NAME: most})
 
 
 def _runs(claims: Sequence[ClaimedBuild]) -> list[list[date]]:
@@ -55,7 +55,7 @@ def _runs(claims: Sequence[ClaimedBuild]) -> list[list[date]]:
     return list(runs.values())
 
 
-async def _states(kit: Kit) -> dict[date, str]:
+async def _states(kit: LedgerHarness) -> dict[date, str]:
     """The newest build's state of each partition that has one."""
     rows = await kit.fetch(
         "select distinct on (dt) dt, state from quicksilver.build order by dt, id desc"
@@ -63,7 +63,7 @@ async def _states(kit: Kit) -> dict[date, str]:
     return dict(rows)
 
 
-def _first(kit: Kit) -> FlowRun:
+def _first(kit: LedgerHarness) -> FlowRun:
     """The run that MANY[0] leads; runs are created in any order."""
     (flow,) = [f for f in kit.take_runs() if f.key.startswith(f"{NAME}/{MANY[0]}+")]
     return flow
@@ -71,14 +71,16 @@ def _first(kit: Kit) -> FlowRun:
 
 class TestClaims:
     async def test_no_run_takes_more_than_it_may_and_neighbours_stay_together(
-        self, kit: Kit
+        self, kit: LedgerHarness
     ) -> None:
         await _land(kit)
         claims = await _claim(kit)
         assert _runs(claims) == [MANY[:8], MANY[8:16], MANY[16:24], MANY[24:]]
         assert await _claim(kit) == [], "no slot more"
 
-    async def test_a_backlog_is_shared_evenly_among_the_slots_to_its_end(self, kit: Kit) -> None:
+    async def test_a_backlog_is_shared_evenly_among_the_slots_to_its_end(
+        self, kit: LedgerHarness
+    ) -> None:
         await _land(kit)
         assert _runs(await _claim(kit, 2, 100)) == [MANY[:15], MANY[15:]]
         more = days(len(MANY) + 12)[len(MANY) :]
@@ -86,17 +88,17 @@ class TestClaims:
         # Fewer than a backlog, but it is being worked off, and a few a run are not worth it.
         assert _runs(await _claim(kit, 4, 100)) == [more[:10], more[10:]]
 
-    async def test_below_the_threshold_each_has_its_own_run(self, kit: Kit) -> None:
+    async def test_below_the_threshold_each_has_its_own_run(self, kit: LedgerHarness) -> None:
         await _land(kit, MANY[:BACKLOG])
         claims = await _claim(kit, 3)
         assert [claim.run_key for claim in claims] == [None] * 3
 
-    async def test_who_does_not_ask_for_batches_gets_none(self, kit: Kit) -> None:
+    async def test_who_does_not_ask_for_batches_gets_none(self, kit: LedgerHarness) -> None:
         await _land(kit)
-        claims = await kit.ledger.claim("one", slots=3, lease=LEASE)
+        claims = await kit.ledger.claims.claim("one", slots=3, lease=LEASE)
         assert [claim.run_key for claim in claims] == [None] * 3
 
-    async def test_what_failed_before_runs_alone(self, kit: Kit) -> None:
+    async def test_what_failed_before_runs_alone(self, kit: LedgerHarness) -> None:
         await _land(kit)
         failed = MANY[3]
         await kit.fetch("update quicksilver.partition set attempts = 1 where dt = %s", failed)
@@ -104,7 +106,7 @@ class TestClaims:
         assert [failed] in runs
         assert sum(map(len, runs)) == len(MANY)
 
-    async def test_a_run_is_one_slot_beside_other_datasets(self, kit: Kit) -> None:
+    async def test_a_run_is_one_slot_beside_other_datasets(self, kit: LedgerHarness) -> None:
         await _land(kit)
         assert len(_runs(await _claim(kit, 4))) == 4
         await kit.put("a", name="other")
@@ -113,7 +115,7 @@ class TestClaims:
 
 
 class TestDispatch:
-    async def test_one_run_for_all_of_its_builds(self, kit: Kit) -> None:
+    async def test_one_run_for_all_of_its_builds(self, kit: LedgerHarness) -> None:
         await _land(kit)
         assert await kit.dispatcher().run_once() == len(MANY)
         assert len(kit.prefect.created) == 4
@@ -128,13 +130,13 @@ class TestDispatch:
             assert (build["state"], build["manifest"][0]["key"]) == ("dispatched", kit.key(dt))
         assert set(await kit.reasons()) == {"fired"}
 
-    async def test_a_flow_without_the_parameter_gets_runs_of_one(self, kit: Kit) -> None:
+    async def test_a_flow_without_the_parameter_gets_runs_of_one(self, kit: LedgerHarness) -> None:
         kit.prefect.takes_batches = False
         await _land(kit)
         assert await kit.dispatcher().run_once() == 4
         assert all("batch" not in p for p in kit.prefect.parameters.values())
 
-    async def test_what_needs_no_run_drops_out_by_itself(self, kit: Kit) -> None:
+    async def test_what_needs_no_run_drops_out_by_itself(self, kit: LedgerHarness) -> None:
         await _land(kit)
         del kit.bronze.objects[kit.key(MANY[1])]
         await kit.dispatcher().run_once()
@@ -146,17 +148,19 @@ class TestDispatch:
 
     @pytest.mark.parametrize("cut", ["claim", "some sealed", "create"])
     async def test_a_crash_between_two_phases_leads_to_the_same_runs(
-        self, kit: Kit, cut: str
+        self, kit: LedgerHarness, cut: str
     ) -> None:
         await _land(kit)
         if cut == "create":
             kit.prefect.cuts = 4
             await kit.dispatcher("dead").run_once()
         else:
-            claims = await kit.ledger.claim("dead", slots=4, lease=LEASE, batches={NAME: MOST})
+            claims = await kit.ledger.claims.claim(
+                "dead", slots=4, lease=LEASE, batches={NAME: MOST}
+            )
             for claim in claims[:3] if cut == "some sealed" else []:
                 listing = await kit.bronze.list_folder("", kit.key(claim.partition.dt))
-                await kit.ledger.seal(claim, "dead", listing, claim.generation)
+                await kit.ledger.sealing.seal(claim, "dead", listing, claim.generation)
         before = list(kit.prefect.created)
         assert len(before) == (4 if cut == "create" else 0)
         clock.advance(2 * LEASE)
@@ -168,7 +172,7 @@ class TestDispatch:
         await kit.settler().run_once()
         assert set((await _states(kit)).values()) == {"succeeded"}
 
-    async def test_a_run_that_began_before_the_mark(self, kit: Kit) -> None:
+    async def test_a_run_that_began_before_the_mark(self, kit: LedgerHarness) -> None:
         await _land(kit)
         kit.prefect.cuts = 4
         dispatcher = kit.dispatcher()
@@ -183,7 +187,7 @@ class TestDispatch:
 
 class TestEnds:
     @pytest.fixture
-    async def flow(self, kit: Kit) -> FlowRun:
+    async def flow(self, kit: LedgerHarness) -> FlowRun:
         """A run of eight builds, begun: MANY[:8]."""
         await _land(kit)
         await kit.dispatcher().run_once()
@@ -193,9 +197,11 @@ class TestEnds:
         return flow
 
     async def test_all_of_a_run_s_builds_have_the_time_of_all(
-        self, kit: Kit, flow: FlowRun
+        self, kit: LedgerHarness, flow: FlowRun
     ) -> None:
-        (build,) = [b for b in await kit.ledger.active_builds() if b.partition.dt == MANY[0]]
+        (build,) = [
+            b for b in await kit.ledger.settlement.active_builds() if b.partition.dt == MANY[0]
+        ]
         assert build.deadline_at is not None
         assert build.deadline_at - clock.now() > 7 * kit.time_limit
         assert flow.begun is not None
@@ -205,10 +211,12 @@ class TestEnds:
         assert flow.commit()
         assert await flow.mark()
 
-    async def test_in_a_failed_run_each_ends_as_it_went(self, kit: Kit, flow: FlowRun) -> None:
+    async def test_in_a_failed_run_each_ends_as_it_went(
+        self, kit: LedgerHarness, flow: FlowRun
+    ) -> None:
         broken, yielded = flow.members[2], flow.members[5]
-        await kit.ledger.note_error(broken.id, "a test failed")
-        await kit.ledger.yield_build(yielded.id, "bronze changed")
+        await kit.ledger.runs.record_error(broken.id, "a test failed")
+        await kit.ledger.runs.yield_build(yielded.id, "bronze changed")
         await self._publish_but(flow, 2, 5)
         await flow.end("FAILED", message="1 of 8 partitions failed")
         await kit.settler().run_once()
@@ -226,11 +234,11 @@ class TestEnds:
 
     @pytest.mark.parametrize("is_seen", [True, False])
     async def test_of_a_run_that_died_only_the_unpublished_is_lost(
-        self, kit: Kit, flow: FlowRun, is_seen: bool
+        self, kit: LedgerHarness, flow: FlowRun, is_seen: bool
     ) -> None:
         await self._publish_but(flow, 0, 6)
         # Committed in the warehouse and died before it could say so.
-        late = (await kit.ledger.active_builds())[6]
+        late = (await kit.ledger.settlement.active_builds())[6]
         flow.members = [m for m in await _members(kit, flow) if m.id == late.id]
         assert flow.commit()
         await flow.die()
@@ -245,7 +253,7 @@ class TestEnds:
         assert (await kit.row(MANY[0]))["attempts"] == 1
 
     async def test_a_run_that_is_stopped_for_its_time_was_cancelled_by_nobody(
-        self, kit: Kit, flow: FlowRun
+        self, kit: LedgerHarness, flow: FlowRun
     ) -> None:
         await self._publish_but(flow, 1, 2, 3)
         clock.advance(9 * kit.time_limit)
@@ -259,7 +267,7 @@ class TestEnds:
         assert "time limit" in (await kit.row(MANY[2]))["error"]
 
     async def test_neighbours_are_told_when_the_first_is_given_up(
-        self, kit: Kit, flow: FlowRun
+        self, kit: LedgerHarness, flow: FlowRun
     ) -> None:
         """The warehouse goes away within the pass that cancels the run for the first build."""
         await flow.die()
@@ -276,7 +284,7 @@ class TestEnds:
         assert {states[dt] for dt in MANY[:8]} == {"lost"}, "and not cancelled by a person"
         assert {(await kit.row(dt))["state"] for dt in MANY[:8]} == {"pending"}
 
-    async def test_a_run_that_nobody_took_costs_no_attempt(self, kit: Kit) -> None:
+    async def test_a_run_that_nobody_took_costs_no_attempt(self, kit: LedgerHarness) -> None:
         await _land(kit)
         await kit.dispatcher().run_once()
         clock.advance(timedelta(days=1))
@@ -288,7 +296,7 @@ class TestEnds:
         assert len(kit.prefect.created) == 4, "together again, under new keys"
 
     async def test_cancelled_in_prefect_is_cancelled_for_all_that_is_not_published(
-        self, kit: Kit, flow: FlowRun
+        self, kit: LedgerHarness, flow: FlowRun
     ) -> None:
         await self._publish_but(flow, 7)
         await flow.end("CANCELLED")
@@ -297,6 +305,6 @@ class TestEnds:
         assert [states[dt] for dt in MANY[:8]] == [*["succeeded"] * 7, "cancelled"]
 
 
-async def _members(kit: Kit, flow: FlowRun) -> list[BegunBuild]:
+async def _members(kit: LedgerHarness, flow: FlowRun) -> list[BegunBuild]:
     """What the run has begun and not published."""
-    return await kit.ledger.begin(flow.key, flow.id, time_limit=kit.time_limit)
+    return await kit.ledger.runs.begin(flow.key, flow.id, time_limit=kit.time_limit)

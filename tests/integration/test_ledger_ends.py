@@ -13,9 +13,10 @@ import pytest
 
 from quicksilver.domain.arrival import Arrival, Lane
 from quicksilver.domain.partition import Partition
+from quicksilver.operators.explain import explain
 from quicksilver.support import clock
 from quicksilver.support.backoff import BUILD_BASE, BUILD_CAP, build_delay
-from tests.integration.ledger_kit import DT, NAME, FlowRun, Kit, dataset, days, together
+from tests.integration.ledger_kit import DT, NAME, FlowRun, LedgerHarness, dataset, days, together
 
 HERE = Partition(NAME, DT)
 T = TypeVar("T")
@@ -33,13 +34,13 @@ def _own_clock() -> Iterator[None]:
 
 
 @pytest.fixture
-async def kit(ledger_url: str) -> AsyncIterator[Kit]:
-    kit = await Kit.open(ledger_url, dataset(attempts=3))
+async def kit(ledger_url: str) -> AsyncIterator[LedgerHarness]:
+    kit = await LedgerHarness.open(ledger_url, dataset(attempts=3))
     yield kit
     await kit.close()
 
 
-async def _fail(kit: Kit, why: str = "broken") -> None:
+async def _fail(kit: LedgerHarness, why: str = "broken") -> None:
     """Dispatch, begin, fail, settle."""
     assert await kit.dispatcher().run_once() == 1
     (flow,) = kit.take_runs()
@@ -49,7 +50,7 @@ async def _fail(kit: Kit, why: str = "broken") -> None:
 
 
 class TestRetries:
-    async def test_backoff_then_failed_with_the_error(self, kit: Kit) -> None:
+    async def test_backoff_then_failed_with_the_error(self, kit: LedgerHarness) -> None:
         await kit.put("a")
         for attempt in (1, 2):
             await _fail(kit, f"broken {attempt}")
@@ -82,7 +83,7 @@ class TestRetries:
             assert len(set(waits)) > 1
 
     @pytest.mark.parametrize("how", ["version", "rebuild"])
-    async def test_starts_afresh(self, kit: Kit, how: str) -> None:
+    async def test_starts_afresh(self, kit: LedgerHarness, how: str) -> None:
         await kit.put("a")
         for _ in range(3):
             await _fail(kit)
@@ -91,7 +92,7 @@ class TestRetries:
         if how == "version":
             await kit.put("b")
         else:
-            assert await kit.ledger.rebuild([HERE]) == [2]
+            assert await kit.ledger.recording.rebuild([HERE]) == [2]
         row = await kit.row()
         assert (row["state"], row["attempts"], row["error"]) == ("pending", 0, None)
         await _fail(kit)
@@ -102,7 +103,9 @@ class TestRetries:
         assert (row["state"], row["built_generation"], row["attempts"]) == ("built", 2, 0)
         assert row["error"] is None
 
-    async def test_a_version_during_the_last_attempt_starts_afresh(self, kit: Kit) -> None:
+    async def test_a_version_during_the_last_attempt_starts_afresh(
+        self, kit: LedgerHarness
+    ) -> None:
         await kit.put("a")
         for _ in range(2):
             await _fail(kit)
@@ -117,20 +120,20 @@ class TestRetries:
         assert (row["state"], row["attempts"], row["error"]) == ("pending", 0, None)
         assert await kit.cycle() == [True]
 
-    async def test_a_rebuild_of_what_is_built_builds_once_more(self, kit: Kit) -> None:
+    async def test_a_rebuild_of_what_is_built_builds_once_more(self, kit: LedgerHarness) -> None:
         await kit.put("a")
         await kit.cycle()
-        assert await kit.ledger.rebuild([HERE, Partition(NAME, date(1999, 1, 1))]) == [2]
+        assert await kit.ledger.recording.rebuild([HERE, Partition(NAME, date(1999, 1, 1))]) == [2]
         assert await kit.cycle() == [True]
         assert await kit.cycle() == []
         assert [b["generation"] for b in await kit.builds()] == [1, 2]
 
-    async def test_a_rebuild_during_a_build_follows_it(self, kit: Kit) -> None:
+    async def test_a_rebuild_during_a_build_follows_it(self, kit: LedgerHarness) -> None:
         await kit.put("a")
         await kit.dispatcher().run_once()
         (flow,) = kit.take_runs()
         await flow.begin()
-        await kit.ledger.rebuild([HERE])
+        await kit.ledger.recording.rebuild([HERE])
         await flow.read()
         flow.commit()
         await flow.mark()
@@ -141,12 +144,12 @@ class TestRetries:
 
 
 class TestReasons:
-    async def _use_up(self, kit: Kit) -> None:
+    async def _use_up(self, kit: LedgerHarness) -> None:
         while (await kit.row())["state"] != "failed":
             await _fail(kit)
             clock.advance(timedelta(minutes=1))
 
-    async def test_every_file_of_a_failed_partition_says_so(self, kit: Kit) -> None:
+    async def test_every_file_of_a_failed_partition_says_so(self, kit: LedgerHarness) -> None:
         await kit.put("a", file="one.parquet")
         assert await kit.cycle() == [True]
         await kit.put("b", file="two.parquet")
@@ -155,33 +158,35 @@ class TestReasons:
         assert await kit.reasons() == ["fired", "failed", "failed"]
 
     @pytest.mark.parametrize("how", ["version", "rebuild"])
-    async def test_what_is_built_after_all_is_failed_no_longer(self, kit: Kit, how: str) -> None:
+    async def test_what_is_built_after_all_is_failed_no_longer(
+        self, kit: LedgerHarness, how: str
+    ) -> None:
         await kit.put("a", file="one.parquet")
         await kit.put("b", file="two.parquet")
         await self._use_up(kit)
         if how == "rebuild":
-            await kit.ledger.rebuild([HERE])
+            await kit.ledger.recording.rebuild([HERE])
         else:
             await kit.put("c", file="two.parquet")
         assert (await kit.reasons())[:2] == ["failed", "failed"], "not before silver stands"
         assert await kit.cycle() == [True]
         assert set(await kit.reasons()) == {"fired"}
-        told = await kit.ledger.explain(kit.key(file="one.parquet"))
+        told = await explain(kit.ledger, kit.key(file="one.parquet"))
         assert ": fired." in told["summary"]
 
 
 class TestYields:
-    async def _yield(self, kit: Kit) -> None:
+    async def _yield(self, kit: LedgerHarness) -> None:
         assert await kit.dispatcher().run_once() == 1
         (flow,) = kit.take_runs()
         assert await flow.begin()
         assert flow.begun is not None
-        await kit.ledger.yield_build(flow.begun.id, "not what was listed")
+        await kit.ledger.runs.yield_build(flow.begun.id, "not what was listed")
         await flow.end("COMPLETED", "Superseded")
         assert await kit.settler().run_once() == 0
 
     async def test_bronze_that_contradicts_its_listing_is_not_asked_for_ever(
-        self, kit: Kit
+        self, kit: LedgerHarness
     ) -> None:
         await kit.put("a")
         await self._yield(kit)
@@ -197,7 +202,7 @@ class TestYields:
         assert "not what was listed; 3 builds met this" in row["error"]
         assert await kit.reasons() == ["failed"]
 
-    async def test_what_is_really_new_is_built_at_once_and_afresh(self, kit: Kit) -> None:
+    async def test_what_is_really_new_is_built_at_once_and_afresh(self, kit: LedgerHarness) -> None:
         await kit.put("a")
         for content in ("b", "c", "d", "e"):
             await self._yield(kit)
@@ -209,21 +214,23 @@ class TestYields:
 
 
 class TestVersions:
-    async def _told(self, kit: Kit, version: str | None, lane: Lane = "fast") -> str:
+    async def _told(self, kit: LedgerHarness, version: str | None, lane: Lane = "fast") -> str:
         clock.advance(timedelta(seconds=1))
         event = kit.arrival(DT, "a", version=version, sequencer=version or lane, lane=lane)
         return (await kit.tell(event))[0]
 
-    async def _version(self, kit: Kit) -> str | None:
+    async def _version(self, kit: LedgerHarness) -> str | None:
         """What the next build of the same content would read."""
-        await kit.ledger.rebuild([HERE])
+        await kit.ledger.recording.rebuild([HERE])
         assert await kit.cycle() == [True]
         ((version,),) = await kit.fetch(
             "select manifest -> 0 ->> 'version' from quicksilver.build order by id desc limit 1"
         )
         return version
 
-    async def test_the_same_content_under_another_version_is_read_there(self, kit: Kit) -> None:
+    async def test_the_same_content_under_another_version_is_read_there(
+        self, kit: LedgerHarness
+    ) -> None:
         kit.bronze.put(kit.key(), "a")
         assert await self._told(kit, "v1") == "settling"
         assert await kit.cycle() == [True]
@@ -231,7 +238,9 @@ class TestVersions:
         assert (await kit.row())["generation"] == 1
         assert await self._version(kit) == "v2"
 
-    async def test_an_older_version_that_comes_late_changes_nothing(self, kit: Kit) -> None:
+    async def test_an_older_version_that_comes_late_changes_nothing(
+        self, kit: LedgerHarness
+    ) -> None:
         kit.bronze.put(kit.key(), "a")
         clock.advance(timedelta(seconds=2))
         late = kit.arrival(DT, "a", version="v1")
@@ -239,7 +248,7 @@ class TestVersions:
         assert await kit.tell(late) == ["unchanged"]
         assert await self._version(kit) == "v2"
 
-    async def test_a_batch_in_any_order_leaves_the_newest(self, kit: Kit) -> None:
+    async def test_a_batch_in_any_order_leaves_the_newest(self, kit: LedgerHarness) -> None:
         kit.bronze.put(kit.key(), "a")
         assert await self._told(kit, "v1") == "settling"
         several: list[Arrival] = []
@@ -251,17 +260,17 @@ class TestVersions:
 
 
 class TestUpkeep:
-    async def test_pruning_frees_no_generation(self, kit: Kit) -> None:
+    async def test_pruning_frees_no_generation(self, kit: LedgerHarness) -> None:
         await kit.put("a")
         await kit.cycle()
-        await kit.ledger.pause(NAME, "me")
+        await kit.ledger.operators.pause(NAME, "me")
         await kit.put("b")
         clock.advance(timedelta(days=31))
-        assert await kit.ledger.prune(keep=timedelta(days=30)) == 1
+        assert await kit.ledger.upkeep.prune(keep=timedelta(days=30)) == 1
         assert await kit.reasons() == ["paused"], "what is undecided stays"
-        await kit.ledger.resume(NAME)
+        await kit.ledger.operators.resume(NAME)
         await kit.cycle()
-        await kit.ledger.prune(keep=timedelta(0))
+        await kit.ledger.upkeep.prune(keep=timedelta(0))
         assert await kit.reasons() == []
         # The very first event once more, forgotten by now: dirty again, and unchanged.
         assert await kit.tell(kit.arrival(DT, "b")) == ["unchanged"]
@@ -272,71 +281,75 @@ class TestUpkeep:
         assert row["generation"] > 2
         assert [b["generation"] for b in await kit.builds()] == [1, 2]
 
-    async def test_pruning_goes_in_bounded_bites(self, kit: Kit) -> None:
+    async def test_pruning_goes_in_bounded_bites(self, kit: LedgerHarness) -> None:
         for batch in batched(range(10_100), 2000):
             await kit.tell(*(kit.arrival(DT, "x", file=f"{n}.txt") for n in batch))
-        assert [await kit.ledger.prune(keep=timedelta(0)) for _ in range(3)] == [10_000, 100, 0]
+        assert [await kit.ledger.upkeep.prune(keep=timedelta(0)) for _ in range(3)] == [
+            10_000,
+            100,
+            0,
+        ]
 
-    async def test_quarantine_is_bounded_and_counts_what_it_drops(self, kit: Kit) -> None:
+    async def test_quarantine_is_bounded_and_counts_what_it_drops(self, kit: LedgerHarness) -> None:
         for number in range(8):
             await _quarantine(kit, b"%d" % number + b"x" * 99)
             clock.advance(timedelta(seconds=1))
-        rows = await kit.ledger.quarantined()
+        rows = await kit.ledger.quarantine.list()
         assert len(rows) == 5
-        assert (await kit.ledger.counters())["quarantine_dropped"] == 3
+        assert (await kit.ledger.views.counters())["quarantine_dropped"] == 3
         # One large body pushes out those that no longer fit beside it.
         await _quarantine(kit, b"y" * 800)
-        assert [row["size"] for row in await kit.ledger.quarantined()] == [800, 100, 100]
-        assert (await kit.ledger.counters())["quarantine_dropped"] == 6
+        assert [row["size"] for row in await kit.ledger.quarantine.list()] == [800, 100, 100]
+        assert (await kit.ledger.views.counters())["quarantine_dropped"] == 6
         # And one that fits nowhere is counted too.
         await _quarantine(kit, b"z" * 2000)
-        assert (await kit.ledger.counters())["quarantine_dropped"] > 6
+        assert (await kit.ledger.views.counters())["quarantine_dropped"] > 6
 
-    async def test_the_same_body_again_only_counts(self, kit: Kit) -> None:
+    async def test_the_same_body_again_only_counts(self, kit: LedgerHarness) -> None:
         body = b"\x00\xff not text"
         ids = {await _quarantine(kit, body) for _ in range(3)}
         assert len(ids) == 1
-        row = await kit.ledger.quarantined_body(ids.pop())
+        row = await kit.ledger.quarantine.body(ids.pop())
         assert row is not None
         assert (bytes(row["body"]), row["count"]) == (body, 3)
-        assert await kit.ledger.discard(row["id"])
-        assert not await kit.ledger.discard(row["id"])
+        assert await kit.ledger.quarantine.discard(row["id"])
+        assert not await kit.ledger.quarantine.discard(row["id"])
 
-    async def test_a_key_is_found_in_quarantine_and_explained(self, kit: Kit) -> None:
+    async def test_a_key_is_found_in_quarantine_and_explained(self, kit: LedgerHarness) -> None:
         key = kit.key(file="a & é.parquet")
         body = json.dumps({"Records": [{"s3": {"object": {"key": quote_plus(key)}}}]}).encode()
         row = await _quarantine(kit, body)
         await _quarantine(kit, b"another")
-        found = await kit.ledger.quarantined(key=key)
+        found = await kit.ledger.quarantine.list(key=key)
         assert [(r["id"], r["reason"]) for r in found] == [(row, "quarantined:not-json")]
-        assert len(await kit.ledger.quarantined()) == 2
-        told = await kit.ledger.explain(f"s3://lake/{key}")
+        assert len(await kit.ledger.quarantine.list()) == 2
+        told = await explain(kit.ledger, f"s3://lake/{key}")
         assert told["summary"].startswith(f"{key}: quarantined:not-json. It is no JSON")
         assert told["summary"].endswith(f"`quicksilver quarantine show` {row}")
-        assert (await kit.ledger.explain("elsewhere"))["quarantined"] == []
+        assert (await explain(kit.ledger, "elsewhere"))["quarantined"] == []
 
-    async def test_a_duplicate_is_an_event_that_came_again(self, kit: Kit) -> None:
+    async def test_a_duplicate_is_an_event_that_came_again(self, kit: LedgerHarness) -> None:
         await kit.put("a")
-        assert await kit.ledger.events(reason="duplicate") == []
+        assert await kit.ledger.views.events(reason="duplicate") == []
         assert await kit.tell(kit.arrival(DT, "a", lane="durable")) == ["duplicate"]
         await kit.put("b", days(2)[1])
-        (again,) = await kit.ledger.events(reason="duplicate")
+        (again,) = await kit.ledger.views.events(reason="duplicate")
         assert (again["dt"], again["deliveries"], again["reason"]) == (DT, 2, "settling")
 
-    async def test_dispatchers_that_are_gone_are_forgotten(self, kit: Kit) -> None:
-        await kit.ledger.beat("one")
-        assert await kit.ledger.dispatchers_alive(within=timedelta(seconds=30)) == 1
+    async def test_dispatchers_that_are_gone_are_forgotten(self, kit: LedgerHarness) -> None:
+        await kit.ledger.upkeep.beat("one")
+        assert await kit.ledger.upkeep.dispatchers_alive(within=timedelta(seconds=30)) == 1
         clock.advance(timedelta(seconds=31))
-        assert await kit.ledger.dispatchers_alive(within=timedelta(seconds=30)) == 0
+        assert await kit.ledger.upkeep.dispatchers_alive(within=timedelta(seconds=30)) == 0
 
 
-async def _quarantine(kit: Kit, body: bytes) -> int:
-    return await kit.ledger.quarantine(
+async def _quarantine(kit: LedgerHarness, body: bytes) -> int:
+    return await kit.ledger.quarantine.add(
         body, reason="not-json", lane="fast", source="127.0.0.1", max_rows=5, max_bytes=1000
     )
 
 
-async def test_a_ledger_made_anew_builds_past_the_warehouse_fences(kit: Kit) -> None:
+async def test_a_ledger_made_anew_builds_past_the_warehouse_fences(kit: LedgerHarness) -> None:
     kit.warehouse.holder[HERE] = 1000
     kit.warehouse.published[1000] = {}
     await kit.put("a")
@@ -350,12 +363,12 @@ async def test_a_ledger_made_anew_builds_past_the_warehouse_fences(kit: Kit) -> 
 
 async def test_a_day_down_drains_in_order_a_few_at_a_time(ledger_url: str) -> None:
     slots, partitions = 100, 5000 if os.environ.get("CHAOS") else 1000
-    kit = await Kit.open(ledger_url, max_running=slots)
+    kit = await LedgerHarness.open(ledger_url, max_running=slots)
     # What is measured is the order, not the disk.
     name = ledger_url.rpartition("/")[2]
     await kit.fetch(f'alter database "{name}" set synchronous_commit = off')
     await kit.close()
-    kit = await Kit.open(ledger_url, max_running=slots)
+    kit = await LedgerHarness.open(ledger_url, max_running=slots)
     backlog = days(partitions)
     for batch in batched(backlog, 500):
         await kit.tell(*(_told(kit, dt) for dt in batch))
@@ -376,16 +389,16 @@ async def test_a_day_down_drains_in_order_a_few_at_a_time(ledger_url: str) -> No
     # Within a claim two dispatchers overtake each other; between claims nobody does.
     assert all(abs(place[dt] - n) < slots for n, dt in enumerate(order))
     assert len(order) == len(set(order)) == len(backlog)
-    (counts,) = await kit.ledger.state_counts()
+    (counts,) = await kit.ledger.views.state_counts()
     assert (counts["shown_state"], counts["partitions"]) == ("built", partitions)
     await kit.close()
 
 
-def _created(kit: Kit) -> list[str]:
+def _created(kit: LedgerHarness) -> list[str]:
     return kit.prefect.created
 
 
-def _told(kit: Kit, dt: date):
+def _told(kit: LedgerHarness, dt: date):
     kit.bronze.put(kit.key(dt), "a")
     clock.advance(timedelta(milliseconds=1))
     return kit.arrival(dt, "a")
@@ -394,8 +407,8 @@ def _told(kit: Kit, dt: date):
 async def _through(flow: FlowRun) -> None:
     """A run's way through the ledger alone."""
     kit = flow.kit
-    (begun,) = await kit.ledger.begin(flow.key, flow.id, time_limit=kit.time_limit)
-    await kit.ledger.publish(
+    (begun,) = await kit.ledger.runs.begin(flow.key, flow.id, time_limit=kit.time_limit)
+    await kit.ledger.runs.publish(
         begun.id, rows_bronze=1, rows_silver=1, rows_rejected=0, loaded_at=None, details={}
     )
     kit.prefect.set_state(flow.id, "COMPLETED")

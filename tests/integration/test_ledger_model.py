@@ -32,7 +32,7 @@ from quicksilver.domain.partition import Partition
 from quicksilver.errors import PrefectUnavailableError, QuicksilverError
 from quicksilver.ledger import ClaimedBuild, SealedBuild
 from quicksilver.support import clock
-from tests.integration.ledger_kit import BUCKET, NAME, FlowRun, Kit, dataset, days
+from tests.integration.ledger_kit import BUCKET, NAME, FlowRun, LedgerHarness, dataset, days
 
 CHAOS = bool(os.environ.get("CHAOS"))
 EXAMPLES = int(os.environ.get("CHAOS_EXAMPLES") or (500 if CHAOS else 12))
@@ -68,7 +68,7 @@ class LedgerMachine(RuleBasedStateMachine):
         self.generations: dict[date, tuple[int, int]] = {}
         # Partitions where a crash, a cancel or a rebuild explains a second build of a generation.
         self.excused: set[tuple[date, int]] = set()
-        self.kit: Kit
+        self.kit: LedgerHarness
 
     def do(self, work: Coroutine[Any, Any, T]) -> T:
         """Run to its end."""
@@ -80,7 +80,7 @@ class LedgerMachine(RuleBasedStateMachine):
 
     async def _start(self, has_batches: bool) -> None:
         clock.reset()
-        self.kit = await Kit.open(
+        self.kit = await LedgerHarness.open(
             self.url,
             dataset(attempts=100, max_partitions_per_run=2, when_gone="remove"),
             max_running=2,
@@ -90,7 +90,7 @@ class LedgerMachine(RuleBasedStateMachine):
             "truncate quicksilver.partition, quicksilver.object, quicksilver.event,"
             " quicksilver.build, quicksilver.dispatcher, quicksilver.sweep restart identity cascade"
         )
-        await self.kit.ledger.resume(NAME)
+        await self.kit.ledger.operators.resume(NAME)
         self.dispatchers = {owner: self.kit.dispatcher(owner) for owner in OWNERS}
         self.settler = self.kit.settler()
 
@@ -172,14 +172,14 @@ class LedgerMachine(RuleBasedStateMachine):
 
     async def _claim(self, owner: str) -> list[ClaimedBuild]:
         batches = {NAME: 2} if self.kit.prefect.takes_batches else {}
-        return await self.kit.ledger.claim(owner, slots=2, lease=LEASE, batches=batches)
+        return await self.kit.ledger.claims.claim(owner, slots=2, lease=LEASE, batches=batches)
 
     async def _claim_and_seal(self, owner: str, *, is_created: bool) -> None:
         keys: list[str] = []
         for claim in await self._claim(owner):
             folder = f"{NAME}/dt={claim.partition.dt}/"
             listing = await self.kit.bronze.list_folder(BUCKET, folder)
-            sealed = await self.kit.ledger.seal(claim, owner, listing, claim.generation)
+            sealed = await self.kit.ledger.sealing.seal(claim, owner, listing, claim.generation)
             if isinstance(sealed, SealedBuild):
                 keys.append(sealed.run_key or sealed.idempotency_key)
         for key in keys if is_created else []:
@@ -332,12 +332,12 @@ class LedgerMachine(RuleBasedStateMachine):
 
     @rule(dt=dts)
     def rebuild(self, dt: date) -> None:
-        self.do(self.kit.ledger.rebuild([Partition(NAME, dt)]))
+        self.do(self.kit.ledger.recording.rebuild([Partition(NAME, dt)]))
 
     @rule(is_paused=st.booleans())
     def pause(self, is_paused: bool) -> None:
         ledger = self.kit.ledger
-        self.do(ledger.pause(NAME, "me") if is_paused else ledger.resume(NAME))
+        self.do(ledger.operators.pause(NAME, "me") if is_paused else ledger.operators.resume(NAME))
 
     @rule(is_away=st.booleans())
     def prefect_away(self, is_away: bool) -> None:
@@ -353,7 +353,7 @@ class LedgerMachine(RuleBasedStateMachine):
 
     @rule()
     def prune(self) -> None:
-        self.do(self.kit.ledger.prune(keep=LONG))
+        self.do(self.kit.ledger.upkeep.prune(keep=LONG))
 
     # What must always hold.
 
@@ -397,7 +397,7 @@ class LedgerMachine(RuleBasedStateMachine):
         kit = self.kit
         kit.prefect.is_away = kit.warehouse.is_away = False
         kit.prefect.cuts = 0
-        await kit.ledger.resume(NAME)
+        await kit.ledger.operators.resume(NAME)
         await kit.tell(*self.untold)
         rows: list[Any] = []
         builds: list[Any] = []
@@ -411,8 +411,8 @@ class LedgerMachine(RuleBasedStateMachine):
                     await self._carry_on(flow, "ended")
             await self._settle()
             await self._settle()
-            rows = await kit.ledger.partitions(limit=100)
-            builds = await kit.ledger.active_builds()
+            rows = await kit.ledger.views.partitions(limit=100)
+            builds = await kit.ledger.settlement.active_builds()
             states = {(row["state"], row["gone_at"] is not None) for row in rows}
             if not builds and states <= {("built", False), ("built", True), ("waiting", True)}:
                 return
@@ -449,7 +449,7 @@ def machine(ledger_url: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[type[L
 
         async def relax() -> None:
             # No crash of Postgres in this test: fsync would only cost time.
-            kit = await Kit.open(ledger_url)
+            kit = await LedgerHarness.open(ledger_url)
             await kit.fetch(f'alter database "{name}" set synchronous_commit = off')
             await kit.close()
 

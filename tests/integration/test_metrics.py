@@ -21,12 +21,12 @@ from ruamel.yaml import YAML
 from quicksilver.app import create_app
 from quicksilver.cli.proof import proof_tables, read_proof
 from quicksilver.intake.group_commit import Recorder
-from quicksilver.intake.record import take
-from quicksilver.ledger import Ledger
+from quicksilver.intake.record import record_body
+from quicksilver.ledger.proof import Proof
 from quicksilver.settings import PROJECT
 from quicksilver.support import clock
 from quicksilver.support.metrics import DISPATCH_ERRORS
-from tests.integration.ledger_kit import BUCKET, DT, NAME, Kit, days
+from tests.integration.ledger_kit import BUCKET, DT, NAME, LedgerHarness, days
 
 COMPOSE = PROJECT / "compose"
 TOKEN = "an-operators-own-token"
@@ -35,14 +35,14 @@ Samples = dict[tuple[str, frozenset[tuple[str, str]]], float]
 
 
 @pytest.fixture
-async def kit(ledger_url: str) -> AsyncGenerator[Kit]:
-    kit = await Kit.open(ledger_url, operator_tokens=TOKEN)
+async def kit(ledger_url: str) -> AsyncGenerator[LedgerHarness]:
+    kit = await LedgerHarness.open(ledger_url, operator_tokens=TOKEN)
     yield kit
     await kit.close()
     clock.reset()
 
 
-def application(kit: Kit) -> Any:
+def application(kit: LedgerHarness) -> Any:
     app = create_app(kit.settings)
     app.state.ledger, app.state.recorder = kit.ledger, Recorder(kit.ledger)
     return app
@@ -54,7 +54,7 @@ async def get(app: Any, token: str = TOKEN) -> httpx.Response:
         return await client.get("/metrics", headers={"Authorization": f"Bearer {token}"})
 
 
-async def scrape(kit: Kit) -> Samples:
+async def scrape(kit: LedgerHarness) -> Samples:
     """Every sample of a replica that was never scraped before."""
     answer = await get(application(kit))
     assert answer.status_code == 200
@@ -69,11 +69,11 @@ def value(samples: Samples, name: str, **labels: str) -> float | None:
     return samples.get((f"quicksilver_{name}", frozenset(labels.items())))
 
 
-async def test_only_operators_read_them(kit: Kit) -> None:
+async def test_only_operators_read_them(kit: LedgerHarness) -> None:
     assert (await get(application(kit), "wrong")).status_code == 401
 
 
-async def test_a_build_is_seen_at_every_stage(kit: Kit) -> None:
+async def test_a_build_is_seen_at_every_stage(kit: LedgerHarness) -> None:
     before = await scrape(kit)
     body = {
         "Records": [
@@ -86,7 +86,7 @@ async def test_a_build_is_seen_at_every_stage(kit: Kit) -> None:
     }
     app = application(kit)
     kit.bronze.put(kit.key(), "a")
-    await take(app.state, json.dumps(body).encode(), "fast", "127.0.0.1")
+    await record_body(app.state, json.dumps(body).encode(), "fast", "127.0.0.1")
     await app.state.recorder.close()
     dirty = await scrape(kit)
     assert value(dirty, "partitions", dataset=NAME, state="pending") == 1
@@ -115,14 +115,14 @@ async def test_a_build_is_seen_at_every_stage(kit: Kit) -> None:
     assert value(after, "ledger_up") == 1
 
 
-async def test_losses_quarantine_lanes_and_alerts(kit: Kit) -> None:
+async def test_losses_quarantine_lanes_and_alerts(kit: LedgerHarness) -> None:
     kit.bronze.put(kit.key(), "a")
     await kit.sweep().run_once()
     for body in (b"one", b"two"):
-        await kit.ledger.quarantine(
+        await kit.ledger.quarantine.add(
             body, reason="none", lane="fast", source="x", max_rows=1, max_bytes=100
         )
-    await kit.ledger.note_canary(
+    await kit.ledger.watch.record_canary(
         BUCKET,
         ["k"],
         clock.now(),
@@ -132,7 +132,7 @@ async def test_losses_quarantine_lanes_and_alerts(kit: Kit) -> None:
         durable_lag=None,
         fault="why",
     )
-    await kit.ledger.raise_alert("lane", f"{BUCKET}/durable", "why")
+    await kit.ledger.watch.raise_alert("lane", f"{BUCKET}/durable", "why")
     samples = await scrape(kit)
     assert value(samples, "sweep_found_total") == 1
     assert value(samples, "quarantine_bodies") == 1
@@ -149,7 +149,7 @@ async def test_losses_quarantine_lanes_and_alerts(kit: Kit) -> None:
     assert value(samples, "recent_objects", dataset=NAME, origin="only_sweep") == 1
 
 
-async def test_every_replica_gives_the_ledgers_numbers_and_looks_seldom(kit: Kit) -> None:
+async def test_every_replica_gives_the_ledgers_numbers_and_looks_seldom(kit: LedgerHarness) -> None:
     await kit.put("a")
     app = application(kit)
     first = await get(app)
@@ -161,7 +161,7 @@ async def test_every_replica_gives_the_ledgers_numbers_and_looks_seldom(kit: Kit
     assert f"{pending} 2.0" in (await get(application(kit))).text
 
 
-async def test_a_ledger_that_is_away_is_said_and_nothing_old_is_shown(kit: Kit) -> None:
+async def test_a_ledger_that_is_away_is_said_and_nothing_old_is_shown(kit: LedgerHarness) -> None:
     await kit.put("a")
     app = application(kit)
     await get(app)
@@ -173,7 +173,7 @@ async def test_a_ledger_that_is_away_is_said_and_nothing_old_is_shown(kit: Kit) 
     assert "quicksilver_partitions{" not in answer.text
 
 
-async def test_dispatch_errors_by_reason(kit: Kit) -> None:
+async def test_dispatch_errors_by_reason(kit: LedgerHarness) -> None:
     def count(reason: str) -> float:
         return DISPATCH_ERRORS.labels(reason)._value.get()  # pyright: ignore[reportPrivateUsage]
 
@@ -188,7 +188,7 @@ async def test_dispatch_errors_by_reason(kit: Kit) -> None:
     assert count("deployment-not-found") >= before[1] + 1
 
 
-async def test_status_proof_says_what_the_page_says(kit: Kit) -> None:
+async def test_status_proof_says_what_the_page_says(kit: LedgerHarness) -> None:
     kit.bronze.put(kit.key(), "a")
     await kit.sweep().run_once()
     await kit.put("b", days(2)[1])
@@ -238,7 +238,7 @@ def selectors(expression: str) -> list[Any]:
     return found
 
 
-async def test_rules_and_dashboard_ask_for_what_is_there(kit: Kit) -> None:
+async def test_rules_and_dashboard_ask_for_what_is_there(kit: LedgerHarness) -> None:
     kit.bronze.put(kit.key(), "a")
     await kit.put("a")
     await kit.cycle()
@@ -283,18 +283,20 @@ def test_each_rule_has_a_runbook() -> None:
         assert done.returncode == 0, done.stdout + done.stderr
 
 
-async def test_many_readers_cost_one_look(kit: Kit, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_many_readers_cost_one_look(
+    kit: LedgerHarness, monkeypatch: pytest.MonkeyPatch
+) -> None:
     import asyncio
 
     looks = 0
-    proof = Ledger.proof
+    proof = Proof.compare
 
-    async def counted(ledger: Ledger) -> Any:
+    async def counted(ledger: Proof) -> Any:
         nonlocal looks
         looks += 1
         return await proof(ledger)
 
-    monkeypatch.setattr(Ledger, "proof", counted)
+    monkeypatch.setattr(Proof, "compare", counted)
     app = application(kit)
     answers = await asyncio.gather(*(get(app) for _ in range(8)))
     assert [answer.status_code for answer in answers] == [200] * 8
@@ -302,7 +304,7 @@ async def test_many_readers_cost_one_look(kit: Kit, monkeypatch: pytest.MonkeyPa
 
 
 async def test_the_page_shows_what_is_silent_and_what_needs_somebody(ledger_url: str) -> None:
-    kit = await Kit.open(ledger_url)
+    kit = await LedgerHarness.open(ledger_url)
     try:
         app = application(kit)
         transport = httpx.ASGITransport(app)
@@ -311,8 +313,8 @@ async def test_the_page_shows_what_is_silent_and_what_needs_somebody(ledger_url:
             assert calm.status_code == 200, calm.text
             assert "No canary flew yet" in calm.text
             assert "Needs somebody" not in calm.text
-            before = await kit.ledger.pulse()
-            await kit.ledger.note_canary(
+            before = await kit.ledger.overview.pulse()
+            await kit.ledger.watch.record_canary(
                 BUCKET,
                 ["k"],
                 clock.now(),
@@ -322,8 +324,8 @@ async def test_the_page_shows_what_is_silent_and_what_needs_somebody(ledger_url:
                 durable_lag=1.25,
                 fault="no rule",
             )
-            await kit.ledger.raise_alert("lane", "<script>", "why & what")
-            assert await kit.ledger.pulse() != before
+            await kit.ledger.watch.raise_alert("lane", "<script>", "why & what")
+            assert await kit.ledger.overview.pulse() != before
             page = (await client.get("/")).text
             assert "Needs somebody" in page
             assert "why &amp; what" in page

@@ -12,7 +12,7 @@ import pytest
 from quicksilver.errors import LedgerUnavailableError, QuicksilverError
 from quicksilver.ledger.migrate import available, migrate
 from tests.conftest import Postgres
-from tests.integration.ledger_kit import DT, NAME, Kit
+from tests.integration.ledger_kit import DT, NAME, LedgerHarness
 
 
 @pytest.fixture
@@ -32,7 +32,7 @@ async def test_replicas_that_start_at_once_apply_each_once(empty_url: str) -> No
     applied = await asyncio.gather(*(migrate(empty_url) for _ in range(4)))
     assert sorted(applied)[:3] == [[], [], []]
     assert max(applied) == [path.stem for _, path in available()]
-    kit = await Kit.open(empty_url)
+    kit = await LedgerHarness.open(empty_url)
     await kit.put("a")
     assert await kit.cycle() == [True]
     await kit.close()
@@ -65,15 +65,15 @@ async def test_from_the_first_version_with_data_in_it(empty_url: str) -> None:
         )
     assert await migrate(empty_url) == [path.stem for number, path in available() if number > 1]
     assert await migrate(empty_url) == []
-    kit = await Kit.open(empty_url)
+    kit = await LedgerHarness.open(empty_url)
     kit.bronze.put(kit.key(), "a")
     assert await kit.cycle() == [True]
     row = await kit.row()
     # The listing differed from what the old program was told (nothing): one generation more.
     assert (row["state"], row["generation"], row["built_generation"]) == ("built", 8, 8)
     assert [b["id"] for b in await kit.builds()] == [1, 2], "ids, the fencing tokens, go on rising"
-    assert await kit.ledger.state_counts()
-    assert await kit.ledger.proof()
+    assert await kit.ledger.views.state_counts()
+    assert await kit.ledger.proof.compare()
     await kit.close()
 
 

@@ -79,7 +79,7 @@ def test_it_is_built_once_and_only_the_binary_stays(
 
 def test_two_at_once_build_once(go: Go, calls: Path, tmp_path: Path) -> None:
     go()
-    code = "from service.stack.minio import minio_binary; print(minio_binary())"
+    code = "from quicksilver.stack.minio import minio_binary; print(minio_binary())"
     both = [
         subprocess.Popen(
             [sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True

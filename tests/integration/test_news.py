@@ -71,7 +71,7 @@ async def ledger(ledger_url: str, tmp_path: Path) -> AsyncIterator[Ledger]:
     database = Database(ledger_url, size=4)
     await database.open()
     ledger = Ledger(database, load_datasets(path))
-    await ledger.sync_datasets()
+    await ledger.upkeep.sync_datasets()
     yield ledger
     await database.close()
     clock.reset()
@@ -90,25 +90,29 @@ async def land(ledger: Ledger, dataset: str, dt: str, etag: str) -> None:
         event_at=clock.now(),
     )
     arrival = arrive(event, ledger.datasets, "fast", "127.0.0.1", clock.now())
-    assert await ledger.record([arrival]) == ["settling"]
+    assert await ledger.recording.record([arrival]) == ["settling"]
 
 
 async def build(ledger: Ledger, etag: str) -> None:
     """Bring what is due to `built`, as the dispatcher and a flow would."""
-    for claim in await ledger.claim("me", slots=9, lease=timedelta(seconds=30)):
+    for claim in await ledger.claims.claim("me", slots=9, lease=timedelta(seconds=30)):
         dataset = ledger.datasets.get(claim.partition.dataset)
         key = dataset.key.format(dt=claim.partition.dt.isoformat(), file="data.parquet")
         listing = [ListedObject(key, etag, 1, clock.now())]
-        sealed = await ledger.seal(claim, "me", listing, claim.generation)
+        sealed = await ledger.sealing.seal(claim, "me", listing, claim.generation)
         assert isinstance(sealed, SealedBuild)
         run = uuid4()
-        assert await ledger.mark_dispatched([sealed], "me", run, start_within=timedelta(minutes=1))
-        (begun,) = await ledger.begin(sealed.idempotency_key, run, time_limit=timedelta(minutes=1))
-        assert await ledger.publish(
+        assert await ledger.claims.mark_dispatched(
+            [sealed], "me", run, start_within=timedelta(minutes=1)
+        )
+        (begun,) = await ledger.runs.begin(
+            sealed.idempotency_key, run, time_limit=timedelta(minutes=1)
+        )
+        assert await ledger.runs.publish(
             begun.id, rows_bronze=1, rows_silver=1, rows_rejected=0, loaded_at=None, details={}
         )
-    for active in await ledger.active_builds():
-        assert await ledger.finish(active, "succeeded")
+    for active in await ledger.settlement.active_builds():
+        assert await ledger.settlement.finish(active, "succeeded")
 
 
 async def test_landed_and_built_are_told_once_and_survive_an_outage(ledger: Ledger) -> None:
@@ -135,7 +139,7 @@ async def test_a_quarantined_body_is_told_of_once(ledger: Ledger) -> None:
     prefect = FakePrefect()
     announcer = Announcer(load_settings(), ledger, prefect)  # pyright: ignore[reportArgumentType]
     for _ in range(3):
-        await ledger.quarantine(
+        await ledger.quarantine.add(
             b"?", reason="not-json", lane="fast", source="x", max_rows=9, max_bytes=999
         )
     assert await announcer.run_once() == 1
@@ -172,12 +176,12 @@ async def test_overdue_and_stale_are_raised_once_and_cleared(ledger: Ledger) -> 
     clock.advance(timedelta(hours=2))
     assert await watch.run_once() == 1
     assert await watch.run_once() == 1
-    (alert,) = await ledger.alerts(is_open=True)
+    (alert,) = await ledger.watch.alerts(is_open=True)
     assert alert["kind"] == "overdue"
     assert "shop.orders/2024-05-01" in alert["text"]
     await build(ledger, "a")
     assert await watch.run_once() == 0
-    assert await ledger.alerts(is_open=True) == []
+    assert await ledger.watch.alerts(is_open=True) == []
     clock.advance(timedelta(days=3))
     assert await watch.run_once() == 1
-    assert [a["kind"] for a in await ledger.alerts(is_open=True)] == ["stale"]
+    assert [a["kind"] for a in await ledger.watch.alerts(is_open=True)] == ["stale"]

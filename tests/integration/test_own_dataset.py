@@ -19,7 +19,7 @@ from quicksilver.domain.partition import folder
 from quicksilver.lake.bronze import minio_client
 from quicksilver.settings import PROJECT
 from tests.conftest import MinioServer
-from tests.integration.partition_stage import Stage, make_stage
+from tests.integration.partition_stage import PartitionStage, make_stage
 
 MAY = date(2024, 5, 1)
 _BLOCK = re.compile(r"^( *)```(\w+)\n(.*?)^ *```$", re.MULTILINE | re.DOTALL)
@@ -75,12 +75,12 @@ def _manifest_file(found: Object) -> ManifestFile:
 
 
 @pytest.fixture
-def stage(warehouse_url: str, minio_server: MinioServer) -> Stage:
+def stage(warehouse_url: str, minio_server: MinioServer) -> PartitionStage:
     return make_stage(warehouse_url, minio_server)
 
 
 async def test_a_newcomer_adds_a_dataset(
-    project: Path, stage: Stage, monkeypatch: pytest.MonkeyPatch
+    project: Path, stage: PartitionStage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     written = files(blocks())
     assert sorted(written) == [

@@ -20,7 +20,7 @@ from quicksilver.lake.object_file import open_parquet
 from quicksilver.settings import Settings
 from tests.conftest import MinioServer
 from tests.integration.partition_child import STEPS, start
-from tests.integration.partition_stage import Stage, make_stage
+from tests.integration.partition_stage import PartitionStage, make_stage
 from tests.waiting import until
 
 JANUARY, FEBRUARY, MARCH = date(2019, 1, 1), date(2019, 2, 1), date(2019, 3, 1)
@@ -33,7 +33,7 @@ _compute: Any = pc
 
 
 @pytest.fixture
-def stage(warehouse_url: str, minio_server: MinioServer) -> Stage:
+def stage(warehouse_url: str, minio_server: MinioServer) -> PartitionStage:
     return make_stage(warehouse_url, minio_server)
 
 
@@ -41,7 +41,9 @@ def month(dt: date, rows: int = 400, seed: int = 0, flaws: Flaws | None = None) 
     return generate_month(dt.year, dt.month, rows, seed, flaws=flaws)
 
 
-async def test_a_month_becomes_silver_with_a_reason_for_each_row_turned_away(stage: Stage) -> None:
+async def test_a_month_becomes_silver_with_a_reason_for_each_row_turned_away(
+    stage: PartitionStage,
+) -> None:
     result = await stage.build(JANUARY, stage.put(month(JANUARY, flaws=FLAWS), JANUARY))
 
     assert result.rejected_by_reason == {
@@ -58,7 +60,7 @@ async def test_a_month_becomes_silver_with_a_reason_for_each_row_turned_away(sta
     assert revenue == stage.rows("select sum(total_amount) from silver.yellow_trips")[0][0]
 
 
-async def test_times_are_utc_from_new_york(stage: Stage) -> None:
+async def test_times_are_utc_from_new_york(stage: PartitionStage) -> None:
     table = month(JANUARY, rows=20, flaws=Flaws())
     await stage.build(JANUARY, stage.put(table, JANUARY))
 
@@ -72,7 +74,7 @@ async def test_times_are_utc_from_new_york(stage: Stage) -> None:
     assert found[1].total_seconds() == 5 * 3600
 
 
-async def test_a_version_that_expired_is_read_by_its_etag(stage: Stage) -> None:
+async def test_a_version_that_expired_is_read_by_its_etag(stage: PartitionStage) -> None:
     bucket = stage.dataset.bucket
     stage.lake.set_bucket_versioning(bucket, VersioningConfig(ENABLED))
     first, second = (stage.put(month(JANUARY, rows=20), JANUARY) for _ in range(2))
@@ -89,7 +91,7 @@ async def test_a_version_that_expired_is_read_by_its_etag(stage: Stage) -> None:
         open_parquet(stage.lake, bucket, first)
 
 
-async def test_building_twice_changes_nothing_but_the_build(stage: Stage) -> None:
+async def test_building_twice_changes_nothing_but_the_build(stage: PartitionStage) -> None:
     listed = stage.put(month(JANUARY, flaws=FLAWS), JANUARY)
     query = "select * from silver.yellow_trips order by trip_id"
     await stage.build(JANUARY, listed)
@@ -99,7 +101,7 @@ async def test_building_twice_changes_nothing_but_the_build(stage: Stage) -> Non
     assert stage.rows("select published_build from quicksilver.fence") == [(2,)]
 
 
-async def test_an_overwrite_rebuilds_that_partition_only(stage: Stage) -> None:
+async def test_an_overwrite_rebuilds_that_partition_only(stage: PartitionStage) -> None:
     for dt in (JANUARY, FEBRUARY):
         await stage.build(dt, stage.put(month(dt), dt))
     before = stage.rows("select * from silver.yellow_trips where dt = %s order by 1", FEBRUARY)
@@ -109,7 +111,7 @@ async def test_an_overwrite_rebuilds_that_partition_only(stage: Stage) -> None:
     assert after == before
 
 
-async def test_several_files_are_one_partition(stage: Stage) -> None:
+async def test_several_files_are_one_partition(stage: PartitionStage) -> None:
     table = month(JANUARY)
     files = [
         stage.put(table.slice(0, 150), JANUARY, "a.parquet"),
@@ -125,14 +127,16 @@ async def test_several_files_are_one_partition(stage: Stage) -> None:
     assert again.rows_bronze == 410
 
 
-async def test_an_empty_manifest_empties_the_partition(stage: Stage) -> None:
+async def test_an_empty_manifest_empties_the_partition(stage: PartitionStage) -> None:
     await stage.build(JANUARY, stage.put(month(JANUARY), JANUARY))
     await stage.build(JANUARY)
     assert stage.counts(JANUARY) == (0, 0, 0)
     assert stage.rows("select count(*) from gold.daily_revenue") == [(0,)]
 
 
-async def test_an_object_that_changed_ends_the_build_and_leaves_silver(stage: Stage) -> None:
+async def test_an_object_that_changed_ends_the_build_and_leaves_silver(
+    stage: PartitionStage,
+) -> None:
     old = stage.put(month(JANUARY), JANUARY)
     await stage.build(JANUARY, old)
     stage.put(month(JANUARY, rows=300), JANUARY)
@@ -145,7 +149,7 @@ async def test_an_object_that_changed_ends_the_build_and_leaves_silver(stage: St
     assert stage.scratch() == []
 
 
-async def test_a_newer_build_fences_an_older_one(stage: Stage) -> None:
+async def test_a_newer_build_fences_an_older_one(stage: PartitionStage) -> None:
     listed = stage.put(month(JANUARY), JANUARY)
     await stage.build(JANUARY, listed, build_id=20)
     with pytest.raises(FencedError, match="a newer build holds the partition"):
@@ -155,7 +159,7 @@ async def test_a_newer_build_fences_an_older_one(stage: Stage) -> None:
 
 
 async def test_a_zombie_cannot_publish_after_it_was_given_up(
-    stage: Stage, monkeypatch: pytest.MonkeyPatch
+    stage: PartitionStage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from quicksilver.build import partition as partition_build
 
@@ -184,7 +188,9 @@ async def test_a_zombie_cannot_publish_after_it_was_given_up(
     assert stage.rows("select published_build from quicksilver.fence") == [(1,)]
 
 
-async def test_settle_tells_what_was_published_and_revokes_what_was_not(stage: Stage) -> None:
+async def test_settle_tells_what_was_published_and_revokes_what_was_not(
+    stage: PartitionStage,
+) -> None:
     assert await stage.settle(JANUARY, 1) is None
     listed = stage.put(month(JANUARY, flaws=FLAWS), JANUARY)
     with pytest.raises(FencedError):
@@ -203,7 +209,7 @@ async def test_settle_tells_what_was_published_and_revokes_what_was_not(stage: S
     assert await stage.settle(JANUARY, 2) == answer
 
 
-async def test_settle_ends_the_sessions_of_a_build_that_hangs(stage: Stage) -> None:
+async def test_settle_ends_the_sessions_of_a_build_that_hangs(stage: PartitionStage) -> None:
     await stage.settle(JANUARY, 1)
     with psycopg.connect(stage.url, application_name="quicksilver build 7") as hanging:
         hanging.execute("select 1")
@@ -213,7 +219,7 @@ async def test_settle_ends_the_sessions_of_a_build_that_hangs(stage: Stage) -> N
 
 
 @pytest.mark.parametrize("step", list(STEPS))
-async def test_killed_at_any_step_the_partition_is_whole(stage: Stage, step: str) -> None:
+async def test_killed_at_any_step_the_partition_is_whole(stage: PartitionStage, step: str) -> None:
     await stage.build(JANUARY, stage.put(month(JANUARY), JANUARY), build_id=1)
     new = stage.put(month(JANUARY, rows=300, seed=1), JANUARY)
     child = start(stage.settings, stage.dataset, [(JANUARY, 2, [new])], die_at=step)
@@ -229,7 +235,7 @@ async def test_killed_at_any_step_the_partition_is_whole(stage: Stage, step: str
     assert stage.scratch() == []
 
 
-async def test_partitions_built_at_once_never_fail_each_other(stage: Stage) -> None:
+async def test_partitions_built_at_once_never_fail_each_other(stage: PartitionStage) -> None:
     months = [date(2019, number, 1) for number in range(1, 13)]
     listed = {dt: stage.put(month(dt, rows=120, flaws=Flaws()), dt) for dt in months}
     ids = iter(range(1, 1000))
@@ -251,7 +257,7 @@ async def test_partitions_built_at_once_never_fail_each_other(stage: Stage) -> N
     assert stage.scratch() == []
 
 
-async def test_readers_are_not_held_up_by_a_publish(stage: Stage) -> None:
+async def test_readers_are_not_held_up_by_a_publish(stage: PartitionStage) -> None:
     await stage.build(JANUARY, stage.put(month(JANUARY), JANUARY))
     with psycopg.connect(stage.url) as reader:
         reader.execute("set lock_timeout = '1ms'")
@@ -264,7 +270,7 @@ async def test_readers_are_not_held_up_by_a_publish(stage: Stage) -> None:
 
 
 async def test_a_failed_test_names_itself_and_shows_rows(
-    stage: Stage, monkeypatch: pytest.MonkeyPatch
+    stage: PartitionStage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await stage.build(JANUARY, stage.put(month(JANUARY), JANUARY))
     from quicksilver.build import partition as partition_build
@@ -289,14 +295,16 @@ async def test_a_failed_test_names_itself_and_shows_rows(
     assert stage.counts(JANUARY)[0] == 400
 
 
-async def test_a_column_that_changed_its_type_is_a_decision_for_a_person(stage: Stage) -> None:
+async def test_a_column_that_changed_its_type_is_a_decision_for_a_person(
+    stage: PartitionStage,
+) -> None:
     await stage.build(JANUARY, stage.put(month(JANUARY), JANUARY))
     stage.run("alter table gold.daily_revenue alter column trips type text")
     with pytest.raises(ModelError, match=r"column trips of gold\.daily_revenue is text"):
         await stage.build(JANUARY, stage.put(month(JANUARY), JANUARY))
 
 
-async def test_a_column_that_is_new_in_a_model_is_added(stage: Stage) -> None:
+async def test_a_column_that_is_new_in_a_model_is_added(stage: PartitionStage) -> None:
     await stage.build(JANUARY, stage.put(month(JANUARY), JANUARY))
     stage.run("alter table gold.daily_revenue drop column tolls, add column gone text")
     await stage.build(FEBRUARY, stage.put(month(FEBRUARY), FEBRUARY))
@@ -306,7 +314,7 @@ async def test_a_column_that_is_new_in_a_model_is_added(stage: Stage) -> None:
     ) == [(0,)]
 
 
-async def test_the_year_is_built_from_what_is_published(stage: Stage) -> None:
+async def test_the_year_is_built_from_what_is_published(stage: PartitionStage) -> None:
     for dt in (JANUARY, FEBRUARY, date(2018, 12, 1)):
         await stage.build(dt, stage.put(month(dt, flaws=FLAWS), dt))
     assert (await build_year(stage.settings, 2019))["months"] == 2
@@ -322,7 +330,7 @@ async def test_the_year_is_built_from_what_is_published(stage: Stage) -> None:
     assert stage.scratch() == []
 
 
-async def test_a_year_whose_marts_disagree_keeps_its_summary(stage: Stage) -> None:
+async def test_a_year_whose_marts_disagree_keeps_its_summary(stage: PartitionStage) -> None:
     await stage.build(JANUARY, stage.put(month(JANUARY), JANUARY))
     await build_year(stage.settings, 2019)
     before = stage.rows("select * from gold.yearly_summary")
@@ -333,7 +341,7 @@ async def test_a_year_whose_marts_disagree_keeps_its_summary(stage: Stage) -> No
     assert stage.scratch() == []
 
 
-async def test_a_partition_waits_for_the_year_that_is_built_now(stage: Stage) -> None:
+async def test_a_partition_waits_for_the_year_that_is_built_now(stage: PartitionStage) -> None:
     await stage.build(JANUARY, stage.put(month(JANUARY), JANUARY))
     listed = stage.put(month(JANUARY, rows=300), JANUARY)
     with psycopg.connect(stage.url) as gate:

@@ -258,12 +258,12 @@ async def test_the_service_lives_with_rights_to_rows_alone(production: Productio
         ledger = receiver.app.state.ledger
         from datetime import timedelta
 
-        await ledger.beat("d1")
-        claims = await ledger.claim("d1", slots=1, lease=timedelta(seconds=30))
+        await ledger.upkeep.beat("d1")
+        claims = await ledger.claims.claim("d1", slots=1, lease=timedelta(seconds=30))
         assert [str(c.partition) for c in claims] == ["nyc_tlc.yellow_tripdata/2024-01-01"]
         quarantined = await receiver.post("/events/minio", b"no event", **BEARER)
         assert quarantined.text.startswith("quarantined")
-        assert await ledger.prune(keep=timedelta(0)) is not None
+        assert await ledger.upkeep.prune(keep=timedelta(0)) is not None
     for statement in (
         "create table quicksilver.mine (a int)",
         "create schema mine",

@@ -16,7 +16,7 @@ import pytest
 
 from quicksilver.settings import PROJECT
 from quicksilver.stack.ports import LOOPBACK, choose_port
-from quicksilver.support.http import plain_client
+from quicksilver.support.http import local_http_client
 from tests.certificates import Authority
 from tests.waiting import until
 
@@ -104,7 +104,7 @@ def caddy(folder: Path, receivers: list[Receiver], tls: Path) -> Generator[Proxy
         def ready() -> bool:
             assert process.poll() is None, (folder / "caddy.log").read_text()
             try:
-                return plain_client().get(f"{proxy.events}/proxy-health").is_success
+                return local_http_client().get(f"{proxy.events}/proxy-health").is_success
             except httpx.HTTPError:
                 return False
 

@@ -64,7 +64,7 @@ async def serving(ledger_url: str, **settings: Any) -> AsyncGenerator[Receiver]:
     database = Database(ledger_url)
     await database.open()
     ledger = Ledger(database, load_datasets(PROJECT / "datasets.yaml"))
-    await ledger.sync_datasets()
+    await ledger.upkeep.sync_datasets()
     app.state.ledger, app.state.recorder = ledger, Recorder(ledger)
     server = uvicorn.Server(uvicorn.Config(app, LOOPBACK, port, lifespan="off", log_config=None))
     task = asyncio.create_task(server.serve())

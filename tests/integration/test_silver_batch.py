@@ -5,25 +5,25 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 
 import pytest
 
-from quicksilver.build.batch import Outcome, Tell
+from quicksilver.build.batch import BuildOutcome, Tell
 from quicksilver.build.partition import BuildResult
 from quicksilver.domain.datasets import Dataset
 from quicksilver.errors import BronzeFileError, ManifestChangedError, QuicksilverError
 from quicksilver.flows import silver_batch
-from quicksilver.flows.context import Lake
+from quicksilver.flows.context import FlowContext
 from quicksilver.flows.run_report import batch_as_markdown
 from quicksilver.ledger import BegunBuild
 from quicksilver.ledger.claims import BACKLOG
 from quicksilver.settings import Settings
 from quicksilver.support import clock
-from tests.integration.ledger_kit import NAME, FlowRun, Kit, dataset, days
+from tests.integration.ledger_kit import NAME, FlowRun, LedgerHarness, dataset, days
 
 RESULT = BuildResult(10, 8, 2, {"duplicate": 2}, {"dbt": 1.0}, [], [], clock.now(), together=4)
 
 
 @pytest.fixture
-async def kit(ledger_url: str) -> AsyncIterator[Kit]:
-    kit = await Kit.open(
+async def kit(ledger_url: str) -> AsyncIterator[LedgerHarness]:
+    kit = await LedgerHarness.open(
         ledger_url, dataset(max_partitions_per_run=4), max_running=1, database_url=ledger_url
     )
     kit.prefect.takes_batches = True
@@ -31,21 +31,21 @@ async def kit(ledger_url: str) -> AsyncIterator[Kit]:
     await kit.close()
 
 
-async def _begun(kit: Kit) -> tuple[FlowRun, list[BegunBuild]]:
+async def _begun(kit: LedgerHarness) -> tuple[FlowRun, list[BegunBuild]]:
     """A run of four builds, begun as a flow does."""
     for dt in days(BACKLOG + 1):
         kit.bronze.put(kit.key(dt), "a")
     await kit.tell(*(kit.arrival(dt, "a") for dt in days(BACKLOG + 1)))
     await kit.dispatcher().run_once()
     (run,) = kit.take_runs()
-    return run, await kit.ledger.begin(run.key, run.id, time_limit=kit.time_limit)
+    return run, await kit.ledger.runs.begin(run.key, run.id, time_limit=kit.time_limit)
 
 
 async def test_each_build_ends_in_the_ledger_as_it_went(
-    kit: Kit, monkeypatch: pytest.MonkeyPatch
+    kit: LedgerHarness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run, builds = await _begun(kit)
-    outcomes: list[Outcome] = [
+    outcomes: list[BuildOutcome] = [
         RESULT,
         ManifestChangedError("another version"),
         BronzeFileError("no | parquet\nat all"),
@@ -54,17 +54,19 @@ async def test_each_build_ends_in_the_ledger_as_it_went(
     reports: list[str] = []
 
     async def build(_: Settings, __: Dataset, members: Sequence[BegunBuild], tell: Tell) -> None:
-        assert all(b.is_held for b in await kit.ledger.active_builds()), "by this very process"
+        assert all(b.is_held for b in await kit.ledger.settlement.active_builds()), (
+            "by this very process"
+        )
         for member, outcome in zip(members, outcomes, strict=True):
             await tell(member, outcome)
 
-    async def leave(settings: Settings, found: Mapping[BegunBuild, Outcome]) -> None:
+    async def leave(settings: Settings, found: Mapping[BegunBuild, BuildOutcome]) -> None:
         reports.append(batch_as_markdown(settings, found))
 
     monkeypatch.setattr(silver_batch, "build_batch", build)
     monkeypatch.setattr(silver_batch, "leave_batch_report", leave)
     monkeypatch.setattr(silver_batch, "get_run_logger", lambda: logging.getLogger("batch"))
-    lake = Lake(kit.settings, kit.ledger, kit.bronze)
+    lake = FlowContext(kit.settings, kit.ledger, kit.bronze)
     with pytest.raises(
         QuicksilverError, match="1 of 4 partitions failed: 2024-01-03: no"
     ) as caught:
@@ -82,7 +84,7 @@ async def test_each_build_ends_in_the_ledger_as_it_went(
 
 
 async def test_what_stops_all_is_told_of_what_was_left(
-    kit: Kit, monkeypatch: pytest.MonkeyPatch
+    kit: LedgerHarness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     _, builds = await _begun(kit)
 
@@ -92,11 +94,11 @@ async def test_what_stops_all_is_told_of_what_was_left(
 
     monkeypatch.setattr(silver_batch, "build_batch", build)
     monkeypatch.setattr(silver_batch, "get_run_logger", lambda: logging.getLogger("batch"))
-    lake = Lake(kit.settings, kit.ledger, kit.bronze)
+    lake = FlowContext(kit.settings, kit.ledger, kit.bronze)
     with pytest.raises(QuicksilverError, match="does not answer"):
         await silver_batch.build_together(lake, kit.datasets.get(NAME), builds)
 
-    active = await kit.ledger.active_builds()
+    active = await kit.ledger.settlement.active_builds()
     assert [(b.state, b.error) for b in active] == [
         ("published", None),
         *[("running", "the warehouse does not answer")] * 3,

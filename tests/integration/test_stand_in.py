@@ -12,15 +12,15 @@ import pytest
 
 from quicksilver.domain.partition import Partition
 from quicksilver.errors import BuildRefusedError, QuicksilverError
-from quicksilver.flows import context as through_ledger
-from quicksilver.flows import failover as stand_in
-from quicksilver.flows.context import Lake
+from quicksilver.flows import ensure_built
+from quicksilver.flows import failover as failover
+from quicksilver.flows.context import FlowContext
 from quicksilver.flows.ensure_built import ensure_built
 from quicksilver.flows.silver_build import _claim  # pyright: ignore[reportPrivateUsage]
 from quicksilver.ledger import claims
 from quicksilver.ledger.outbox import LANDED
 from quicksilver.support import clock
-from tests.integration.ledger_kit import DT, NAME, FlowRun, Kit, dataset, days
+from tests.integration.ledger_kit import DT, NAME, FlowRun, LedgerHarness, dataset, days
 
 HERE = Partition(NAME, DT)
 
@@ -32,16 +32,16 @@ def _own_clock() -> Iterator[None]:
 
 
 @pytest.fixture
-async def kit(ledger_url: str, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Kit]:
-    kit = await Kit.open(
+async def kit(ledger_url: str, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[LedgerHarness]:
+    kit = await LedgerHarness.open(
         ledger_url,
         dataset(attempts=3, max_partitions_per_run=4),
         dataset("calm", ready={"quiet": "10m"}),
         max_running=1,
     )
-    monkeypatch.setattr(stand_in, "Deployments", Mock(return_value=kit.prefect))
-    monkeypatch.setattr(stand_in, "Warehouse", Mock(return_value=kit.warehouse))
-    monkeypatch.setattr(through_ledger, "_LOOK", 0.01)
+    monkeypatch.setattr(failover, "Deployments", Mock(return_value=kit.prefect))
+    monkeypatch.setattr(failover, "Warehouse", Mock(return_value=kit.warehouse))
+    monkeypatch.setattr(ensure_built, "_POLL_SECONDS", 0.01)
     yield kit
     await kit.close()
 
@@ -49,9 +49,9 @@ async def kit(ledger_url: str, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator
 class Flow:
     """A polling flow, or the gate; what it builds itself is kept in `built`."""
 
-    def __init__(self, kit: Kit) -> None:
+    def __init__(self, kit: LedgerHarness) -> None:
         self.kit = kit
-        self.lake = Lake(kit.settings, kit.ledger, kit.bronze)
+        self.lake = FlowContext(kit.settings, kit.ledger, kit.bronze)
         self.built: list[Partition] = []
 
     async def build_here(self, partition: Partition) -> None:
@@ -71,12 +71,12 @@ class Flow:
         await ensure_built(self.lake, partitions or [HERE], self.build_here, patience=patience)
 
 
-def service_is_gone(kit: Kit) -> None:
+def service_is_gone(kit: LedgerHarness) -> None:
     """Nobody was heard of for a lease."""
     clock.advance(timedelta(seconds=kit.settings.claim_lease + 1))
 
 
-async def test_each_new_content_is_built_and_announced(kit: Kit) -> None:
+async def test_each_new_content_is_built_and_announced(kit: LedgerHarness) -> None:
     flow = Flow(kit)
     for generation, content in enumerate("abc", 1):
         kit.bronze.put(kit.key(), content)
@@ -86,11 +86,11 @@ async def test_each_new_content_is_built_and_announced(kit: Kit) -> None:
     assert flow.built == [HERE] * 3
     assert [b["state"] for b in await kit.builds()] == ["succeeded", "succeeded", "published"]
     assert await kit.reasons() == ["fired"] * 3
-    told = await kit.ledger.unsent_announcements()
+    told = await kit.ledger.outbox.unsent()
     assert [a["payload"]["generation"] for a in told if a["name"] == LANDED] == [1, 2, 3]
 
 
-async def test_one_started_by_hand_ends_the_one_before(kit: Kit) -> None:
+async def test_one_started_by_hand_ends_the_one_before(kit: LedgerHarness) -> None:
     flow = Flow(kit)
     for content in "ab":
         kit.bronze.put(kit.key(), content)
@@ -98,19 +98,21 @@ async def test_one_started_by_hand_ends_the_one_before(kit: Kit) -> None:
     assert (await kit.row())["built_generation"] == 2
 
 
-async def test_a_build_of_somebody_alive_is_left_to_them(kit: Kit) -> None:
+async def test_a_build_of_somebody_alive_is_left_to_them(kit: LedgerHarness) -> None:
     flow = Flow(kit)
     kit.bronze.put(kit.key(), "a")
     await flow.build_here(HERE)
     await kit.put("b")
-    await kit.ledger.beat("one")
+    await kit.ledger.upkeep.beat("one")
     with pytest.raises(BuildRefusedError):
         await flow.build_here(HERE)
     assert [b["state"] for b in await kit.builds()] == ["published"]
 
 
 @pytest.mark.parametrize("left", ["crashed", "published", "never began", "never fired"])
-async def test_what_the_service_left_does_not_stand_in_the_way(kit: Kit, left: str) -> None:
+async def test_what_the_service_left_does_not_stand_in_the_way(
+    kit: LedgerHarness, left: str
+) -> None:
     await kit.put("a")
     if left == "never fired":
         kit.prefect.cuts = 1
@@ -135,7 +137,7 @@ async def test_what_the_service_left_does_not_stand_in_the_way(kit: Kit, left: s
 
 
 async def test_batches_that_the_service_left_end_too(
-    kit: Kit, monkeypatch: pytest.MonkeyPatch
+    kit: LedgerHarness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(claims, "BACKLOG", 2)
     kit.prefect.takes_batches = True
@@ -144,7 +146,9 @@ async def test_batches_that_the_service_left_end_too(
         await kit.put("a", place.dt)
     await kit.dispatcher().run_once()
     (run,) = kit.take_runs()
-    assert len(await kit.ledger.active_builds()) == len(places), "one run for all of them"
+    assert len(await kit.ledger.settlement.active_builds()) == len(places), (
+        "one run for all of them"
+    )
     clock.advance(timedelta(seconds=kit.settings.start_deadline + 1))
     service_is_gone(kit)
     flow = Flow(kit)
@@ -153,7 +157,7 @@ async def test_batches_that_the_service_left_end_too(
     assert not await run.begin()
 
 
-async def test_what_another_flow_takes_first_is_waited_for(kit: Kit) -> None:
+async def test_what_another_flow_takes_first_is_waited_for(kit: LedgerHarness) -> None:
     kit.bronze.put(kit.key(), "a")
     flow = Flow(kit)
     ends: list[asyncio.Task[bool]] = []
@@ -176,7 +180,7 @@ async def test_what_another_flow_takes_first_is_waited_for(kit: Kit) -> None:
     assert [b["attempt"] for b in await kit.builds()] == [1]
 
 
-async def test_a_rule_that_the_clock_fulfils_is_built_when_it_is_due(kit: Kit) -> None:
+async def test_a_rule_that_the_clock_fulfils_is_built_when_it_is_due(kit: LedgerHarness) -> None:
     calm = Partition("calm", DT)
     kit.bronze.put(kit.key(name="calm"), "a")
     flow = Flow(kit)

@@ -14,11 +14,11 @@ import pytest
 from quicksilver.app import create_app
 from quicksilver.build.partition import BuildResult
 from quicksilver.flows import silver_build as flow
-from quicksilver.flows.context import Lake
+from quicksilver.flows.context import FlowContext
 from quicksilver.intake.group_commit import Recorder
-from quicksilver.intake.record import take
+from quicksilver.intake.record import record_body
 from quicksilver.support import clock, tracing
-from tests.integration.ledger_kit import BUCKET, DT, NAME, Kit
+from tests.integration.ledger_kit import BUCKET, DT, NAME, LedgerHarness
 from tests.otlp import Collector, collecting
 
 EVENT = {
@@ -32,8 +32,8 @@ EVENT = {
 
 
 @pytest.fixture
-async def kit(ledger_url: str) -> AsyncGenerator[Kit]:
-    kit = await Kit.open(ledger_url, warehouse_url="postgresql://nowhere/warehouse")
+async def kit(ledger_url: str) -> AsyncGenerator[LedgerHarness]:
+    kit = await LedgerHarness.open(ledger_url, warehouse_url="postgresql://nowhere/warehouse")
     yield kit
     await kit.close()
 
@@ -46,19 +46,19 @@ def collector(monkeypatch: pytest.MonkeyPatch) -> Iterator[Collector]:
         tracing.stop()
 
 
-async def deliver(kit: Kit, parent: str | None = None) -> str:
+async def deliver(kit: LedgerHarness, parent: str | None = None) -> str:
     """What the receiver does with a body."""
     app = create_app(kit.settings)
     app.state.ledger, app.state.recorder = kit.ledger, Recorder(kit.ledger)
     kit.bronze.put(kit.key(), "a")
     body = json.dumps({"Records": [EVENT]}).encode()
     try:
-        return await take(app.state, body, "fast", "127.0.0.1", parent)
+        return await record_body(app.state, body, "fast", "127.0.0.1", parent)
     finally:
         await app.state.recorder.close()
 
 
-async def run_flow(kit: Kit, monkeypatch: pytest.MonkeyPatch) -> str:
+async def run_flow(kit: LedgerHarness, monkeypatch: pytest.MonkeyPatch) -> str:
     """The flow's own code, as a worker's process would run it; the run's id."""
     ((key, run),) = kit.prefect.keys.items()
     monkeypatch.setattr(
@@ -68,8 +68,8 @@ async def run_flow(kit: Kit, monkeypatch: pytest.MonkeyPatch) -> str:
     monkeypatch.setattr(flow, "get_run_logger", lambda: logging.getLogger("flow"))
 
     @asynccontextmanager
-    async def opened() -> AsyncGenerator[Lake]:
-        yield Lake(kit.settings, kit.ledger, kit.bronze)
+    async def opened() -> AsyncGenerator[FlowContext]:
+        yield FlowContext(kit.settings, kit.ledger, kit.bronze)
 
     async def build(*_: Any, **__: Any) -> BuildResult:
         timings = {"begin": 0.1, "load": 0.2, "dbt": 0.3, "publish": 0.1, "total": 0.7}
@@ -88,7 +88,9 @@ async def run_flow(kit: Kit, monkeypatch: pytest.MonkeyPatch) -> str:
 async def test_one_trace_from_receipt_to_silver(
     ledger_url: str, collector: Collector, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    kit = await Kit.open(ledger_url, database_url=ledger_url, warehouse_url="postgresql://x/w")
+    kit = await LedgerHarness.open(
+        ledger_url, database_url=ledger_url, warehouse_url="postgresql://x/w"
+    )
     created: list[dict[str, Any]] = []
     create_run = kit.prefect.create_run
 
@@ -126,7 +128,7 @@ async def test_one_trace_from_receipt_to_silver(
     assert spans["dispatch"].trace in labels["__OTEL_TRACEPARENT"]
 
 
-async def test_a_senders_own_trace_goes_on(kit: Kit, collector: Collector) -> None:
+async def test_a_senders_own_trace_goes_on(kit: LedgerHarness, collector: Collector) -> None:
     tracing.start("quicksilver")
     trace = "0af7651916cd43dd8448eb211c80319c"
     await deliver(kit, f"00-{trace}-b7ad6b7169203331-01")
@@ -136,7 +138,7 @@ async def test_a_senders_own_trace_goes_on(kit: Kit, collector: Collector) -> No
 
 
 async def test_what_no_event_told_of_begins_at_its_dispatch(
-    kit: Kit, collector: Collector, monkeypatch: pytest.MonkeyPatch
+    kit: LedgerHarness, collector: Collector, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def plain(*names: Any, labels: Any = None, **options: Any) -> Any:
         return await type(kit.prefect).create_run(kit.prefect, *names, **options)
@@ -153,7 +155,7 @@ async def test_what_no_event_told_of_begins_at_its_dispatch(
     assert span.trace in build[0]
 
 
-async def test_without_the_setting_nothing_is_made(kit: Kit) -> None:
+async def test_without_the_setting_nothing_is_made(kit: LedgerHarness) -> None:
     tracing.start("quicksilver")
     assert not tracing.is_on()
     await deliver(kit)
@@ -162,7 +164,7 @@ async def test_without_the_setting_nothing_is_made(kit: Kit) -> None:
 
 
 async def test_a_collector_that_is_away_is_given_up_soon(
-    kit: Kit, monkeypatch: pytest.MonkeyPatch
+    kit: LedgerHarness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from quicksilver.stack.ports import choose_port
 

@@ -156,7 +156,7 @@ async def test_this_version_finishes_what_an_older_one_left(
     database = Database(old.ledger_url)
     await database.open()
     ledger = Ledger(database, datasets)
-    await ledger.sync_datasets()
+    await ledger.upkeep.sync_datasets()
     assert rows(old.ledger_url, kept) == quarantined
     assert rows(old.ledger_url, events) == told
     await _finish(old, ledger, deployments)
@@ -177,10 +177,10 @@ async def test_this_version_finishes_what_an_older_one_left(
     assert all(row["error"] for row in lost)
 
     # What a person starts again after mending it.
-    assert await ledger.rebuild([Partition(DATASET, date(2024, 3, 1))])
+    assert await ledger.recording.rebuild([Partition(DATASET, date(2024, 3, 1))])
     await _finish(old, ledger, deployments)
     assert old.partitions()[3]["state"] == "built"
-    assert await ledger.proof()
+    assert await ledger.proof.compare()
     await database.close()
 
 
@@ -189,13 +189,13 @@ async def _finish(old: Old, ledger: Ledger, deployments: Deployments) -> None:
     settler = Settler(old.settings, ledger, deployments, Warehouse(old.settings))
     dispatcher = Dispatcher(old.settings, ledger, Bronze(old.settings), deployments, "upgraded")
     await settler.align()
-    await ledger.beat("upgraded")
+    await ledger.upkeep.beat("upgraded")
     # What Prefect ran before it was replaced, nobody here executes.
-    ran = {build.flow_run_id for build in await ledger.active_builds()}
+    ran = {build.flow_run_id for build in await ledger.settlement.active_builds()}
     for _ in range(20):
         await settler.run_once()
         await dispatcher.run_once()
-        active = await ledger.active_builds()
+        active = await ledger.settlement.active_builds()
         for build in active:
             if build.state == "dispatched" and build.flow_run_id not in ran:
                 ran.add(build.flow_run_id)

@@ -12,7 +12,7 @@ from quicksilver.engine.sources import Sources
 HARNESS = """
 import functools, os, sys
 sys.path.insert(0, {folder!r})
-from service.engine import preload
+from quicksilver.engine import preload
 os.closerange(3, 1000)
 try:
     preload.preload(["subject"], ["hook"], functools.partial(print, flush=True), ())

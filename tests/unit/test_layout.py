@@ -4,7 +4,7 @@ import pyarrow as pa
 import pytest
 
 from quicksilver.build.columns import ArrowSchema, ArrowType, Column, Kind
-from quicksilver.build.layout import declared_columns, declared_types, landed_type, plan
+from quicksilver.build.layout import declared_columns, declared_types, fallback_type, plan
 from quicksilver.domain.datasets import Dataset
 from quicksilver.errors import BronzeFileError
 from tests.declared import yellow_columns
@@ -125,7 +125,7 @@ def test_a_column_called_like_the_partition_does_not_become_it() -> None:
     ],
 )
 def test_every_type_has_a_place(arrow: ArrowType, sql_type: str) -> None:
-    assert landed_type(arrow)[0] == sql_type
+    assert fallback_type(arrow)[0] == sql_type
 
 
 def test_long_names_stay_apart() -> None:

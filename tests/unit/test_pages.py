@@ -13,7 +13,7 @@ from quicksilver.domain.reasons import meaning_of
 from quicksilver.intake.group_commit import REFUSED
 from quicksilver.settings import PROJECT, Settings, load_settings
 from quicksilver.support import clock
-from quicksilver.support.text import visible
+from quicksilver.support.text import escape_control_characters
 from quicksilver.web.pages.calendar import days_of_months, months_of_years
 from quicksilver.web.pages.formats import age, hex_dump, share, size, span
 from quicksilver.web.pages.login import local_path
@@ -64,12 +64,12 @@ def test_sizes_shares_and_ages() -> None:
 
 @given(st.text() | st.text(st.characters(categories=["Cc", "Cf", "Cs"])))
 def test_foreign_text_becomes_visible(text: str) -> None:
-    assert visible(text).isprintable()
+    assert escape_control_characters(text).isprintable()
 
 
 def test_what_turns_writing_round_is_spelled_out() -> None:
-    assert visible("a\u202eb\x1b\U000e0041") == "a\\u202eb\\x1b\\U000e0041"
-    assert visible("a\nb", keep="\n") == "a\nb"
+    assert escape_control_characters("a\u202eb\x1b\U000e0041") == "a\\u202eb\\x1b\\U000e0041"
+    assert escape_control_characters("a\nb", keep="\n") == "a\nb"
 
 
 @given(st.binary(max_size=400))

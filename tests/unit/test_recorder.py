@@ -22,6 +22,7 @@ class FakeLedger:
     """Keeps what it is told; `hold` stops it before a commit, `fault` makes one fail."""
 
     def __init__(self, fault: Fault | None = None) -> None:
+        self.recording = self
         self.commits: list[list[str]] = []
         self.hold = asyncio.Event()
         self.hold.set()

@@ -7,9 +7,9 @@ from collections.abc import Callable
 
 from quicksilver.errors import QuicksilverError, SettingsError
 from quicksilver.operators.doctor import databases, lake, orchestrator
-from quicksilver.operators.doctor.check import BrokenError, Check, Finding, Patient
+from quicksilver.operators.doctor.check import BrokenError, Check, Finding, Probe
 
-__all__ = ["Finding", "Patient", "examine", "unexamined"]
+__all__ = ["Finding", "Probe", "run_checks", "skipped_checks"]
 
 _LINKS: tuple[tuple[str, tuple[str, ...], Check], ...] = (
     ("settings", (), databases.check_settings),
@@ -31,7 +31,7 @@ _LINKS: tuple[tuple[str, tuple[str, ...], Check], ...] = (
 )
 
 
-async def examine(patient: Patient, show: Callable[[Finding], None]) -> list[Finding]:
+async def run_checks(probe: Probe, show: Callable[[Finding], None]) -> list[Finding]:
     """Check every link, telling each as it is known; all findings."""
     ok: set[str] = set()
     try:
@@ -40,18 +40,18 @@ async def examine(patient: Patient, show: Callable[[Finding], None]) -> list[Fin
             if missing:
                 finding = Finding(link, "skipped", f"needs {', '.join(missing)}")
             else:
-                finding = await _finding(link, check, patient)
+                finding = await _finding(link, check, probe)
             if finding.status == "ok":
                 ok.add(link)
-            patient.findings.append(finding)
+            probe.findings.append(finding)
             show(finding)
     finally:
-        if patient.ledger is not None:
-            await patient.ledger.database.close()
-    return patient.findings
+        if probe.ledger is not None:
+            await probe.ledger.database.close()
+    return probe.findings
 
 
-def unexamined(error: SettingsError, show: Callable[[Finding], None]) -> list[Finding]:
+def skipped_checks(error: SettingsError, show: Callable[[Finding], None]) -> list[Finding]:
     """All findings where the settings themselves are refused: nothing else can be asked."""
     findings = [Finding("settings", "broken", str(error), "correct it in the environment or .env")]
     findings += [
@@ -62,11 +62,11 @@ def unexamined(error: SettingsError, show: Callable[[Finding], None]) -> list[Fi
     return findings
 
 
-async def _finding(link: str, check: Check, patient: Patient) -> Finding:
+async def _finding(link: str, check: Check, probe: Probe) -> Finding:
     try:
-        return Finding(link, "ok", await check(patient))
+        return Finding(link, "ok", await check(probe))
     except BrokenError as error:
-        return Finding(link, "broken", error.seen, error.mend)
+        return Finding(link, "broken", error.found, error.fix)
     except QuicksilverError as error:
         return Finding(link, "broken", str(error), "see the message")
     except Exception as error:

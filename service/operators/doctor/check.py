@@ -16,21 +16,21 @@ class Finding:
 
     link: str
     status: str
-    seen: str
-    mend: str = ""
+    found: str
+    fix: str = ""
 
 
 class BrokenError(Exception):
     """A link is broken: what was seen, and what mends it."""
 
-    def __init__(self, seen: str, mend: str) -> None:
-        super().__init__(seen)
-        self.seen = seen
-        self.mend = mend
+    def __init__(self, found: str, fix: str) -> None:
+        super().__init__(found)
+        self.found = found
+        self.fix = fix
 
 
 @dataclass(slots=True)
-class Patient:
+class Probe:
     """The chain under examination: its settings, and what earlier checks opened.
 
     `patience` is how many seconds a canary has, `pool` the work pool that is looked at.
@@ -54,7 +54,7 @@ class Patient:
         return sorted({dataset.bucket for dataset in self.declared().datasets})
 
 
-Check = Callable[[Patient], Awaitable[str]]
+Check = Callable[[Probe], Awaitable[str]]
 
 
 def first_line(error: Exception) -> str:

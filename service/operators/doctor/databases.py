@@ -6,32 +6,32 @@ from quicksilver.domain.datasets import load_datasets
 from quicksilver.errors import QuicksilverError
 from quicksilver.ledger import Ledger
 from quicksilver.ledger.migrate import available
-from quicksilver.operators.doctor.check import BrokenError, Patient, first_line
+from quicksilver.operators.doctor.check import BrokenError, Probe, first_line
 from quicksilver.support.postgres import Database
 from quicksilver.warehouse.connection import Warehouse
 
 _ANSWER_WITHIN = 5
 
 
-async def check_settings(patient: Patient) -> str:
+async def check_settings(probe: Probe) -> str:
     names = ("database_url", "warehouse_url", "minio_access_key", "minio_secret_key")
     try:
-        patient.settings.require(*names, "webhook_tokens")
+        probe.settings.require(*names, "webhook_tokens")
     except QuicksilverError as error:
         raise BrokenError(str(error), 'eval "$(quicksilver env)", or fill in .env') from error
     return "all that are needed are set"
 
 
-async def check_datasets(patient: Patient) -> str:
+async def check_datasets(probe: Probe) -> str:
     try:
-        patient.datasets = load_datasets(patient.settings.datasets_file)
+        probe.datasets = load_datasets(probe.settings.datasets_file)
     except QuicksilverError as error:
         raise BrokenError(str(error), "mend that line of datasets.yaml") from error
-    return ", ".join(patient.datasets.by_name)
+    return ", ".join(probe.datasets.by_name)
 
 
-async def check_ledger(patient: Patient) -> str:
-    url = patient.settings.database_url.get_secret_value()
+async def check_ledger(probe: Probe) -> str:
+    url = probe.settings.database_url.get_secret_value()
     try:
         async with await psycopg.AsyncConnection.connect(
             url, connect_timeout=_ANSWER_WITHIN
@@ -44,8 +44,8 @@ async def check_ledger(patient: Patient) -> str:
     return str(row[0]).split(" on ")[0] if row else "answers"
 
 
-async def check_migrations(patient: Patient) -> str:
-    url = patient.settings.database_url.get_secret_value()
+async def check_migrations(probe: Probe) -> str:
+    url = probe.settings.database_url.get_secret_value()
     try:
         async with await psycopg.AsyncConnection.connect(url) as connection:
             row = await (
@@ -66,13 +66,13 @@ async def check_migrations(patient: Patient) -> str:
         )
     database = Database(url, size=2, application="quicksilver-doctor")
     await database.open()
-    patient.ledger = Ledger(database, patient.declared())
+    probe.ledger = Ledger(database, probe.declared())
     return f"at {number}, the newest"
 
 
-async def check_warehouse(patient: Patient) -> str:
+async def check_warehouse(probe: Probe) -> str:
     try:
-        await Warehouse(patient.settings).ensure()
+        await Warehouse(probe.settings).ensure()
     except (QuicksilverError, psycopg.Error) as error:
         raise BrokenError(
             first_line(error),

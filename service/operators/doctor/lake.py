@@ -10,21 +10,21 @@ from quicksilver.errors import BronzeUnavailableError, QuicksilverError
 from quicksilver.lake.bronze import minio_client
 from quicksilver.lake.rules import rules_in_place
 from quicksilver.lake.targets import LANES, known_targets, minio_admin, target_arn
-from quicksilver.operators.doctor.check import BrokenError, Patient, first_line
-from quicksilver.roles.canary import fly
+from quicksilver.operators.doctor.check import BrokenError, Probe, first_line
+from quicksilver.roles.canary import send_canary
 from quicksilver.roles.lane_faults import find_fault, target_fault
 
 _ANSWER_WITHIN = 5
 
 
-async def check_minio(patient: Patient) -> str:
-    url = f"{patient.settings.minio_endpoint_url}/minio/health/live"
+async def check_minio(probe: Probe) -> str:
+    url = f"{probe.settings.minio_endpoint_url}/minio/health/live"
     try:
         async with httpx.AsyncClient(timeout=_ANSWER_WITHIN) as client:
             answer = await client.get(url)
     except httpx.HTTPError as error:
         raise BrokenError(
-            f"{patient.settings.minio_endpoint_url} does not answer: {error}",
+            f"{probe.settings.minio_endpoint_url} does not answer: {error}",
             "start MinIO, or correct MINIO_ENDPOINT_URL",
         ) from error
     if not answer.is_success:
@@ -32,9 +32,9 @@ async def check_minio(patient: Patient) -> str:
     return "alive"
 
 
-async def check_bucket(patient: Patient) -> str:
-    client = minio_client(patient.settings, timeout=_ANSWER_WITHIN)
-    for dataset in patient.declared().datasets:
+async def check_bucket(probe: Probe) -> str:
+    client = minio_client(probe.settings, timeout=_ANSWER_WITHIN)
+    for dataset in probe.declared().datasets:
         listing = client.list_objects(dataset.bucket, prefix=dataset.prefix, recursive=True)
         try:
             # What sweeps do, and all that they may do: no other call needs to be allowed.
@@ -57,10 +57,10 @@ async def check_bucket(patient: Patient) -> str:
     return "there, and may be listed"
 
 
-async def check_lanes(patient: Patient) -> str:
+async def check_lanes(probe: Probe) -> str:
     unknown: list[str] = []
     try:
-        known = await asyncio.to_thread(known_targets, minio_admin(patient.settings))
+        known = await asyncio.to_thread(known_targets, minio_admin(probe.settings))
         silent = [lane for lane, target in LANES.items() if target_arn(target) not in known]
         if silent:
             raise BrokenError(
@@ -70,10 +70,10 @@ async def check_lanes(patient: Patient) -> str:
         raise
     except QuicksilverError:
         unknown.append("targets")
-    client = minio_client(patient.settings, timeout=_ANSWER_WITHIN)
-    for bucket in patient.buckets():
+    client = minio_client(probe.settings, timeout=_ANSWER_WITHIN)
+    for bucket in probe.buckets():
         try:
-            told = await asyncio.to_thread(rules_in_place, client, bucket, patient.declared())
+            told = await asyncio.to_thread(rules_in_place, client, bucket, probe.declared())
         except S3Error:
             unknown.append(f"rules of {bucket}")
             continue
@@ -87,11 +87,11 @@ async def check_lanes(patient: Patient) -> str:
     return "both targets and all rules are in place"
 
 
-async def check_service(patient: Patient) -> str:
-    settings = patient.settings
+async def check_service(probe: Probe) -> str:
+    settings = probe.settings
     try:
         async with httpx.AsyncClient(base_url=settings.url, timeout=2 * _ANSWER_WITHIN) as client:
-            probes = [
+            answers = [
                 await client.get(
                     "/events/minio", headers={"Authorization": f"Bearer {token.get_secret_value()}"}
                 )
@@ -103,16 +103,16 @@ async def check_service(patient: Patient) -> str:
             f"{settings.url} does not answer: {first_line(error)}",
             "quicksilver serve, or set QUICKSILVER_URL",
         ) from error
-    for place, probe in enumerate(probes, 1):
-        if probe.status_code == 401:
+    for place, answer in enumerate(answers, 1):
+        if answer.status_code == 401:
             raise BrokenError(
                 f"the service does not accept token {place} of this environment's"
-                f" {len(probes)} webhook tokens",
+                f" {len(answers)} webhook tokens",
                 "give both the same QUICKSILVER_WEBHOOK_TOKENS and restart the service",
             )
-        if not probe.is_success:
+        if not answer.is_success:
             raise BrokenError(
-                f"{settings.url}/events/minio answers {probe.status_code}",
+                f"{settings.url}/events/minio answers {answer.status_code}",
                 "is QUICKSILVER_URL a service with the role receiver?",
             )
     if not ready.is_success:
@@ -124,22 +124,22 @@ async def check_service(patient: Patient) -> str:
     return "alive, ready, and accepts the tokens"
 
 
-async def check_reach(patient: Patient) -> str:
+async def check_reach(probe: Probe) -> str:
     for target in LANES.values():
-        fault = await asyncio.to_thread(target_fault, patient.settings, target)
+        fault = await asyncio.to_thread(target_fault, probe.settings, target)
         if fault is not None:
             raise BrokenError(fault.text, "see the message")
     return "MinIO says nothing against it"
 
 
-async def check_canary(patient: Patient) -> str:
-    settings, ledger = patient.settings, patient.ledger
+async def check_canary(probe: Probe) -> str:
+    settings, ledger = probe.settings, probe.ledger
     if ledger is None:
         raise BrokenError("the ledger is not open", "see above")
     client = minio_client(settings, timeout=_ANSWER_WITHIN)
     lags: list[str] = []
-    for bucket in patient.buckets():
-        seen = await fly(client, ledger, bucket, patience=patient.patience)
+    for bucket in probe.buckets():
+        seen = await send_canary(client, ledger, bucket, patience=probe.patience)
         silent = [lane for lane in LANES if getattr(seen, lane) is None]
         if silent:
             faults = [
@@ -155,7 +155,7 @@ async def check_canary(patient: Patient) -> str:
                 for lane in silent
             ]
             raise BrokenError(
-                f"a canary in {bucket} did not arrive in {patient.patience:g} s by:"
+                f"a canary in {bucket} did not arrive in {probe.patience:g} s by:"
                 f" {', '.join(silent)}",
                 "; ".join(dict.fromkeys(fault.text for fault in faults)),
             )

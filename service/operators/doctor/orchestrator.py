@@ -6,24 +6,24 @@ from typing import Any
 
 import httpx
 
-from quicksilver.operators.doctor.check import BrokenError, Patient, first_line
+from quicksilver.operators.doctor.check import BrokenError, Probe, first_line
 
 # Prefect's workers beat every 30 s.
 _WORKER_BEAT = timedelta(seconds=90)
 
 
-async def check_prefect(patient: Patient) -> str:
+async def check_prefect(probe: Probe) -> str:
     import prefect
 
-    answer = await _api(patient, "GET", "/admin/version")
+    answer = await _api(probe, "GET", "/admin/version")
     if answer.status_code in (401, 403):
         raise BrokenError(
-            f"{patient.settings.prefect_api_url} answers {answer.status_code}: it wants a password",
+            f"{probe.settings.prefect_api_url} answers {answer.status_code}: it wants a password",
             "set PREFECT_API_AUTH_STRING (a server of your own) or PREFECT_API_KEY (Prefect Cloud)",
         )
     if answer.is_error:
         raise BrokenError(
-            f"{patient.settings.prefect_api_url}/admin/version answers {answer.status_code}",
+            f"{probe.settings.prefect_api_url}/admin/version answers {answer.status_code}",
             "correct PREFECT_API_URL: it ends in /api",
         )
     server, client_version = str(answer.json()), prefect.__version__
@@ -39,11 +39,11 @@ def _numbers(version: str) -> tuple[int, ...]:
     return tuple(int(part) for part in version.split("+")[0].split(".")[:3] if part.isdigit())
 
 
-async def _api(patient: Patient, method: str, path: str, body: Any = None) -> httpx.Response:
+async def _api(probe: Probe, method: str, path: str, body: Any = None) -> httpx.Response:
     """Ask Prefect's API, with the credentials that its own client would take."""
     from prefect.settings import get_current_settings
 
-    url, known = patient.settings.prefect_api_url, get_current_settings().api
+    url, known = probe.settings.prefect_api_url, get_current_settings().api
     headers: dict[str, str] = {}
     auth = None
     if known.key:
@@ -61,23 +61,23 @@ async def _api(patient: Patient, method: str, path: str, body: Any = None) -> ht
         ) from error
 
 
-async def check_pool(patient: Patient) -> str:
-    answer = await _api(patient, "GET", f"/work_pools/{patient.pool}")
+async def check_pool(probe: Probe) -> str:
+    answer = await _api(probe, "GET", f"/work_pools/{probe.pool}")
     if answer.status_code == 404:
-        raise BrokenError(f"there is no work pool {patient.pool}", "quicksilver init")
+        raise BrokenError(f"there is no work pool {probe.pool}", "quicksilver init")
     pool = answer.json()
     if pool.get("is_paused"):
         raise BrokenError(
-            f"work pool {patient.pool} is paused", f"prefect work-pool resume {patient.pool}"
+            f"work pool {probe.pool} is paused", f"prefect work-pool resume {probe.pool}"
         )
-    return f"{patient.pool}, of type {pool.get('type')}"
+    return f"{probe.pool}, of type {pool.get('type')}"
 
 
-async def check_deployments(patient: Patient) -> str:
-    declared = patient.declared()
+async def check_deployments(probe: Probe) -> str:
+    declared = probe.declared()
     names = {each.deployment for each in (*declared.datasets, *declared.gates)}
     for name in sorted(names):
-        answer = await _api(patient, "GET", f"/deployments/name/{name}")
+        answer = await _api(probe, "GET", f"/deployments/name/{name}")
         if answer.status_code == 404:
             raise BrokenError(
                 f"Prefect knows no deployment {name}",
@@ -86,8 +86,8 @@ async def check_deployments(patient: Patient) -> str:
     return ", ".join(sorted(names))
 
 
-async def check_worker(patient: Patient) -> str:
-    answer = await _api(patient, "POST", f"/work_pools/{patient.pool}/workers/filter", {})
+async def check_worker(probe: Probe) -> str:
+    answer = await _api(probe, "POST", f"/work_pools/{probe.pool}/workers/filter", {})
     since = datetime.now(UTC) - _WORKER_BEAT
     alive = [
         worker["name"]
@@ -96,13 +96,13 @@ async def check_worker(patient: Patient) -> str:
     ]
     if not alive:
         raise BrokenError(
-            f"no worker polls {patient.pool}",
-            f"prefect worker start --pool {patient.pool} --type process --limit 8",
+            f"no worker polls {probe.pool}",
+            f"prefect worker start --pool {probe.pool} --type process --limit 8",
         )
     return ", ".join(alive)
 
 
-async def check_dbt(_patient: Patient) -> str:
+async def check_dbt(_patient: Probe) -> str:
     from quicksilver.build import dbt_project
 
     try:

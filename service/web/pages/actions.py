@@ -89,7 +89,7 @@ def _ask(
 @router.get("/partitions/{dataset}/{dt}/rebuild")
 async def ask_rebuild(request: Request, session: Viewer, dataset: Name, dt: date) -> Response:
     """Ask whether to build a partition anew."""
-    row = await ledger_of(request).partition(Partition(dataset, dt))
+    row = await ledger_of(request).views.partition(Partition(dataset, dt))
     if row is None:
         raise HTTPException(404, f"nothing of {dataset}/{dt} ever landed")
     return _ask(

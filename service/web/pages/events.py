@@ -5,6 +5,7 @@ from typing import Annotated
 from fastapi import APIRouter, Query, Request
 from starlette.responses import Response
 
+from quicksilver.operators.explain import explain as explain_key
 from quicksilver.web.pages.page import PageRoute, Viewer, ledger_of, render
 from quicksilver.web.pages.partition import run_url
 
@@ -40,7 +41,7 @@ async def events(
     `duplicate` shows those that came more than once; what is quarantined has a page of its own.
     """
     ledger = ledger_of(request)
-    rows = await ledger.events(
+    rows = await ledger.views.events(
         dataset=dataset or None,
         reason=reason or None,
         key=key.strip() or None,
@@ -52,7 +53,7 @@ async def events(
         "events.html",
         session,
         events=rows,
-        datasets=[row["name"] for row in await ledger.dataset_rows()],
+        datasets=[row["name"] for row in await ledger.views.dataset_rows()],
         reasons=REASONS,
         dataset=dataset,
         reason=reason,
@@ -66,7 +67,7 @@ async def events(
 async def explain(request: Request, session: Viewer, key: Text = "") -> Response:
     """Why one object did or did not fire."""
     asked = key.strip()
-    found = await ledger_of(request).explain(asked) if asked else None
+    found = await explain_key(ledger_of(request), asked) if asked else None
     return render(
         request,
         "explain.html",

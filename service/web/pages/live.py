@@ -8,7 +8,7 @@ from sse_starlette import EventSourceResponse, ServerSentEvent
 from starlette.responses import Response
 
 from quicksilver.errors import LedgerUnavailableError
-from quicksilver.ledger.listener import Wake, wait_for
+from quicksilver.ledger.listener import LedgerListener, wait_or_timeout
 from quicksilver.web.access import known_session, refuse_foreign_pages
 from quicksilver.web.pages.page import ledger_of
 from quicksilver.web.sessions import session_of
@@ -34,20 +34,20 @@ async def live(request: Request) -> Response:
 
 
 async def _changes(request: Request) -> AsyncGenerator[ServerSentEvent]:
-    wake: Wake = request.app.state.wake
+    wake: LedgerListener = request.app.state.wake
     ledger = ledger_of(request)
     event = wake.subscribe()
     seen: str | None = None
     try:
         while session_of(request.app.state.settings, request) is not None:
             try:
-                pulse = await ledger.pulse()
+                pulse = await ledger.overview.pulse()
             except LedgerUnavailableError:
                 pulse = "away"
             if pulse != seen:
                 yield ServerSentEvent(pulse, event="away" if pulse == "away" else "changed")
                 seen = pulse
             await asyncio.sleep(_PAUSE)
-            await wait_for(event, _TICK)
+            await wait_or_timeout(event, _TICK)
     finally:
         wake.unsubscribe(event)

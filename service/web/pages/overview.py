@@ -36,12 +36,12 @@ async def overview(
 ) -> Response:
     """Everything at a glance; `dataset` and `year` turn the pages of one daily calendar."""
     ledger = ledger_of(request)
-    counts = await ledger.state_counts()
+    counts = await ledger.views.state_counts()
     totals = dict.fromkeys(STATES, 0)
     for row in counts:
         totals[row["shown_state"]] = totals.get(row["shown_state"], 0) + row["partitions"]
-    proof = await ledger.proof()
-    origins = {row["dataset"]: row for row in await ledger.origins()}
+    proof = await ledger.proof.compare()
+    origins = {row["dataset"]: row for row in await ledger.proof.origins()}
     gates = await look_at_gates(ledger)
     return render(
         request,
@@ -49,31 +49,31 @@ async def overview(
         session,
         totals=totals,
         datasets=await _datasets(ledger, dataset, year),
-        failed=await ledger.unfinished(["failed"], limit=_LISTED),
-        running=await ledger.unfinished(["running"], limit=_LISTED),
-        waiting=await ledger.unfinished(["waiting", "pending", "paused"], limit=_LISTED),
+        failed=await ledger.overview.unfinished(["failed"], limit=_LISTED),
+        running=await ledger.overview.unfinished(["running"], limit=_LISTED),
+        waiting=await ledger.overview.unfinished(["waiting", "pending", "paused"], limit=_LISTED),
         listed=_LISTED,
         attempts={d.name: d.attempts for d in ledger.datasets.datasets},
         oldest=min((row["oldest"] for row in counts if row["oldest"]), default=None),
-        lanes=await ledger.lanes(),
-        quarantine=await ledger.quarantine_size(),
+        lanes=await ledger.proof.lanes(),
+        quarantine=await ledger.overview.quarantine_size(),
         gates=gates[:_SETS],
         gate_sets=len(gates),
         gates_waiting=sum(view.state == "waiting" for view in gates),
         run_url=run_url(request.app.state.settings),
         proof=proof,
         origins=origins,
-        counters=await ledger.counters(),
-        alerts=await ledger.alerts(is_open=True, limit=_LISTED),
-        measures=await ledger.lane_states(),
-        actions=await ledger.actions(limit=10),
+        counters=await ledger.views.counters(),
+        alerts=await ledger.watch.alerts(is_open=True, limit=_LISTED),
+        measures=await ledger.watch.lane_states(),
+        actions=await ledger.operators.actions(limit=10),
     )
 
 
 async def _datasets(ledger: Ledger, turned: str, year: int | None) -> list[dict[str, Any]]:
-    spans = await ledger.calendar_spans()
+    spans = await ledger.overview.calendar_spans()
     shown: list[dict[str, Any]] = []
-    for row in await ledger.dataset_rows():
+    for row in await ledger.views.dataset_rows():
         span = spans.get(row["name"])
         if span is None and not row["is_declared"]:
             continue
@@ -89,10 +89,12 @@ async def _calendar(
     calendar: Calendar | None = None
     before = after = None
     if span is not None and span["is_monthly"]:
-        calendar = months_of_years(await ledger.calendar(dataset))
+        calendar = months_of_years(await ledger.overview.calendar(dataset))
     elif span is not None:
         shown = year or span["last_dt"].year
-        rows = await ledger.calendar(dataset, first=date(shown, 1, 1), last=date(shown, 12, 31))
+        rows = await ledger.overview.calendar(
+            dataset, first=date(shown, 1, 1), last=date(shown, 12, 31)
+        )
         calendar = days_of_months(rows, shown)
         before = shown - 1 if span["first_dt"].year < shown else None
         after = shown + 1 if span["last_dt"].year > shown else None
@@ -105,7 +107,7 @@ async def partitions(
 ) -> Response:
     """Partitions in the order of dataset and dt, a page at a time."""
     ledger = ledger_of(request)
-    rows = await ledger.partitions(
+    rows = await ledger.views.partitions(
         dataset=dataset or None, state=state or None, limit=_ROWS, after=_cursor(after)
     )
     last = rows[-1] if len(rows) == _ROWS else None
@@ -115,7 +117,7 @@ async def partitions(
         session,
         rows=rows,
         states=STATES,
-        datasets=[row["name"] for row in await ledger.dataset_rows()],
+        datasets=[row["name"] for row in await ledger.views.dataset_rows()],
         dataset=dataset,
         state=state,
         next=f"{last['dataset']}/{last['dt']}" if last else None,

@@ -16,7 +16,7 @@ from quicksilver.errors import UNAVAILABLE
 from quicksilver.ledger import Ledger
 from quicksilver.settings import Settings
 from quicksilver.support import clock
-from quicksilver.support.text import visible
+from quicksilver.support.text import escape_control_characters
 from quicksilver.web.access import known_session, refuse_foreign_pages
 from quicksilver.web.body import BodyTooLargeError, read_body
 from quicksilver.web.pages import formats
@@ -65,7 +65,7 @@ def _environment() -> Environment:
     )
     for name in ("span", "age", "moment", "number", "size"):
         environment.filters[name] = getattr(formats, name)
-    environment.filters["visible"] = visible
+    environment.filters["visible"] = escape_control_characters
     own = cast("dict[str, Any]", environment.globals)
     own.update(share=formats.share, partition_url=partition_url, now=clock.now)
     return environment

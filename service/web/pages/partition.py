@@ -30,10 +30,10 @@ async def partition(request: Request, session: Viewer, dataset: Name, dt: date) 
     """Where a partition is, and why."""
     ledger = ledger_of(request)
     which = Partition(dataset, dt)
-    row = await ledger.partition(which)
+    row = await ledger.views.partition(which)
     if row is None:
         raise HTTPException(404, f"nothing of {which} ever landed")
-    builds = await ledger.builds(which, limit=_BUILDS)
+    builds = await ledger.views.builds(which, limit=_BUILDS)
     now = clock.now()
     newest = builds[0] if builds else None
     covers_newest = newest is not None and newest["generation"] == row["generation"]
@@ -61,8 +61,8 @@ async def partition(request: Request, session: Viewer, dataset: Name, dt: date) 
             if isinstance(build["details"], dict)
             and (columns := _sequence(build["details"].get("new_columns")))
         ],
-        events=await ledger.events(dataset=dataset, dt=dt, limit=_EVENTS),
-        actions=await ledger.actions(subject=str(which), limit=10),
+        events=await ledger.views.events(dataset=dataset, dt=dt, limit=_EVENTS),
+        actions=await ledger.operators.actions(subject=str(which), limit=10),
         run_url=run_url(request.app.state.settings),
         is_declared=dataset in ledger.datasets.by_name,
         attempts=ledger.datasets.by_name[dataset].attempts

@@ -8,7 +8,7 @@ from starlette.responses import Response
 
 from quicksilver.domain.reasons import meaning_of
 from quicksilver.support.postgres import Row
-from quicksilver.support.text import visible
+from quicksilver.support.text import escape_control_characters
 from quicksilver.web.pages.formats import hex_dump
 from quicksilver.web.pages.page import PageRoute, Viewer, ledger_of, render, viewer
 from quicksilver.web.params import RowId
@@ -30,8 +30,8 @@ async def quarantine(request: Request, session: Viewer) -> Response:
         request,
         "quarantine.html",
         session,
-        rows=await ledger.quarantined(limit=_ROWS),
-        size=await ledger.quarantine_size(),
+        rows=await ledger.quarantine.list(limit=_ROWS),
+        size=await ledger.overview.quarantine_size(),
         shown=_ROWS,
     )
 
@@ -66,7 +66,7 @@ async def raw(request: Request, row_id: RowId) -> Response:
 
 
 async def _row(request: Request, row_id: int) -> Row:
-    row = await ledger_of(request).quarantined_body(row_id)
+    row = await ledger_of(request).quarantine.body(row_id)
     if row is None:
         raise HTTPException(404, f"quarantine holds no row {row_id}: was it replayed, discarded?")
     return row
@@ -78,4 +78,4 @@ def readable(body: bytes) -> str:
     if len(body) <= _SHOWN:
         with contextlib.suppress(ValueError, RecursionError):
             text = orjson.dumps(orjson.loads(body), option=orjson.OPT_INDENT_2).decode()
-    return visible(text, keep="\n\t")
+    return escape_control_characters(text, keep="\n\t")
