@@ -292,7 +292,7 @@ async def test_the_settler_decides_and_reads_no_trip(production: Production) -> 
         connection.execute("create table bronze.yellow_tripdata (dt date)")
     partition = Partition("nyc_tlc.yellow_tripdata", date(2024, 1, 1))
     with psycopg.connect(owner, application_name="quicksilver build 7") as zombie:
-        assert await Warehouse(load_settings(warehouse_url=settler)).settle(partition, 7) is None
+        assert await Warehouse(load_settings(warehouse_url=settler)).revoke(partition, 7) is None
         with pytest.raises(psycopg.OperationalError):
             zombie.execute("select 1")
     with psycopg.connect(owner, row_factory=cast("Any", dict_row)) as connection:

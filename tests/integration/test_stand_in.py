@@ -12,8 +12,8 @@ import pytest
 
 from quicksilver.domain.partition import Partition
 from quicksilver.errors import BuildRefusedError, QuicksilverError
-from quicksilver.flows import ensure_built
-from quicksilver.flows import failover as failover
+from quicksilver.flows import ensure_built as waiting
+from quicksilver.flows import failover
 from quicksilver.flows.context import FlowContext
 from quicksilver.flows.ensure_built import ensure_built
 from quicksilver.flows.silver_build import _claim  # pyright: ignore[reportPrivateUsage]
@@ -41,7 +41,7 @@ async def kit(ledger_url: str, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator
     )
     monkeypatch.setattr(failover, "Deployments", Mock(return_value=kit.prefect))
     monkeypatch.setattr(failover, "Warehouse", Mock(return_value=kit.warehouse))
-    monkeypatch.setattr(ensure_built, "_POLL_SECONDS", 0.01)
+    monkeypatch.setattr(waiting, "_POLL_SECONDS", 0.01)
     yield kit
     await kit.close()
 
