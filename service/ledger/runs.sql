@@ -27,7 +27,7 @@ order by p.dataset, p.dt
 for update of p
 
 
--- name: note_error
+-- name: record_error
 update quicksilver.build set error = %(error)s
 where id = %(build)s and state = 'running'
 returning id

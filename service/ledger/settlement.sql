@@ -39,7 +39,7 @@ where id = %(build)s and state = %(expected)s
 returning dataset, dt, generation, error
 
 
--- name: note_abandoned
+-- name: record_abandoned
 update quicksilver.build set abandoned_at = %(at)s
 where id = %(build)s and state in ('running', 'published', 'yielded')
 returning id

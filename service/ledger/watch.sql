@@ -39,7 +39,7 @@ from quicksilver.partition as p
 group by p.dataset
 
 
--- name: note_refusal
+-- name: record_refusal
 insert into quicksilver.refusal as r (lane, at)
 values (%(lane)s, %(at)s)
 on conflict (lane) do update set at = greatest(r.at, excluded.at)
