@@ -1,8 +1,13 @@
 """Errors of Quicksilver. Each message says what happened, to what, and what to do."""
 
+from typing import ClassVar
+
 
 class QuicksilverError(Exception):
     """Base of every error that Quicksilver raises on purpose."""
+
+    is_final: ClassVar[bool] = False
+    """Whether another try of the same content must end the same way: an error of the data."""
 
 
 class SettingsError(QuicksilverError):
@@ -50,7 +55,16 @@ class WarehouseUnavailableError(QuicksilverError):
 
 
 class BronzeFileError(QuicksilverError):
-    """A bronze file cannot be read as parquet, or lacks or retypes a required column."""
+    """A bronze file cannot become rows as it is: its own fault, and no neighbour's.
+
+    The message names the file, and where there is one the column and the row (or line).
+    """
+
+    is_final = True
+
+
+class RunMemoryError(BronzeFileError):
+    """A bronze file needs more memory than a run may have (`QUICKSILVER_RUN_MEMORY`)."""
 
 
 class ModelError(QuicksilverError):
