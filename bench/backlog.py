@@ -8,7 +8,8 @@ from concurrent.futures import ThreadPoolExecutor
 
 from bench.months import small_month
 from bench.report import Figure, Outcome
-from bench.stage import SINGLE, WARM, BenchStage, until
+from bench.stage import SINGLE, WARM, BenchStage
+from tests.support.waiting import until
 
 _ROWS = 10_000
 _PARTITIONS, _SINGLE_PARTITIONS = 200, 16

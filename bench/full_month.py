@@ -28,7 +28,7 @@ from bench.stage import BUCKET, WARM, BenchStage, key_of
 from quicksilver.build.prepare import ensure_warehouse
 from quicksilver.domain.datasets import load_datasets
 from quicksilver.stack.postgres import BINARIES
-from tests.declared import yellow_columns
+from tests.support.declared import yellow_columns
 
 _ROWS, _ROUNDS = 3_000_000, 2
 # The baseline's own name in schema `build`: no build of the ledger has it.

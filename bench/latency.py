@@ -14,7 +14,8 @@ from typing import Any
 
 from bench.months import small_month
 from bench.report import Figure, Outcome, median, percentile
-from bench.stage import NOBODY, POLLING, STOCK, WARM, BenchStage, key_of, seconds_between, until
+from bench.stage import NOBODY, POLLING, STOCK, WARM, BenchStage, key_of, seconds_between
+from tests.support.waiting import until
 
 # One warm build and its run's end take less; the sensor's poll must not fall into one.
 _CLEAR = 5.0
@@ -135,7 +136,7 @@ def _sensor(stage: BenchStage, poll: float, build: int) -> _Sensor:
         found = stage.call("POST", "/task_runs/filter", body)
         return found[0]["start_time"] if found else None
 
-    began: str = until(ask, "the sensor's first poll", every=0.3)
+    began: str = until(ask, "the sensor's first poll", within=120, every=0.3)
     return _Sensor(dt, datetime.fromisoformat(began).timestamp(), small_month(dt))
 
 
@@ -157,7 +158,7 @@ def _created(stage: BenchStage, count: int) -> tuple[list[float], list[float]]:
             )
             return rows[0]["dispatched_at"] if rows else None
 
-        found.append(until(ask, f"the run of {NOBODY}/{dt}").timestamp() - began)
+        found.append(until(ask, f"the run of {NOBODY}/{dt}", within=120).timestamp() - began)
         # Frees the slot: no worker will.
         stage.change_ledger(
             "with ended as (update quicksilver.build set state = 'cancelled', finished_at = now()"

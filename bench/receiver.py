@@ -18,10 +18,11 @@ import psutil
 import psycopg
 
 from bench.report import Figure, Outcome, median
-from bench.stage import BenchStage, until
+from bench.stage import BenchStage
 from quicksilver.settings import PROJECT
 from quicksilver.stack.ports import choose_port
 from quicksilver.support.http import local_http_client
+from tests.support.waiting import until
 
 _KINDS = ("stored", "parsed", "bare")
 _ROUNDS, _SECONDS, _PACED_SECONDS = 3, 4.0, 10.0

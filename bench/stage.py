@@ -29,7 +29,8 @@ from quicksilver.lake.bronze import minio_client
 from quicksilver.settings import PROJECT, Settings
 from quicksilver.stack import EmbeddedStack, Home, Program
 from quicksilver.stack.initialise import initialise_child
-from tests.declared import columns_in_yaml
+from tests.support.declared import columns_in_yaml
+from tests.support.waiting import until
 
 WARM = "nyc_tlc.yellow_tripdata"
 STOCK = "bench.stock"
@@ -114,7 +115,7 @@ class BenchStage:
             )
             return rows[0] if rows and rows[0]["finished_at"] else None
 
-        row = until(ask, f"the end of the build of {dataset}/{dt}", every=0.05)
+        row = until(ask, f"the end of the build of {dataset}/{dt}", within=120, every=0.05)
         if row["state"] != "succeeded":
             raise RuntimeError(f"{dataset}/{dt}: {row['state']}: {row['error']}")
         return row
@@ -133,20 +134,6 @@ class BenchStage:
 def key_of(dataset: str, dt: date) -> str:
     """The key of a partition's one file."""
     return f"{_PREFIX[dataset]}/dt={dt}/data.parquet"
-
-
-def until(ask: Callable[[], Any], what: str, *, within: float = 120, every: float = 0.02) -> Any:
-    """The first truthy answer.
-
-    Raises:
-        TimeoutError: none came within so many seconds.
-    """
-    deadline = time.monotonic() + within
-    while not (answer := ask()):
-        if time.monotonic() > deadline:
-            raise TimeoutError(f"{what} did not come within {within:g} s")
-        time.sleep(every)
-    return answer
 
 
 def _connect(url: str) -> psycopg.Connection[Any]:

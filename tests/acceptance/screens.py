@@ -18,12 +18,12 @@ from playwright.async_api import Browser, async_playwright, expect
 from quicksilver.settings import PROJECT
 from quicksilver.stack import EmbeddedStack
 from quicksilver.stack.initialise import initialise_child
-from tests.acceptance.conftest import BUCKET, DATASET, FullStack
-from tests.acceptance.picture import faults, picture
-from tests.conftest import HOMES
-from tests.declared import columns_in_yaml
 from tests.prepare import chromium
-from tests.waiting import until
+from tests.support.declared import columns_in_yaml
+from tests.support.full_stack import BUCKET, DATASET, FullStack
+from tests.support.picture import faults, picture
+from tests.support.servers import HOMES
+from tests.support.waiting import until
 
 SCREENS = PROJECT / "docs" / "screens"
 YEAR = 2019

@@ -15,8 +15,8 @@ from tests.chaos.invariants import lost_builds, violations
 from tests.chaos.network import Network, are_namespaces_allowed
 from tests.chaos.outages import Outages
 from tests.chaos.waiter import LEDGER_LOCK, WAREHOUSE_LOCK
-from tests.conftest import HOMES
-from tests.waiting import until
+from tests.support.servers import HOMES
+from tests.support.waiting import until
 
 # Where nobody may make namespaces there is no such test, rather than one that is skipped.
 if are_namespaces_allowed():

@@ -13,9 +13,9 @@ import pytest
 from minio.notificationconfig import NotificationConfig
 
 from quicksilver.settings import PROJECT
-from tests.acceptance.conftest import BUCKET, DATASET, FullStack
-from tests.otlp import Collector, Span
-from tests.waiting import until
+from tests.support.full_stack import BUCKET, DATASET, FullStack
+from tests.support.otlp import Collector, Span
+from tests.support.waiting import until
 
 DT = "2021-01-01"
 SPANS = {"receive", "dispatch", "silver-build", "begin", "open", "load", "dbt", "publish"}

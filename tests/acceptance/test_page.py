@@ -25,7 +25,8 @@ from playwright.async_api import (
 )
 
 from quicksilver.support import clock
-from tests.acceptance.page_stage import (
+from tests.prepare import chromium, is_browser_wanted
+from tests.support.page_stage import (
     BUCKET,
     DAILY,
     MONTHLY,
@@ -34,9 +35,8 @@ from tests.acceptance.page_stage import (
     notification,
     serve,
 )
-from tests.acceptance.picture import faults, picture
-from tests.conftest import MinioServer
-from tests.prepare import chromium, is_browser_wanted
+from tests.support.picture import faults, picture
+from tests.support.servers import MinioServer
 
 if not is_browser_wanted():
     pytest.skip("QUICKSILVER_SKIP_BROWSER is 1", allow_module_level=True)

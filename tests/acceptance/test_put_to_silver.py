@@ -11,8 +11,8 @@ from typing import Any
 import httpx
 
 from quicksilver.settings import PROJECT
-from tests.acceptance.conftest import BUCKET, DATASET, FullStack
-from tests.waiting import until
+from tests.support.full_stack import BUCKET, DATASET, FullStack
+from tests.support.waiting import until
 
 COUNTS = """
 select

@@ -10,9 +10,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from quicksilver.flows.nyc_tlc.generated import generate_month
-from tests.acceptance.conftest import BUCKET, DATASET, FullStack
 from tests.acceptance.test_put_to_silver import built, settled
-from tests.waiting import until
+from tests.support.full_stack import BUCKET, DATASET, FullStack
+from tests.support.waiting import until
 
 
 @contextmanager

@@ -16,7 +16,7 @@ from tests.chaos.flood import Check
 from tests.chaos.hosts import HOSTS, USER, WORKERS, Site, site
 from tests.chaos.invariants import await_built, lost_builds, violations
 from tests.chaos.network import are_namespaces_allowed
-from tests.waiting import until
+from tests.support.waiting import until
 
 _DELAY = 0.2
 _LOSS = 0.05

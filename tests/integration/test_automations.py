@@ -18,7 +18,7 @@ from quicksilver.orchestrator.deployments import Deployments
 from quicksilver.settings import Settings, load_settings
 from quicksilver.stack.ports import choose_port
 from quicksilver.support import clock
-from tests.waiting import until
+from tests.support.waiting import until
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ from quicksilver.errors import LedgerUnavailableError, QuicksilverError
 from quicksilver.operators import backfill
 from quicksilver.operators.backfill import Backfill
 from quicksilver.support import clock
-from tests.integration.ledger_kit import NAME, LedgerHarness
+from tests.support.ledger_harness import NAME, LedgerHarness
 
 MONTHS = [date(2019, month, 1) for month in range(1, 13)]
 

@@ -24,8 +24,8 @@ from quicksilver.errors import (
 from quicksilver.flows.nyc_tlc.generated import Flaws, generate_month
 from quicksilver.ledger import BegunBuild
 from quicksilver.warehouse.scratch import batch_suffix
-from tests.conftest import MinioServer
-from tests.integration.partition_stage import PartitionStage, make_stage
+from tests.support.partition_stage import PartitionStage, make_stage
+from tests.support.servers import MinioServer
 
 MONTHS = [date(2019, month, 1) for month in range(1, 7)]
 FLAWS = Flaws(negative_total=7, zero_length=5, outside_month=4, duplicate=6)

@@ -15,8 +15,8 @@ from quicksilver.lake.bronze import minio_client
 from quicksilver.orchestrator.blocks import register_blocks, settings_of_run
 from quicksilver.settings import load_settings
 from quicksilver.warehouse.connection import Warehouse
-from tests.conftest import MinioServer
-from tests.waiting import until
+from tests.support.servers import MinioServer
+from tests.support.waiting import until
 
 
 @flow(name="blocks-test")

@@ -34,7 +34,7 @@ from quicksilver.settings import Settings, load_settings
 from quicksilver.stack.ports import LOOPBACK, choose_port
 from quicksilver.support import clock
 from quicksilver.support.postgres import Database
-from tests.conftest import MinioServer
+from tests.support.servers import MinioServer
 
 # The durable lane's directory is read every 3 s.
 PATIENCE = 4.5

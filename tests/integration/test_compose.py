@@ -23,9 +23,9 @@ from quicksilver.settings import PROJECT, Settings
 from quicksilver.stack import EmbeddedStack
 from quicksilver.stack.postgres import BINARIES
 from quicksilver.support.http import local_http_client
-from tests.conftest import HOMES
-from tests.integration.production_stage import COMPOSE, ProductionStage, load
-from tests.waiting import until
+from tests.support.production_stage import COMPOSE, ProductionStage, load
+from tests.support.servers import HOMES
+from tests.support.waiting import until
 
 STACK = load(COMPOSE / "compose.yaml")
 SERVICES: dict[str, dict[str, Any]] = STACK["services"]

@@ -14,18 +14,18 @@ import pytest
 
 from quicksilver.settings import PROJECT
 from quicksilver.stack.ports import choose_port
-from tests.conftest import Postgres
-from tests.integration.bad_input import HUNG_UP, BadInput
-from tests.integration.corpus import CORPUS
-from tests.integration.serving import (
+from tests.support.bad_input import HUNG_UP, BadInput
+from tests.support.corpus import CORPUS
+from tests.support.payloads import PREFIX, notification, record
+from tests.support.servers import Postgres
+from tests.support.serving import (
     DURABLE_TOKEN,
     FAST_TOKEN,
     OPERATOR_TOKEN,
     Client,
     rows,
-    until,
 )
-from tests.payloads import PREFIX, notification, record
+from tests.support.waiting import until
 
 # What the process may grow by over the whole corpus; it is a quarter of it, kept by Python's heap.
 GROWTH = 96 * 1024 * 1024
@@ -73,7 +73,11 @@ def target(
     ):
         client = Client(port)
         try:
-            until(lambda: answers(client) or process.poll() is not None, "the service starts", 120)
+            until(
+                lambda: answers(client) or process.poll() is not None,
+                "the service starts",
+                within=120,
+            )
             assert process.poll() is None, log.read_text()
             running = psutil.Process(process.pid)
             yield Target(client, running, url, running.memory_info().rss)
@@ -143,7 +147,7 @@ def test_afterwards_memory_is_bounded_and_nothing_is_left_open(target: Target) -
             for c in target.process.net_connections("tcp")
         )
 
-    until(lambda: connections() == 0, "every connection of the corpus is closed", 60)
+    until(lambda: connections() == 0, "every connection of the corpus is closed", within=60)
 
 
 def test_afterwards_only_wellformed_partitions_are_dirty(target: Target) -> None:

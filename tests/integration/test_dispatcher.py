@@ -24,7 +24,7 @@ from quicksilver.errors import PrefectUnavailableError
 from quicksilver.orchestrator.deployments import Deployments
 from quicksilver.settings import PROJECT
 from quicksilver.support import clock
-from tests.integration.ledger_kit import (
+from tests.support.ledger_harness import (
     DEPLOYMENT,
     DT,
     NAME,
@@ -383,7 +383,7 @@ _DISPATCH = """
 import asyncio, sys
 sys.path.insert(0, ".")
 from quicksilver.orchestrator.deployments import Deployments
-from tests.integration.ledger_kit import LedgerHarness, dataset
+from tests.support.ledger_harness import LedgerHarness, dataset
 
 async def main():
     url, name, api = sys.argv[1:]

@@ -29,8 +29,8 @@ from quicksilver.lake.targets import minio_admin
 from quicksilver.operators.doctor import Finding, Probe, lake, run_checks
 from quicksilver.settings import PROJECT, Settings, load_settings
 from quicksilver.stack.ports import LOOPBACK, choose_port
-from tests.conftest import MinioServer, Postgres
-from tests.integration.serving import Served, serving
+from tests.support.servers import MinioServer, Postgres
+from tests.support.serving import Served, serving
 
 T = TypeVar("T")
 

@@ -16,14 +16,14 @@ from quicksilver.domain.manifest import ManifestFile
 from quicksilver.errors import BronzeFileError, BronzeUnavailableError
 from quicksilver.flows.nyc_tlc.generated import Flaws, generate_month
 from quicksilver.settings import PROJECT
-from tests.conftest import MinioServer
-from tests.integration.partition_stage import (
+from tests.support.partition_stage import (
     PartitionStage,
     make_stage,
     renamed,
     retyped,
     tlc_months,
 )
+from tests.support.servers import MinioServer
 
 JANUARY, FEBRUARY = date(2019, 1, 1), date(2019, 2, 1)
 

@@ -22,7 +22,7 @@ from prefect.client.schemas.objects import State, StateType
 from prefect.states import Cancelling
 
 from quicksilver.engine import launcher as launcher_module
-from tests.integration.engine_stage import (
+from tests.support.engine_stage import (
     FLOWS,
     LAUNCHER,
     STOCK,

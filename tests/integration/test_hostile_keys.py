@@ -9,9 +9,10 @@ from minio.error import S3Error
 
 from quicksilver.domain.datasets import load_datasets
 from quicksilver.lake.rules import configure_lanes
-from tests.conftest import MinioServer
-from tests.integration.corpus_keys import FILES
-from tests.integration.serving import Served, serving, until
+from tests.support.corpus_keys import FILES
+from tests.support.servers import MinioServer
+from tests.support.serving import Served, serving
+from tests.support.waiting import until
 
 BUCKET = "hostile-keys"
 PREFIX = "bronze/odd/dt="
@@ -101,7 +102,7 @@ def test_hostile_keys_come_through_both_lanes(
         until(
             lambda: sum(bool(row["durable_at"]) for row in told(served).values()) >= len(keys),
             "the durable lane brings every key",
-            120,
+            within=120,
         )
         events = told(served)
         # Not one key too many, too few or spelled otherwise.

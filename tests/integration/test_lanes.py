@@ -26,8 +26,8 @@ from quicksilver.lake.targets import configured_targets, minio_admin, read_targe
 from quicksilver.settings import Settings, load_settings
 from quicksilver.stack.minio import minio_binary
 from quicksilver.stack.ports import LOOPBACK, choose_port
-from tests.conftest import MinioServer
-from tests.integration.serving import until
+from tests.support.servers import MinioServer
+from tests.support.waiting import until
 
 SECRET = "the-lake-s-secret"
 BUCKET = "lanes"

@@ -14,7 +14,7 @@ from quicksilver.domain.partition import Partition
 from quicksilver.ledger import NoBuild, SealedBuild
 from quicksilver.roles.sweep import SETTLED
 from quicksilver.support import clock
-from tests.integration.ledger_kit import (
+from tests.support.ledger_harness import (
     BUCKET,
     DT,
     NAME,

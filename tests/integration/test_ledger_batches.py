@@ -11,7 +11,7 @@ import pytest
 from quicksilver.ledger import BegunBuild, ClaimedBuild
 from quicksilver.ledger.claims import BACKLOG
 from quicksilver.support import clock
-from tests.integration.ledger_kit import NAME, FlowRun, LedgerHarness, dataset, days
+from tests.support.ledger_harness import NAME, FlowRun, LedgerHarness, dataset, days
 
 LEASE = timedelta(seconds=30)
 # Eight a run at most, four slots: three runs of eight and one of six.

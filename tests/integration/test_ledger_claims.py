@@ -11,7 +11,7 @@ import pytest
 from quicksilver.domain.partition import Partition
 from quicksilver.ledger import ClaimedBuild, SealedBuild
 from quicksilver.support import clock
-from tests.integration.ledger_kit import BUCKET, DT, NAME, LedgerHarness, dataset, days, together
+from tests.support.ledger_harness import BUCKET, DT, NAME, LedgerHarness, dataset, days, together
 
 LEASE = timedelta(seconds=30)
 

@@ -14,8 +14,8 @@ from typer.testing import CliRunner
 from quicksilver.cli import backfill, ledger
 from quicksilver.cli.main import app
 from quicksilver.settings import PROJECT, Settings
-from tests.conftest import Postgres
-from tests.integration.ledger_kit import FakeBronze
+from tests.support.ledger_harness import FakeBronze
+from tests.support.servers import Postgres
 
 COMMANDS = [
     "status",

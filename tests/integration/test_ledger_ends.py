@@ -16,7 +16,7 @@ from quicksilver.domain.partition import Partition
 from quicksilver.operators.explain import explain
 from quicksilver.support import clock
 from quicksilver.support.backoff import BUILD_BASE, BUILD_CAP, build_delay
-from tests.integration.ledger_kit import DT, NAME, FlowRun, LedgerHarness, dataset, days, together
+from tests.support.ledger_harness import DT, NAME, FlowRun, LedgerHarness, dataset, days, together
 
 HERE = Partition(NAME, DT)
 T = TypeVar("T")

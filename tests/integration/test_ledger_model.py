@@ -32,7 +32,7 @@ from quicksilver.domain.partition import Partition
 from quicksilver.errors import PrefectUnavailableError, QuicksilverError
 from quicksilver.ledger import ClaimedBuild, SealedBuild
 from quicksilver.support import clock
-from tests.integration.ledger_kit import BUCKET, NAME, FlowRun, LedgerHarness, dataset, days
+from tests.support.ledger_harness import BUCKET, NAME, FlowRun, LedgerHarness, dataset, days
 
 CHAOS = bool(os.environ.get("CHAOS"))
 EXAMPLES = int(os.environ.get("CHAOS_EXAMPLES") or (500 if CHAOS else 12))

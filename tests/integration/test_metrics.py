@@ -26,7 +26,7 @@ from quicksilver.ledger.proof import Proof
 from quicksilver.settings import PROJECT
 from quicksilver.support import clock
 from quicksilver.support.metrics import DISPATCH_ERRORS
-from tests.integration.ledger_kit import BUCKET, DT, NAME, LedgerHarness, days
+from tests.support.ledger_harness import BUCKET, DT, NAME, LedgerHarness, days
 
 COMPOSE = PROJECT / "compose"
 TOKEN = "an-operators-own-token"

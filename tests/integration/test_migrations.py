@@ -11,8 +11,8 @@ import pytest
 
 from quicksilver.errors import LedgerUnavailableError, QuicksilverError
 from quicksilver.ledger.migrate import available, migrate
-from tests.conftest import Postgres
-from tests.integration.ledger_kit import DT, NAME, LedgerHarness
+from tests.support.ledger_harness import DT, NAME, LedgerHarness
+from tests.support.servers import Postgres
 
 
 @pytest.fixture

@@ -12,15 +12,15 @@ from schemathesis.config import GenerationConfig, ProjectConfig, ProjectsConfig,
 
 from quicksilver.app import create_app
 from quicksilver.roles.sweep import Sweep, SweepResult
-from tests.conftest import Postgres
-from tests.integration.serving import (
+from tests.support.payloads import KEY, notification, record
+from tests.support.servers import Postgres
+from tests.support.serving import (
     FAST_TOKEN,
     OPERATOR_TOKEN,
     Served,
     receiver_settings,
     serving,
 )
-from tests.payloads import KEY, notification, record
 
 _APP = create_app(receiver_settings("postgresql://nobody@127.0.0.1/nothing"))
 _BOTH = [schemathesis.GenerationMode.POSITIVE, schemathesis.GenerationMode.NEGATIVE]

@@ -6,9 +6,9 @@ from urllib.parse import urlencode
 
 import pytest
 
-from tests.conftest import Postgres
-from tests.integration.serving import OPERATOR_TOKEN, Client, Served, serving
-from tests.payloads import KEY, notification, record
+from tests.support.payloads import KEY, notification, record
+from tests.support.servers import Postgres
+from tests.support.serving import OPERATOR_TOKEN, Client, Served, serving
 
 DATASET, DT = "nyc_tlc.yellow_tripdata", "2024-01-01"
 PAGES = ["/", "/partitions", f"/partitions/{DATASET}/{DT}", "/events", "/quarantine", "/explain"]

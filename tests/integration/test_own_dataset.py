@@ -18,8 +18,8 @@ from quicksilver.domain.manifest import ManifestFile
 from quicksilver.domain.partition import folder
 from quicksilver.lake.bronze import minio_client
 from quicksilver.settings import PROJECT
-from tests.conftest import MinioServer
-from tests.integration.partition_stage import PartitionStage, make_stage
+from tests.support.partition_stage import PartitionStage, make_stage
+from tests.support.servers import MinioServer
 
 MAY = date(2024, 5, 1)
 _BLOCK = re.compile(r"^( *)```(\w+)\n(.*?)^ *```$", re.MULTILINE | re.DOTALL)

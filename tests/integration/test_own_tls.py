@@ -8,9 +8,9 @@ import httpx
 import pytest
 
 from quicksilver.errors import SettingsError
-from tests.certificates import Authority
-from tests.integration.serving import FAST_TOKEN, Served, serving
-from tests.waiting import until
+from tests.support.certificates import Authority
+from tests.support.serving import FAST_TOKEN, Served, serving
+from tests.support.waiting import until
 
 SITE = "quicksilver.localhost"
 BEARER = {"authorization": f"Bearer {FAST_TOKEN}"}

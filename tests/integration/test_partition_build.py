@@ -18,10 +18,10 @@ from quicksilver.errors import DataTestError, FencedError, ManifestChangedError,
 from quicksilver.flows.nyc_tlc.generated import Flaws, generate_month
 from quicksilver.lake.object_file import open_parquet
 from quicksilver.settings import Settings
-from tests.conftest import MinioServer
-from tests.integration.partition_child import STEPS, start
-from tests.integration.partition_stage import PartitionStage, make_stage
-from tests.waiting import until
+from tests.support.partition_child import STEPS, start
+from tests.support.partition_stage import PartitionStage, make_stage
+from tests.support.servers import MinioServer
+from tests.support.waiting import until
 
 JANUARY, FEBRUARY, MARCH = date(2019, 1, 1), date(2019, 2, 1), date(2019, 3, 1)
 FLAWS = Flaws(

@@ -27,8 +27,8 @@ from quicksilver.ledger.migrate import migrate
 from quicksilver.settings import PROJECT, Settings, load_settings
 from quicksilver.stack.postgres import BINARIES
 from quicksilver.warehouse.connection import Warehouse
-from tests.conftest import MinioServer, Postgres
 from tests.integration.test_senders import BEARER, serving
+from tests.support.servers import MinioServer, Postgres
 from tests.unit.test_sender_shapes import KEY, encoded, record
 
 COMPOSE = PROJECT / "compose"
@@ -208,7 +208,7 @@ class Production:
 def production(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Production]:
     """Not the session's server: the roles' names are the same, their rights are not."""
     from quicksilver.stack import EmbeddedStack
-    from tests.conftest import HOMES
+    from tests.support.servers import HOMES
 
     with EmbeddedStack(HOMES / "roles", parts={"postgres"}, ports=None) as stack:
         made = Production(Postgres(stack.home, stack))

@@ -17,8 +17,8 @@ import pytest
 from quicksilver.settings import PROJECT
 from quicksilver.stack.ports import LOOPBACK, choose_port
 from quicksilver.support.http import local_http_client
-from tests.certificates import Authority
-from tests.waiting import until
+from tests.support.certificates import Authority
+from tests.support.waiting import until
 
 CADDY = PROJECT / "compose" / "caddy"
 SITE = "quicksilver.localhost"

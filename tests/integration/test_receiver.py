@@ -14,18 +14,18 @@ import pytest
 from quicksilver.errors import PayloadError
 from quicksilver.web import events as receiver
 from quicksilver.web import server as connections
-from tests.conftest import Postgres
-from tests.integration.serving import (
+from tests.support.payloads import PREFIX, notification, record
+from tests.support.servers import Postgres
+from tests.support.serving import (
     DURABLE_TOKEN,
     Answer,
     Client,
     Served,
     receive,
     serving,
-    until,
 )
-from tests.integration.wire import Wire
-from tests.payloads import PREFIX, notification, record
+from tests.support.waiting import until
+from tests.support.wire import Wire
 
 LIMIT = 64 * 1024
 
@@ -352,7 +352,7 @@ def test_a_ledger_that_is_away_is_503_until_it_is_back(ledger_url: str) -> None:
         until(
             lambda: served.client.post(notification(record(key))).status == 200,
             "the receiver finds the ledger again, however long it was away",
-            seconds=15,
+            within=15,
         )
         assert len(events(served, key)) == 1
 

@@ -16,7 +16,7 @@ from quicksilver.ledger import BegunBuild
 from quicksilver.ledger.claims import BACKLOG
 from quicksilver.settings import Settings
 from quicksilver.support import clock
-from tests.integration.ledger_kit import NAME, FlowRun, LedgerHarness, dataset, days
+from tests.support.ledger_harness import NAME, FlowRun, LedgerHarness, dataset, days
 
 RESULT = BuildResult(10, 8, 2, {"duplicate": 2}, {"dbt": 1.0}, [], [], clock.now(), together=4)
 

@@ -39,8 +39,9 @@ from quicksilver.stack import (
 )
 from quicksilver.stack.ports import LOOPBACK
 from quicksilver.stack.state import load_credentials, load_running
-from tests.conftest import HOMES
-from tests.integration.stack_up import Up, await_end, family, until
+from tests.support.servers import HOMES
+from tests.support.stack_up import Up, await_end, family
+from tests.support.waiting import until
 
 SERVERS = {"postgres", "minio"}
 
@@ -154,7 +155,7 @@ class TestServers:
             status = stack.supervisor.status("minio")
             return status.pid not in (0, before) and client.bucket_exists("kept")
 
-        until(restarted, "MinIO is back")
+        until(restarted, "MinIO is back", despite=(Exception,))
 
     def test_a_killed_postgres_comes_back(self, stack: EmbeddedStack) -> None:
         before = stack.supervisor.status("postgres").pid
@@ -164,7 +165,7 @@ class TestServers:
             with psycopg.connect(stack.home.database_url("ledger"), connect_timeout=1):
                 return stack.supervisor.status("postgres").pid not in (0, before)
 
-        until(restarted, "Postgres is back")
+        until(restarted, "Postgres is back", despite=(Exception,))
 
     def test_a_second_stack_in_the_home_is_refused(
         self, stack: EmbeddedStack, folder: Path

@@ -6,7 +6,7 @@ import httpx
 import psycopg
 from minio import Minio
 
-from tests.conftest import MinioServer, Postgres
+from tests.support.servers import MinioServer, Postgres
 
 
 def test_a_ledger_has_its_schema(ledger_url: str) -> None:

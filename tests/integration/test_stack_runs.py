@@ -16,9 +16,10 @@ import pytest
 
 from quicksilver.stack import Home
 from quicksilver.stack.state import load_credentials
-from tests.conftest import HOMES
-from tests.integration.engine_stage import LAUNCHER, STOCK
-from tests.integration.stack_up import Up, await_end, family, until
+from tests.support.engine_stage import LAUNCHER, STOCK
+from tests.support.servers import HOMES
+from tests.support.stack_up import Up, await_end, family
+from tests.support.waiting import until
 
 pytestmark = pytest.mark.skipif(
     sys.platform != "linux", reason="only Linux tells a child of its parent's end"
@@ -61,7 +62,7 @@ def start_sleeping(api: str, name: str, command: str) -> dict[str, int]:
         )
         parameters = {"path": str(told), "seconds": 600}
         post(f"/deployments/{deployment}/create_flow_run", parameters=parameters)
-    until(told.exists, f"the run of {name} begins", 120)
+    until(told.exists, f"the run of {name} begins", within=120)
     began: dict[str, int] = json.loads(told.read_text())
     return began
 

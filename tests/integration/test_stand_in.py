@@ -20,7 +20,7 @@ from quicksilver.flows.silver_build import _claim  # pyright: ignore[reportPriva
 from quicksilver.ledger import claims
 from quicksilver.ledger.outbox import LANDED
 from quicksilver.support import clock
-from tests.integration.ledger_kit import DT, NAME, FlowRun, LedgerHarness, dataset, days
+from tests.support.ledger_harness import DT, NAME, FlowRun, LedgerHarness, dataset, days
 
 HERE = Partition(NAME, DT)
 

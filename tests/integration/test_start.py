@@ -19,8 +19,8 @@ from quicksilver.errors import QuicksilverError, SettingsError
 from quicksilver.operators import setup
 from quicksilver.settings import Settings, load_settings
 from quicksilver.stack.ports import LOOPBACK, choose_port
-from tests.conftest import MinioServer
-from tests.integration.serving import Served, receiver_settings, serving
+from tests.support.servers import MinioServer
+from tests.support.serving import Served, receiver_settings, serving
 
 _ROLES = ["dispatcher", "sweep", "dispatcher,receiver"]
 

@@ -5,8 +5,9 @@ import threading
 from contextlib import ExitStack
 
 from quicksilver.stack.ports import choose_port
-from tests.integration.serving import Client, Served, rows, serving, until
-from tests.payloads import PREFIX, notification, record
+from tests.support.payloads import PREFIX, notification, record
+from tests.support.serving import Client, Served, rows, serving
+from tests.support.waiting import until
 
 
 class Sender(threading.Thread):

@@ -18,8 +18,8 @@ from quicksilver.flows.context import FlowContext
 from quicksilver.intake.group_commit import Recorder
 from quicksilver.intake.record import record_body
 from quicksilver.support import clock, tracing
-from tests.integration.ledger_kit import BUCKET, DT, NAME, LedgerHarness
-from tests.otlp import Collector, collecting
+from tests.support.ledger_harness import BUCKET, DT, NAME, LedgerHarness
+from tests.support.otlp import Collector, collecting
 
 EVENT = {
     "eventName": "s3:ObjectCreated:Put",

@@ -34,8 +34,8 @@ from quicksilver.settings import Settings, load_settings
 from quicksilver.support import clock
 from quicksilver.support.postgres import Database
 from quicksilver.warehouse.connection import Warehouse
-from tests.conftest import MinioServer, Postgres
-from tests.integration.serving import rows
+from tests.support.servers import MinioServer, Postgres
+from tests.support.serving import rows
 from tests.upgrade import BUCKET, DATASET, FOLDER, ROWS, declared, key_of
 
 VERSIONS = sorted(path.parent.name for path in FOLDER.glob("*/ledger.sql"))

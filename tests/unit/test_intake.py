@@ -12,7 +12,7 @@ from quicksilver.domain.arrival import Arrival, KnownObject, arrive, decide
 from quicksilver.domain.datasets import Dataset, Datasets, ReadinessRule
 from quicksilver.domain.event import ObjectEvent
 from quicksilver.domain.readiness import Folder, Readiness, needs_folder, readiness
-from tests.payloads import KEY
+from tests.support.payloads import KEY
 
 NOW = datetime(2024, 2, 1, 12, tzinfo=UTC)
 SECOND = timedelta(seconds=1)

@@ -7,7 +7,7 @@ from quicksilver.build.columns import ArrowSchema, ArrowType, Column, Kind
 from quicksilver.build.layout import declared_columns, declared_types, fallback_type, plan
 from quicksilver.domain.datasets import Dataset
 from quicksilver.errors import BronzeFileError
-from tests.declared import yellow_columns
+from tests.support.declared import yellow_columns
 
 OLD = pa.schema(
     [

@@ -15,7 +15,7 @@ from quicksilver.domain.event import ObjectEvent
 from quicksilver.errors import PayloadError
 from quicksilver.intake.decode import decode
 from quicksilver.intake.s3 import Notification, parse
-from tests.payloads import KEY, notification, record
+from tests.support.payloads import KEY, notification, record
 
 # What Postgres and S3 can both hold: no NUL, no lone surrogates, at most 1,024 bytes.
 texts = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), min_size=1)

@@ -34,7 +34,7 @@ from quicksilver.flows.nyc_tlc.source import (
     file_name,
     open_source,
 )
-from tests.declared import yellow_columns
+from tests.support.declared import yellow_columns
 
 COLUMNS = yellow_columns()
 REQUIRED = [column.name for column in COLUMNS if column.required]

@@ -30,8 +30,8 @@ from quicksilver.stack import EmbeddedStack
 from quicksilver.stack.initialise import initialise_child
 from quicksilver.stack.postgres import BINARIES
 from tests.chaos.faults import runs_below
+from tests.support.waiting import until
 from tests.upgrade import BUCKET, FOLDER, ROWS, declared, key_of
-from tests.waiting import until
 
 # What follows must not happen before the dump: nothing is given up, swept or tried again.
 _PATIENT = {

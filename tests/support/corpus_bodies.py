@@ -5,8 +5,8 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
-from tests.integration.bad_input import BadInput, event, posted
-from tests.payloads import PREFIX, notification, record
+from tests.support.bad_input import BadInput, event, posted
+from tests.support.payloads import PREFIX, notification, record
 
 
 def _with(path: str, value: Any) -> dict[str, Any]:

@@ -22,7 +22,7 @@ from quicksilver.domain.partition import Partition, folder
 from quicksilver.lake.bronze import minio_client
 from quicksilver.settings import PROJECT, Settings, load_settings
 from quicksilver.warehouse.connection import Warehouse
-from tests.conftest import MinioServer
+from tests.support.servers import MinioServer
 
 YELLOW = "nyc_tlc.yellow_tripdata"
 _buckets = itertools.count(1)

@@ -4,8 +4,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from tests.integration.serving import Answer, Client
-from tests.payloads import notification, record
+from tests.support.payloads import notification, record
+from tests.support.serving import Answer, Client
 
 HUNG_UP = 0
 

@@ -25,7 +25,7 @@ from prefect.workers.process import ProcessWorker
 
 from quicksilver.engine import protocol
 from quicksilver.settings import PROJECT
-from tests.integration.flows_for_engine import engine_flows
+from tests.support.flows_for_engine import engine_flows
 
 FLOWS = Path(__file__).parent / "flows_for_engine"
 LAUNCHER = shlex.join([sys.executable, "-I", "-S", str(PROJECT / "service/engine/launcher.py")])

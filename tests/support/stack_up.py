@@ -2,31 +2,17 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Collection
+from collections.abc import Collection
 from pathlib import Path
 from typing import IO
 
 import psutil
-import pytest
 
 from quicksilver.stack.state import load_running
-from tests.conftest import HOMES
-
-
-def until(done: Callable[[], bool], what: str, seconds: float = 30) -> None:
-    """Poll until it is done; until then any error counts as "not yet"."""
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
-        with contextlib.suppress(Exception):
-            if done():
-                return
-        time.sleep(0.05)
-    pytest.fail(f"{what}: not within {seconds:.0f} s")
+from tests.support.servers import HOMES
 
 
 def family(pid: int) -> list[psutil.Process]:

@@ -34,7 +34,7 @@ from quicksilver.roles.sweep import Sweep
 from quicksilver.settings import Settings, load_settings
 from quicksilver.support import clock
 from quicksilver.support.postgres import Database
-from tests.conftest import MinioServer
+from tests.support.servers import MinioServer
 
 MONTHLY = "nyc_tlc.yellow_tripdata"
 DAILY = "weather.stations"

@@ -2,10 +2,10 @@
 
 from collections.abc import Iterator
 
-from tests.integration.bad_input import BadInput, asked, posted
-from tests.integration.corpus_bodies import bodies, meanings
-from tests.integration.corpus_keys import keys
-from tests.integration.corpus_wire import transport
+from tests.support.bad_input import BadInput, asked, posted
+from tests.support.corpus_bodies import bodies, meanings
+from tests.support.corpus_keys import keys
+from tests.support.corpus_wire import transport
 
 
 def probes() -> Iterator[BadInput]:

@@ -5,8 +5,7 @@ import http.client
 import json
 import socket
 import threading
-import time
-from collections.abc import Callable, Generator, Iterable
+from collections.abc import Generator, Iterable
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, cast
@@ -20,6 +19,7 @@ from quicksilver.app import create_app, running
 from quicksilver.settings import Settings, load_settings
 from quicksilver.stack.ports import choose_port
 from quicksilver.web.server import server_config
+from tests.support.waiting import until
 
 FAST_TOKEN = "fast-token-of-the-tests"
 DURABLE_TOKEN = "durable-token-of-the-tests"
@@ -171,7 +171,7 @@ def serving(database_url: str, *, asked_at: str = "", **overrides: Any) -> Gener
     thread = threading.Thread(target=run, name="receiver")
     thread.start()
     try:
-        until(lambda: server.started or problems, "the receiver starts", _START_WITHIN)
+        until(lambda: server.started or problems, "the receiver starts", within=_START_WITHIN)
         if problems:
             raise problems[0]
         yield Served(app, Client(settings.port), asked_at or database_url)
@@ -180,11 +180,3 @@ def serving(database_url: str, *, asked_at: str = "", **overrides: Any) -> Gener
         thread.join(30)
     assert not thread.is_alive(), "the receiver does not stop"
     assert not problems, problems
-
-
-def until(holds: Callable[[], object], what: str, seconds: float = 30.0) -> None:
-    """Wait for a condition, asked again and again until the deadline."""
-    deadline = time.monotonic() + seconds
-    while not holds():
-        assert time.monotonic() < deadline, f"not within {seconds:g} s: {what}"
-        time.sleep(0.02)

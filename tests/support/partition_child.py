@@ -56,7 +56,7 @@ class Child:
 def start(settings: Settings, dataset: Dataset, jobs: Sequence[Job], die_at: str = "") -> Child:
     """Build `jobs` one after the other in a process of their own."""
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["tests.integration.partition_preload"])
+    context.set_forkserver_preload(["tests.support.partition_preload"])
     handle, name = tempfile.mkstemp(prefix="qs-child-")
     os.close(handle)
     process = context.Process(target=_main, args=(settings, dataset, list(jobs), die_at, name))

@@ -1,7 +1,7 @@
 """What the server of building processes has in memory before it forks the first one."""
 
 from quicksilver.build import preload as warm
-from tests.integration import partition_child
+from tests.support import partition_child
 
 __all__ = ["partition_child"]
 

@@ -5,8 +5,8 @@ from collections.abc import Iterator
 from typing import Any
 from urllib.parse import quote_plus
 
-from tests.integration.bad_input import BadInput, posted
-from tests.payloads import KEY, PREFIX, notification, record
+from tests.support.bad_input import BadInput, posted
+from tests.support.payloads import KEY, PREFIX, notification, record
 
 # Each as MinIO encodes it (`url.QueryEscape`), and so as Python's `quote_plus` does.
 FILES = {

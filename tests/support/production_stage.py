@@ -29,7 +29,7 @@ from quicksilver.stack.minio import minio_binary
 from quicksilver.stack.ports import LOOPBACK, choose_port
 from quicksilver.stack.postgres import BINARIES
 from quicksilver.support.http import local_http_client
-from tests.waiting import until
+from tests.support.waiting import until
 
 COMPOSE = PROJECT / "compose"
 Service = dict[str, Any]

@@ -5,9 +5,9 @@ import json
 import time
 from collections.abc import Callable, Iterator
 
-from tests.integration.bad_input import BadInput, Say, said
-from tests.integration.serving import Answer, Client, receive
-from tests.payloads import PREFIX, notification, record
+from tests.support.bad_input import BadInput, Say, said
+from tests.support.payloads import PREFIX, notification, record
+from tests.support.serving import Answer, Client, receive
 
 
 def _trickled(client: Client) -> Answer | None:
