@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from quicksilver.build.dbt import NodeResult, warehouse_environment
-from quicksilver.build.dbt_project import ANALYTICS
+from quicksilver.build.dbt_project import analytics
 from quicksilver.settings import Settings
 
 
@@ -41,8 +41,8 @@ def run(
     done = subprocess.run(
         [
             str(Path(sys.executable).with_name("dbt")), *command,
-            "--project-dir", str(ANALYTICS),
-            "--profiles-dir", str(ANALYTICS),
+            "--project-dir", str(analytics()),
+            "--profiles-dir", str(analytics()),
             "--target-path", str(target),
             "--log-path", str(target),
             "--select", *select.split(),

@@ -24,7 +24,7 @@ from psycopg import sql
 from bench.months import small_month
 from bench.report import Figure, Outcome, median
 from bench.stage import BUCKET, WARM, BenchStage
-from quicksilver.settings import PROJECT
+from tests.support.checkout import PROJECT
 
 _ROUNDS, _PARTITIONS = 10, 1_000
 # Rows of each table of a partition of the history.

@@ -19,9 +19,9 @@ import psycopg
 
 from bench.report import Figure, Outcome, median
 from bench.stage import BenchStage
-from quicksilver.settings import PROJECT
 from quicksilver.stack.ports import choose_port
 from quicksilver.support.http import local_http_client
+from tests.support.checkout import PROJECT
 from tests.support.waiting import until
 
 _KINDS = ("stored", "parsed", "bare")

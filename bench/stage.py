@@ -26,9 +26,10 @@ from psycopg.rows import dict_row
 
 from bench.months import months
 from quicksilver.lake.bronze import minio_client
-from quicksilver.settings import PROJECT, Settings
+from quicksilver.settings import Settings
 from quicksilver.stack import EmbeddedStack, Home, Program
 from quicksilver.stack.initialise import initialise_child
+from tests.support.checkout import PROJECT
 from tests.support.declared import columns_in_yaml
 from tests.support.waiting import until
 

@@ -40,6 +40,7 @@ from quicksilver.support import tracing
 from quicksilver.support.backoff import delay
 from quicksilver.support.metrics import ROLE_FAILURES
 from quicksilver.support.postgres import Database
+from quicksilver.warehouse.absent import NoWarehouse
 from quicksilver.warehouse.connection import Warehouse
 from quicksilver.web import api, health, pages, senders
 from quicksilver.web import events as receiver
@@ -100,8 +101,6 @@ async def running(app: FastAPI) -> AsyncGenerator[None]:
     settings.require("database_url")
     if "receiver" in settings.roles:
         settings.require("webhook_tokens")
-    if "dispatcher" in settings.roles:
-        settings.require("warehouse_url")
     if {"dispatcher", "sweep"} & set(settings.roles):
         # Both list bronze.
         settings.require("minio_access_key", "minio_secret_key")
@@ -126,7 +125,9 @@ async def running(app: FastAPI) -> AsyncGenerator[None]:
         wake = LedgerListener(url)
         sweep_now = asyncio.Event()
         dispatcher = Dispatcher(settings, ledger, bronze, deployments, owner_name())
-        settler = Settler(settings, ledger, deployments, Warehouse(settings))
+        has_warehouse = bool(settings.warehouse_url.get_secret_value())
+        warehouse = Warehouse(settings) if has_warehouse else NoWarehouse()
+        settler = Settler(settings, ledger, deployments, warehouse)
         sweep = Sweep(settings, ledger, bronze)
         app.state.ledger = ledger
         app.state.recorder = recorder

@@ -13,8 +13,7 @@ from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from quicksilver.errors import SettingsError
-
-PROJECT = Path(__file__).resolve().parent.parent
+from quicksilver.support.project import DECLARATIONS, in_project, project_folder
 
 Tokens = Annotated[tuple[SecretStr, ...], NoDecode]
 Names = Annotated[tuple[str, ...], NoDecode]
@@ -32,11 +31,17 @@ class Settings(BaseSettings):
     """Every setting of the service, the flows and the command line.
 
     The environment variable of a field is its alias; `.env.example` lists them all.
-    Durations are seconds, sizes bytes.
+    Durations are seconds, sizes bytes. `.env` is the project's, and relative paths are taken from
+    the project's folder, whoever starts the process and wherever it stands.
     """
 
     model_config = SettingsConfigDict(
-        env_file=".env", extra="ignore", env_ignore_empty=True, allow_inf_nan=False
+        env_file=".env",
+        extra="ignore",
+        env_ignore_empty=True,
+        allow_inf_nan=False,
+        # A default path is taken from the project too.
+        validate_default=True,
     )
 
     # The lake
@@ -52,7 +57,7 @@ class Settings(BaseSettings):
     # The databases
     database_url: SecretStr = Field(SecretStr(""), alias="QUICKSILVER_DATABASE_URL")
     warehouse_url: SecretStr = Field(SecretStr(""), alias="QUICKSILVER_WAREHOUSE_URL")
-    dbt_profiles_dir: Path = Field(PROJECT / "analytics", alias="DBT_PROFILES_DIR")
+    dbt_profiles_dir: Path = Field(Path("analytics"), alias="DBT_PROFILES_DIR")
     dbt_pg_password: SecretStr = Field(SecretStr(""), alias="DBT_PG_PASSWORD")
     # The service
     url: str = Field("http://127.0.0.1:8420", alias="QUICKSILVER_URL")
@@ -67,7 +72,7 @@ class Settings(BaseSettings):
     trusted_proxies: Names = Field((), alias="QUICKSILVER_TRUSTED_PROXIES")
     roles: Names = Field(ROLES, alias="QUICKSILVER_ROLES")
     home: Path = Field(Path(".quicksilver"), alias="QUICKSILVER_HOME")
-    datasets_file: Path = Field(PROJECT / "datasets.yaml", alias="QUICKSILVER_DATASETS")
+    datasets_file: Path = Field(Path(DECLARATIONS), alias="QUICKSILVER_DATASETS")
     tlc_source: str = Field("https://d37ci6vzurychx.cloudfront.net/trip-data", alias="TLC_SOURCE")
     log_format: str = Field("auto", alias="QUICKSILVER_LOG_FORMAT", pattern="^(auto|json|text)$")
     # Who is told when something is wrong (see flows/automations.py)
@@ -140,14 +145,21 @@ class Settings(BaseSettings):
             ) from None
         return value
 
+    @field_validator(
+        "dbt_profiles_dir", "home", "datasets_file", "tls_cert", "tls_key", "tls_client_ca"
+    )
+    @classmethod
+    def _of_the_project(cls, value: Path | None) -> Path | None:
+        return value and in_project(value)
+
     @field_validator("dbt_profiles_dir")
     @classmethod
     def _profiles(cls, value: Path) -> Path:
-        # Flow runs stand elsewhere: a relative folder means the same to all.
-        folder = PROJECT / value.expanduser()
-        if not (folder / "profiles.yml").is_file():
-            raise ValueError(f"{folder} holds no profiles.yml: name the folder that does")
-        return folder
+        # A project without dbt has no such folder, and its default is not wrong.
+        is_default = value == project_folder() / "analytics"
+        if not is_default and not (value / "profiles.yml").is_file():
+            raise ValueError(f"{value} holds no profiles.yml: name the folder that does")
+        return value
 
     @field_validator("minio_endpoint_url", "prefect_api_url", "url")
     @classmethod
@@ -206,10 +218,15 @@ def load_settings(**overrides: Any) -> Settings:
         SettingsError: one line that names the variable, what is wrong, never the value.
     """
     secrets = os.environ.get("QUICKSILVER_SECRETS_DIR") or None
-    if secrets is not None and not Path(secrets).is_dir():
-        raise SettingsError(f"QUICKSILVER_SECRETS_DIR: {secrets} is no folder")
+    if secrets is not None:
+        secrets = str(in_project(Path(secrets)))
+        if not Path(secrets).is_dir():
+            raise SettingsError(f"QUICKSILVER_SECRETS_DIR: there is no folder {secrets}")
+    own = Settings.model_config.get("env_file")
     try:
         given: dict[str, Any] = {"_secrets_dir": secrets}
+        if isinstance(own, str | Path):
+            given["_env_file"] = project_folder() / own
         given |= {Settings.model_fields[k].alias or k: v for k, v in overrides.items()}
         return Settings(**given)
     except ValidationError as error:

@@ -18,7 +18,7 @@ from urllib.request import url2pathname
 import httpx
 
 from quicksilver.errors import QuicksilverError, SettingsError
-from quicksilver.settings import PROJECT
+from quicksilver.support.project import in_project
 
 OFFICIAL_HOST = "d37ci6vzurychx.cloudfront.net"
 
@@ -117,7 +117,7 @@ def open_source(location: str, taxi: Taxi = "yellow") -> Source:
             f"TLC_SOURCE: {location}: needs an http(s) URL, a folder or a file:// URL"
         )
     else:
-        folder = PROJECT / Path(location).expanduser()
+        folder = in_project(Path(location))
     # A mistyped folder would otherwise look like twelve months that are not published yet.
     if not location or not folder.is_dir():
         raise SettingsError(f"TLC_SOURCE: there is no folder {folder}")

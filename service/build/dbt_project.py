@@ -16,13 +16,16 @@ from typing import TYPE_CHECKING, Any
 
 from quicksilver.build.dbt_patches import light_locks
 from quicksilver.errors import ModelError
-from quicksilver.settings import PROJECT, load_settings
+from quicksilver.settings import load_settings
+from quicksilver.support.project import project_folder
 
 if TYPE_CHECKING:
     from dbt.contracts.graph.manifest import Manifest
 
 
-ANALYTICS = PROJECT / "analytics"
+def analytics() -> Path:
+    """The folder of the project's dbt project."""
+    return project_folder() / "analytics"
 
 
 # What of the project decides how it parses. Not `target/`, which parsing writes.
@@ -63,10 +66,10 @@ def _digest(*names: str) -> str:
     digest = hashlib.sha256()
     for name in names:
         digest.update(name.encode() + b"\0")
-        top = ANALYTICS / name
+        top = analytics() / name
         for path in sorted(top.rglob("*")) if top.is_dir() else [top]:
             if path.is_file():
-                digest.update(path.relative_to(ANALYTICS).as_posix().encode() + b"\0")
+                digest.update(path.relative_to(analytics()).as_posix().encode() + b"\0")
                 digest.update(path.read_bytes())
     return digest.hexdigest()[:16]
 
@@ -105,7 +108,7 @@ def _load(version: str, folders: Sequence[Path]) -> Manifest:
     with tempfile.TemporaryDirectory(dir=folder) as target:
         outcome = dbtRunner().invoke(["parse", *flags(Path(target))])
         if not outcome.success or not isinstance(outcome.result, Manifest):
-            raise ModelError(f"the dbt project {ANALYTICS} does not parse: {outcome.exception}")
+            raise ModelError(f"the dbt project {analytics()} does not parse: {outcome.exception}")
         path.parent.mkdir(exist_ok=True)
         # Whole or not at all: two processes that parse at once leave the same file twice.
         (Path(target) / _PARSED).replace(path)
@@ -146,7 +149,7 @@ def _writable(folders: Sequence[Path]) -> Path:
 def flags(target: Path) -> list[str]:
     """What every invocation is told: nothing is written, said or sent that nobody reads."""
     return [
-        "--project-dir", str(ANALYTICS),
+        "--project-dir", str(analytics()),
         "--profiles-dir", str(_profiles()),
         "--target-path", str(target),
         "--log-path", str(target),

@@ -99,9 +99,13 @@ def interpreter_variables(environment: Mapping[bytes, bytes]) -> dict[bytes, byt
 
 def socket_path(environment: Mapping[str, str]) -> str:
     """Where the engine listens: QUICKSILVER_ENGINE_SOCKET, else under QUICKSILVER_HOME, else
-    the user's runtime folder. Always absolute and short enough for the kernel."""
+    the user's runtime folder. Always absolute and short enough for the kernel.
+
+    Relative paths are taken from QUICKSILVER_PROJECT: launchers stand in temporary folders.
+    """
+    project = environment.get("QUICKSILVER_PROJECT") or os.getcwd()
     if path := environment.get(SOCKET_VARIABLE):
-        return os.path.abspath(path)
+        return os.path.abspath(os.path.join(project, path))
     # A 0700 folder, and the owner is checked.
     own = f"quicksilver-{os.geteuid()}"
     runtimes = [
@@ -110,7 +114,7 @@ def socket_path(environment: Mapping[str, str]) -> str:
         os.path.join("/tmp", own),  # noqa: S108  a deep TMPDIR is no help
     ]
     runtime, *_ = found = [runtime for runtime in runtimes if runtime]
-    home = os.path.abspath(environment.get("QUICKSILVER_HOME") or runtime)
+    home = os.path.abspath(os.path.join(project, environment.get("QUICKSILVER_HOME") or runtime))
     short = f"engine-{zlib.crc32(os.fsencode(home)):08x}.sock"
     paths = [os.path.join(home, "run", "engine.sock"), *(os.path.join(at, short) for at in found)]
     return next(path for path in paths if len(os.fsencode(path)) <= _LONGEST_PATH)

@@ -35,13 +35,15 @@ from quicksilver.engine.preload import (
 from quicksilver.engine.run import Run, leave_without_teardown
 from quicksilver.engine.sources import Sources
 from quicksilver.engine.supervisor import supervise
+from quicksilver.support.project import PACKAGE, PROJECT_VARIABLE, project_folder, shipped
 
-ROOT = Path(__file__).resolve().parents[2]
 # Names the listening socket and the lock that a reload hands to its successor.
 INHERITED = "QUICKSILVER_ENGINE_INHERITED"
 STOPPING = (signal.SIGTERM, signal.SIGINT)
-# Folders of which any file counts, imported or not: dbt's, and SQL that modules read.
-WHOLE = ("flows", "analytics", "service/ledger", "service/warehouse", "service/build")
+# Folders of which any file counts, imported or not: the project's flows and dbt's models, and the
+# package's SQL, which its modules read.
+OF_THE_PROJECT = ("flows", "analytics")
+OF_THE_PACKAGE = ("ledger", "warehouse", "build")
 # So that changed code, once it has not changed any more between two looks, is reloaded before the
 # next run asks for it. Costs 0.1 % of a core.
 SCAN_SECONDS = 2.0
@@ -74,7 +76,7 @@ class Server:
         # A reload inherits that children are ignored; whoever waits for one here must find it.
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         # Before the imports: what is written while they run counts as changed.
-        self._sources = Sources(self._watched, [ROOT / "service"])
+        self._sources = Sources(self._watched, [PACKAGE])
         os.environ.update({k: v for k, v in QUIETING.items() if k not in os.environ})
         begin = time.perf_counter()
         gc.disable()
@@ -209,7 +211,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
         say("the warm engine needs Linux 5.3; launchers start the stock engine here")
         sys.exit(EX_UNAVAILABLE)
     leave_without_teardown()
-    watched = options.watch or [ROOT / name for name in WHOLE]
+    project = project_folder()
+    # Its runs find the same one, wherever they stand.
+    os.environ[PROJECT_VARIABLE] = str(project)
+    watched = options.watch or [
+        *(project / name for name in OF_THE_PROJECT),
+        *(PACKAGE / name for name in OF_THE_PACKAGE),
+        shipped("flows"),
+    ]
     modules, hooks = options.preload or DEFAULT_MODULES, options.hook or DEFAULT_HOOKS
     if options.preload and not options.hook:
         hooks = ()

@@ -16,7 +16,8 @@ from prefect.settings import PREFECT_API_URL, temporary_settings
 from prefect.workers.process import ProcessWorker
 
 from quicksilver.errors import PrefectUnavailableError, QuicksilverError
-from quicksilver.settings import PROJECT, Settings
+from quicksilver.settings import Settings
+from quicksilver.support.project import PACKAGE, PROJECT_VARIABLE, project_folder
 
 POOL = "default"
 _DEPLOY_WITHIN = 180.0
@@ -27,7 +28,7 @@ def engine_command() -> str:
 
     Without an engine that answers, the launcher becomes Prefect's own command.
     """
-    launcher = PROJECT / "service" / "engine" / "launcher.py"
+    launcher = PACKAGE / "engine" / "launcher.py"
     return shlex.join([sys.executable, "-I", "-S", str(launcher)])
 
 
@@ -100,6 +101,7 @@ async def deploy_all(settings: Settings) -> list[str]:
     Raises:
         QuicksilverError: it failed; the message carries its last lines.
     """
+    folder = project_folder()
     process = await asyncio.create_subprocess_exec(
         sys.executable,
         "-m",
@@ -107,8 +109,13 @@ async def deploy_all(settings: Settings) -> list[str]:
         "--no-prompt",
         "deploy",
         "--all",
-        cwd=PROJECT,
-        env={**os.environ, "PREFECT_API_URL": settings.prefect_api_url, "NO_COLOR": "1"},
+        cwd=folder,
+        env={
+            **os.environ,
+            PROJECT_VARIABLE: str(folder),
+            "PREFECT_API_URL": settings.prefect_api_url,
+            "NO_COLOR": "1",
+        },
         stdin=asyncio.subprocess.DEVNULL,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.STDOUT,

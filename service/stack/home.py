@@ -11,10 +11,10 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-from quicksilver.settings import PROJECT
 from quicksilver.stack.files import private_folder
 from quicksilver.stack.ports import LOOPBACK
 from quicksilver.stack.state import Credentials
+from quicksilver.support.project import PROJECT_VARIABLE, project_folder
 
 # A unix socket's path may have 107 bytes. Below this folder the supervisor binds
 # `supervisor.sock.<its pid>`, and Python's multiprocessing `tmp/pymp-xxxxxxxx/listener-xxxxxxxx`.
@@ -113,7 +113,7 @@ class Home:
             "MINIO_SECRET_KEY": own.minio_password,
             "PREFECT_API_URL": self.prefect_url,
             "PREFECT_HOME": str(self.folder / "prefect"),
-            "DBT_PROFILES_DIR": str(PROJECT / "analytics"),
+            "DBT_PROFILES_DIR": str(project_folder() / "analytics"),
             "DBT_PG_HOST": LOOPBACK,
             "DBT_PG_PORT": str(self.port("postgres")),
             "DBT_PG_USER": "warehouse",
@@ -142,6 +142,7 @@ class Home:
         return {
             **inherited,
             MARKER: self.credentials.stack_id,
+            PROJECT_VARIABLE: str(project_folder()),
             "PATH": os.pathsep.join((commands, inherited.get("PATH", os.defpath))),
             "TMPDIR": str(self.temporary),
             "PYTHONUNBUFFERED": "1",

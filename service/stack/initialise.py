@@ -6,7 +6,7 @@ import sys
 from collections.abc import Mapping
 
 from quicksilver.errors import QuicksilverError
-from quicksilver.settings import PROJECT
+from quicksilver.support.project import PROJECT_VARIABLE, project_folder
 
 
 def initialise_child(environment: Mapping[str, str]) -> None:
@@ -15,10 +15,11 @@ def initialise_child(environment: Mapping[str, str]) -> None:
     Raises:
         QuicksilverError: it failed; the message carries what it printed.
     """
+    folder = project_folder()
     done = subprocess.run(
         [sys.executable, "-m", "quicksilver.cli.main", "init"],
-        env={**os.environ, **environment},
-        cwd=PROJECT,
+        env={**os.environ, **environment, PROJECT_VARIABLE: str(folder)},
+        cwd=folder,
         capture_output=True,
         text=True,
         check=False,

@@ -11,13 +11,13 @@ import httpx
 
 from quicksilver.engine import protocol
 from quicksilver.engine.client import lean_client_environment
-from quicksilver.settings import PROJECT
 from quicksilver.stack.files import private_folder
 from quicksilver.stack.home import Home
 from quicksilver.stack.minio import answers
 from quicksilver.stack.ports import LOOPBACK
 from quicksilver.stack.program import Program
 from quicksilver.support.http import local_http_client
+from quicksilver.support.project import project_folder
 
 POOL = "default"
 # Seconds between two polls of the worker: a run waits half of that on average. Below it the
@@ -63,7 +63,7 @@ def engine_program(home: Home) -> Program:
         name="engine",
         command=(sys.executable, "-m", "quicksilver.engine.server"),
         env=environment,
-        cwd=PROJECT,
+        cwd=project_folder(),
         ready=lambda: protocol.ping(socket, timeout=1.0),
         start_within=30,
         stop_within=2,
@@ -82,7 +82,7 @@ def worker_program(home: Home, limit: int) -> Program:
             *("--pool", POOL, "--type", "process", "--limit", str(limit)),
         ),
         env=_runs_environment(home),
-        cwd=PROJECT,
+        cwd=project_folder(),
         ready=lambda: _polls(home, name, began),
         # Its flow runs get the same signal, and report themselves as crashed.
         stop_within=6,
@@ -109,7 +109,7 @@ def service_program(home: Home) -> Program:
         name="service",
         command=(str(Path(sys.executable).with_name("quicksilver")), "serve"),
         env=home.child_environment(),
-        cwd=PROJECT,
+        cwd=project_folder(),
         ready=lambda: answers(f"{home.service_url}/healthz"),
         stop_within=4,
     )

@@ -49,7 +49,8 @@ def _handler(log_format: str) -> logging.Handler:
         cache_logger_on_first_use=True,
     )
     renderer: list[structlog.typing.Processor] = (
-        [structlog.dev.ConsoleRenderer()]
+        # Rich's tracebacks print every frame's locals, a database's password among them.
+        [structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)]
         if is_text
         else [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
     )

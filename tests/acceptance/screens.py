@@ -15,10 +15,10 @@ from urllib.parse import quote
 import httpx
 from playwright.async_api import Browser, async_playwright, expect
 
-from quicksilver.settings import PROJECT
 from quicksilver.stack import EmbeddedStack
 from quicksilver.stack.initialise import initialise_child
 from tests.prepare import chromium
+from tests.support.checkout import PROJECT
 from tests.support.declared import columns_in_yaml
 from tests.support.full_stack import BUCKET, DATASET, FullStack
 from tests.support.picture import faults, picture

@@ -9,12 +9,12 @@ from socket import AF_INET, SOCK_DGRAM, socket
 import psycopg
 import pytest
 
-from quicksilver.settings import PROJECT
 from tests.chaos.hosts import postgres_on, seen_from_afar, site
 from tests.chaos.invariants import lost_builds, violations
 from tests.chaos.network import Network, are_namespaces_allowed
 from tests.chaos.outages import Outages
 from tests.chaos.waiter import LEDGER_LOCK, WAREHOUSE_LOCK
+from tests.support.checkout import PROJECT
 from tests.support.servers import HOMES
 from tests.support.waiting import until
 

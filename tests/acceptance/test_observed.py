@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from minio.notificationconfig import NotificationConfig
 
-from quicksilver.settings import PROJECT
+from tests.support.checkout import PROJECT
 from tests.support.full_stack import BUCKET, DATASET, FullStack
 from tests.support.otlp import Collector, Span
 from tests.support.waiting import until

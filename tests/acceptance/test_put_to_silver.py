@@ -10,7 +10,7 @@ from typing import Any
 
 import httpx
 
-from quicksilver.settings import PROJECT
+from tests.support.checkout import PROJECT
 from tests.support.full_stack import BUCKET, DATASET, FullStack
 from tests.support.waiting import until
 

@@ -17,12 +17,12 @@ from collections.abc import Callable
 from rich.console import Console
 from rich.table import Table
 
-from quicksilver.settings import PROJECT
 from tests.chaos.diskfull import run_disk_full
 from tests.chaos.flood import Check, run_flood, run_overflow
 from tests.chaos.outages import run_hosts
 from tests.chaos.rounds import Outcome, run_rounds
 from tests.chaos.stage import MONTHS, ChaosStage, stage
+from tests.support.checkout import PROJECT
 
 # Where the partitions only bear witness, two are enough.
 FEW = MONTHS[:2]

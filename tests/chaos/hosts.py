@@ -28,12 +28,13 @@ from quicksilver.domain.datasets import load_datasets
 from quicksilver.flows.nyc_tlc.generated import generate_month
 from quicksilver.lake.bronze import minio_client
 from quicksilver.lake.rules import configure_lanes
-from quicksilver.settings import PROJECT, Settings
+from quicksilver.settings import Settings
 from quicksilver.stack import EmbeddedStack, Home, Program, parts
 from quicksilver.stack.minio import minio_binary
 from tests.chaos.faults import is_run
 from tests.chaos.network import Network
 from tests.chaos.stage import BUCKET, PREFIX, QUICK, patient, rows
+from tests.support.checkout import PROJECT
 
 USER = "user"
 RECEIVERS = ("receiver-1", "receiver-2")

@@ -29,10 +29,11 @@ from psycopg import sql
 
 from quicksilver.flows.nyc_tlc.generated import generate_month
 from quicksilver.lake.bronze import minio_client
-from quicksilver.settings import PROJECT, Settings
+from quicksilver.settings import Settings
 from quicksilver.stack import EmbeddedStack, Home, Program, parts
 from quicksilver.stack.initialise import initialise_child
 from quicksilver.support import failpoint
+from tests.support.checkout import PROJECT
 
 DATASET = "nyc_tlc.yellow_tripdata"
 BUCKET = "datasets"

@@ -16,7 +16,8 @@ from quicksilver.build import dbt, dbt_project
 from quicksilver.build import dbt_patches as dbt_shortcuts
 from quicksilver.build.prepare import ensure_warehouse
 from quicksilver.domain.datasets import load_datasets
-from quicksilver.settings import PROJECT, Settings, load_settings
+from quicksilver.settings import Settings, load_settings
+from tests.support.checkout import PROJECT
 
 DATASETS = load_datasets(PROJECT / "datasets.yaml")
 
@@ -84,8 +85,8 @@ async def test_docs_generate_works_from_the_command_line(
 ) -> None:
     environment = {**os.environ, **dbt.warehouse_environment(settings)}
     command = [str(Path(sys.executable).with_name("dbt")), "docs", "generate"]
-    command += ["--project-dir", str(dbt_project.ANALYTICS), "--target-path", str(tmp_path)]
-    command += ["--profiles-dir", str(dbt_project.ANALYTICS), "--log-path", str(tmp_path)]
+    command += ["--project-dir", str(dbt_project.analytics()), "--target-path", str(tmp_path)]
+    command += ["--profiles-dir", str(dbt_project.analytics()), "--log-path", str(tmp_path)]
     done = await asyncio.to_thread(
         subprocess.run, command, env=environment, capture_output=True, text=True, check=False
     )

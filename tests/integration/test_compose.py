@@ -19,10 +19,11 @@ from minio import Minio
 from psycopg.rows import dict_row
 
 from quicksilver.flows.nyc_tlc.generated import generate_month
-from quicksilver.settings import PROJECT, Settings
+from quicksilver.settings import Settings
 from quicksilver.stack import EmbeddedStack
 from quicksilver.stack.postgres import BINARIES
 from quicksilver.support.http import local_http_client
+from tests.support.checkout import PROJECT
 from tests.support.production_stage import COMPOSE, ProductionStage, load
 from tests.support.servers import HOMES
 from tests.support.waiting import until

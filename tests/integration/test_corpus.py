@@ -12,9 +12,9 @@ from pathlib import Path
 import psutil
 import pytest
 
-from quicksilver.settings import PROJECT
 from quicksilver.stack.ports import choose_port
 from tests.support.bad_input import HUNG_UP, BadInput
+from tests.support.checkout import PROJECT
 from tests.support.corpus import CORPUS
 from tests.support.payloads import PREFIX, notification, record
 from tests.support.servers import Postgres

@@ -11,7 +11,7 @@ import httpx
 import pytest
 
 from quicksilver.domain.datasets import load_datasets
-from quicksilver.settings import PROJECT
+from tests.support.checkout import PROJECT
 
 NAMES = (
     "ingest-nyc-tlc/daily",

@@ -22,8 +22,8 @@ import pytest
 from quicksilver.domain.partition import Partition
 from quicksilver.errors import PrefectUnavailableError
 from quicksilver.orchestrator.deployments import Deployments
-from quicksilver.settings import PROJECT
 from quicksilver.support import clock
+from tests.support.checkout import PROJECT
 from tests.support.ledger_harness import (
     DEPLOYMENT,
     DT,

@@ -27,8 +27,9 @@ from quicksilver.lake.bronze import minio_client
 from quicksilver.lake.rules import wanted_rules
 from quicksilver.lake.targets import minio_admin
 from quicksilver.operators.doctor import Finding, Probe, lake, run_checks
-from quicksilver.settings import PROJECT, Settings, load_settings
+from quicksilver.settings import Settings, load_settings
 from quicksilver.stack.ports import LOOPBACK, choose_port
+from tests.support.checkout import PROJECT
 from tests.support.servers import MinioServer, Postgres
 from tests.support.serving import Served, serving
 
@@ -474,9 +475,10 @@ def test_minio_does_not_reach_the_receiver(chain: Chain) -> None:
 def test_dbt_does_not_parse(chain: Chain, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     chain.listen()
     broken = tmp_path / "analytics"
-    shutil.copytree(dbt_project.ANALYTICS, broken, ignore=shutil.ignore_patterns("target", "logs"))
+    shutil.copytree(PROJECT / "analytics", broken, ignore=shutil.ignore_patterns("target", "logs"))
     (broken / "models" / "silver" / "yellow_trips.sql").write_text("select {{ ref('nothing') }}")
-    monkeypatch.setattr(dbt_project, "ANALYTICS", broken)
+    shutil.copy(PROJECT / "datasets.yaml", tmp_path)
+    monkeypatch.setenv("QUICKSILVER_PROJECT", str(tmp_path))
     monkeypatch.setattr(dbt_project, "_version", lambda: "broken")
     monkeypatch.setattr(dbt_project, "_cache_folders", lambda: (tmp_path,))
     found = only(run(chain.run_checks()), "dbt")

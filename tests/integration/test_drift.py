@@ -15,7 +15,7 @@ from quicksilver.domain.datasets import load_datasets
 from quicksilver.domain.manifest import ManifestFile
 from quicksilver.errors import BronzeFileError, BronzeUnavailableError
 from quicksilver.flows.nyc_tlc.generated import Flaws, generate_month
-from quicksilver.settings import PROJECT
+from tests.support.checkout import PROJECT
 from tests.support.partition_stage import (
     PartitionStage,
     make_stage,

@@ -23,9 +23,9 @@ from quicksilver.ledger import Ledger
 from quicksilver.ledger.listener import LedgerListener
 from quicksilver.orchestrator.deployments import Deployments
 from quicksilver.roles.gatekeeper import Gatekeeper
-from quicksilver.settings import PROJECT
 from quicksilver.support.postgres import Database
 from tests.integration.test_news import build, land
+from tests.support.checkout import PROJECT
 
 _GATES = """
 datasets:

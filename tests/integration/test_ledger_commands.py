@@ -13,7 +13,8 @@ from typer.testing import CliRunner
 
 from quicksilver.cli import backfill, ledger
 from quicksilver.cli.main import app
-from quicksilver.settings import PROJECT, Settings
+from quicksilver.settings import Settings
+from tests.support.checkout import PROJECT
 from tests.support.ledger_harness import FakeBronze
 from tests.support.servers import Postgres
 

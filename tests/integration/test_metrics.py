@@ -23,9 +23,9 @@ from quicksilver.cli.proof import proof_tables, read_proof
 from quicksilver.intake.group_commit import Recorder
 from quicksilver.intake.record import record_body
 from quicksilver.ledger.proof import Proof
-from quicksilver.settings import PROJECT
 from quicksilver.support import clock
 from quicksilver.support.metrics import DISPATCH_ERRORS
+from tests.support.checkout import PROJECT
 from tests.support.ledger_harness import BUCKET, DT, NAME, LedgerHarness, days
 
 COMPOSE = PROJECT / "compose"

@@ -17,7 +17,7 @@ from quicksilver.domain.datasets import load_datasets
 from quicksilver.domain.manifest import ManifestFile
 from quicksilver.domain.partition import folder
 from quicksilver.lake.bronze import minio_client
-from quicksilver.settings import PROJECT
+from tests.support.checkout import PROJECT
 from tests.support.partition_stage import PartitionStage, make_stage
 from tests.support.servers import MinioServer
 
@@ -54,7 +54,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     for name, text in files(blocks()).items():
         with (tmp_path / name).open("a", encoding="utf-8") as file:
             file.write(text)
-    monkeypatch.setattr(dbt_project, "ANALYTICS", tmp_path / "analytics")
+    monkeypatch.setenv("QUICKSILVER_PROJECT", str(tmp_path))
     monkeypatch.setenv("QUICKSILVER_HOME", str(tmp_path / "home"))
     _forget()
     yield tmp_path

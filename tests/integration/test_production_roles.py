@@ -24,10 +24,11 @@ from quicksilver.domain.partition import CANARY_PREFIX, Partition
 from quicksilver.lake.bronze import Bronze
 from quicksilver.lake.targets import minio_admin
 from quicksilver.ledger.migrate import migrate
-from quicksilver.settings import PROJECT, Settings, load_settings
+from quicksilver.settings import Settings, load_settings
 from quicksilver.stack.postgres import BINARIES
 from quicksilver.warehouse.connection import Warehouse
 from tests.integration.test_senders import BEARER, serving
+from tests.support.checkout import PROJECT
 from tests.support.servers import MinioServer, Postgres
 from tests.unit.test_sender_shapes import KEY, encoded, record
 

@@ -11,9 +11,9 @@ from quicksilver.domain.datasets import load_datasets
 from quicksilver.domain.event import ObjectEvent
 from quicksilver.ledger import Ledger
 from quicksilver.ledger.listener import LedgerListener
-from quicksilver.settings import PROJECT
 from quicksilver.support import clock
 from quicksilver.support.postgres import Database
+from tests.support.checkout import PROJECT
 
 NAME = "nyc_tlc.yellow_tripdata"
 

@@ -14,10 +14,10 @@ from typing import Any
 import httpx
 import pytest
 
-from quicksilver.settings import PROJECT
 from quicksilver.stack.ports import LOOPBACK, choose_port
 from quicksilver.support.http import local_http_client
 from tests.support.certificates import Authority
+from tests.support.checkout import PROJECT
 from tests.support.waiting import until
 
 CADDY = PROJECT / "compose" / "caddy"

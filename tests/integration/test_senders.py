@@ -22,9 +22,10 @@ from quicksilver.domain.datasets import load_datasets
 from quicksilver.intake.group_commit import Recorder
 from quicksilver.intake.sns import Topics
 from quicksilver.ledger import Ledger
-from quicksilver.settings import PROJECT, load_settings
+from quicksilver.settings import load_settings
 from quicksilver.stack.ports import LOOPBACK, choose_port
 from quicksilver.support.postgres import Database
+from tests.support.checkout import PROJECT
 from tests.unit.test_sender_shapes import KEY, encoded, eventbridge, record
 from tests.unit.test_sns import CERTIFICATE, TOPIC, Aws, message, signed
 

@@ -7,7 +7,7 @@ from ruamel.yaml import YAML
 from quicksilver.build.columns import Column
 from quicksilver.build.layout import declared_columns
 from quicksilver.domain.datasets import load_datasets
-from quicksilver.settings import PROJECT
+from tests.support.checkout import PROJECT
 
 YELLOW = "nyc_tlc.yellow_tripdata"
 

@@ -24,7 +24,7 @@ from prefect.client.schemas.objects import State
 from prefect.workers.process import ProcessWorker
 
 from quicksilver.engine import protocol
-from quicksilver.settings import PROJECT
+from tests.support.checkout import PROJECT
 from tests.support.flows_for_engine import engine_flows
 
 FLOWS = Path(__file__).parent / "flows_for_engine"

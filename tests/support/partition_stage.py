@@ -20,8 +20,9 @@ from quicksilver.domain.datasets import Dataset, load_datasets
 from quicksilver.domain.manifest import ManifestFile
 from quicksilver.domain.partition import Partition, folder
 from quicksilver.lake.bronze import minio_client
-from quicksilver.settings import PROJECT, Settings, load_settings
+from quicksilver.settings import Settings, load_settings
 from quicksilver.warehouse.connection import Warehouse
+from tests.support.checkout import PROJECT
 from tests.support.servers import MinioServer
 
 YELLOW = "nyc_tlc.yellow_tripdata"

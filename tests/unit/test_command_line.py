@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 from quicksilver.cli.listing import Listing
 from quicksilver.cli.main import app
 from quicksilver.cli.shared import complain
-from quicksilver.settings import PROJECT
+from tests.support.checkout import PROJECT
 
 _NAME = "a_team_with_a_long_name.yellow_tripdata"
 _KEY = "bronze/nyc_tlc/yellow_tripdata/dt=2024-01-01/part-00000.snappy.parquet"

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from quicksilver.domain.datasets import Dataset, load_datasets, parse_duration
 from quicksilver.errors import DatasetsError
-from quicksilver.settings import PROJECT
+from tests.support.checkout import PROJECT
 
 GOOD = """\
 datasets:

@@ -13,7 +13,8 @@ from prefect.utilities.templating import apply_values, find_placeholders
 from ruamel.yaml import YAML
 
 from quicksilver.engine.protocol import socket_path
-from quicksilver.settings import PROJECT, Settings
+from quicksilver.settings import Settings
+from tests.support.checkout import PROJECT
 
 COMPOSE = PROJECT / "compose"
 MANIFESTS = sorted((COMPOSE / "kubernetes").glob("*.yaml"))

@@ -11,7 +11,7 @@ from starlette.requests import HTTPConnection
 
 from quicksilver.domain.reasons import meaning_of
 from quicksilver.intake.group_commit import REFUSED
-from quicksilver.settings import PROJECT, Settings, load_settings
+from quicksilver.settings import Settings, load_settings
 from quicksilver.support import clock
 from quicksilver.support.text import escape_control_characters
 from quicksilver.web.pages.calendar import days_of_months, months_of_years
@@ -20,6 +20,7 @@ from quicksilver.web.pages.login import local_path
 from quicksilver.web.pages.quarantine import readable
 from quicksilver.web.pages.timeline import way
 from quicksilver.web.sessions import COOKIE, is_local_name, is_own_origin, log_in, session_of
+from tests.support.checkout import PROJECT
 
 _START = datetime(2024, 1, 1, tzinfo=UTC)
 

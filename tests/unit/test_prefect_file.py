@@ -4,7 +4,7 @@ from typing import Any
 
 from ruamel.yaml import YAML
 
-from quicksilver.settings import PROJECT
+from tests.support.checkout import PROJECT
 
 
 def test_every_deployment_tells_its_dataset_layer_and_owner() -> None:

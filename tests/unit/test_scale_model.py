@@ -1,7 +1,7 @@
 """The model behind ADR 9: it behaves as queues do, and says what the ADR says."""
 
 from bench.scale_model import SETUPS, Setup, simulate, table
-from quicksilver.settings import PROJECT
+from tests.support.checkout import PROJECT
 
 
 def test_the_adr_quotes_the_model() -> None:

@@ -44,7 +44,7 @@ def test_a_wrong_secret_is_refused_without_being_shown(secrets: Path) -> None:
 
 def test_a_folder_that_is_not_there_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("QUICKSILVER_SECRETS_DIR", "/nowhere/at/all")
-    with pytest.raises(SettingsError, match="QUICKSILVER_SECRETS_DIR: /nowhere/at/all is no"):
+    with pytest.raises(SettingsError, match=r"QUICKSILVER_SECRETS_DIR: .* /nowhere/at/all"):
         load_settings()
 
 

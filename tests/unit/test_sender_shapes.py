@@ -10,8 +10,8 @@ from quicksilver.domain.arrival import arrive
 from quicksilver.domain.datasets import load_datasets
 from quicksilver.errors import PayloadError
 from quicksilver.intake.decode import decode
-from quicksilver.settings import PROJECT
 from quicksilver.support import clock
+from tests.support.checkout import PROJECT
 
 KEY = "bronze/nyc_tlc/yellow_tripdata/dt=2024-01-01/data.parquet"
 DATASETS = load_datasets(Path(PROJECT / "datasets.yaml"))

@@ -10,7 +10,9 @@ from pydantic import SecretStr
 
 from quicksilver.build import dbt_project
 from quicksilver.errors import SettingsError
-from quicksilver.settings import PROJECT, Settings, load_settings
+from quicksilver.settings import Settings, load_settings
+from quicksilver.support.project import PROJECT_VARIABLE
+from tests.support.checkout import PROJECT
 
 EXAMPLE = PROJECT / ".env.example"
 ALIASES = {field.alias: name for name, field in Settings.model_fields.items()}
@@ -141,7 +143,7 @@ def example_lines() -> dict[str, tuple[str, str]]:
 
 def test_the_example_lists_every_setting_with_a_word_on_it() -> None:
     found = example_lines()
-    assert set(found) == set(ALIASES)
+    assert set(found) == {*ALIASES, PROJECT_VARIABLE}
     assert [name for name, (_, comment) in found.items() if not comment] == []
 
 
@@ -162,6 +164,8 @@ def test_the_example_lists_what_only_the_environment_says() -> None:
 
 def test_the_example_holds_no_secret() -> None:
     for name, (value, _) in example_lines().items():
+        if name == PROJECT_VARIABLE:
+            continue
         annotation = str(Settings.model_fields[ALIASES[name]].annotation)
         if SecretStr.__name__ in annotation:
             assert value == "", name
@@ -187,6 +191,6 @@ def test_a_shell_reads_the_example_as_the_service_does() -> None:
     done = subprocess.run(shell, cwd=PROJECT, capture_output=True, text=True, check=True)
     found = dict(line.split("=", 1) for line in done.stdout.split("\0") if line)
     assert done.stderr == ""
-    given = dotenv_values(EXAMPLE)
+    given = dotenv_values(EXAMPLE) | {PROJECT_VARIABLE: str(PROJECT)}
     assert len(given) > 40
     assert {name: found.get(name) for name in given} == given

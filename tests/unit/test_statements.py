@@ -2,7 +2,7 @@
 
 import re
 
-from quicksilver.settings import PROJECT
+from tests.support.checkout import PROJECT
 
 _CALLS = re.compile(r'(?:tx\.(?:run|fetch|one)|statement)\(\s*"(\w+)"')
 _NAMES = re.compile(r"^-- name: (\w+)$", re.MULTILINE)

@@ -11,7 +11,7 @@ from typing import Any
 from rich.console import Console, RenderableType
 
 from quicksilver.cli.ledger import events_table, status_table
-from quicksilver.settings import PROJECT
+from tests.support.checkout import PROJECT
 
 _HOSTILE = "dt=2024-01-01/\x1b]0;title\x07\x1b[2J\u202e[red]x.parquet"
 _PARTITION: dict[str, Any] = {

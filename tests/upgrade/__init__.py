@@ -5,7 +5,7 @@ from pathlib import Path
 
 from ruamel.yaml import YAML
 
-from quicksilver.settings import PROJECT
+from tests.support.checkout import PROJECT
 
 FOLDER = Path(__file__).parent
 DATASET = "nyc_tlc.yellow_tripdata"
