@@ -26,6 +26,11 @@ TOPIC = re.compile(
     re.ASCII,
 )
 
+_SIZE = re.compile(r"(\d{1,15})\s*([kmg]?b?)", re.ASCII | re.IGNORECASE)
+_UNITS = {"": 1, "B": 1} | {
+    unit + end: 1000**power for power, unit in enumerate("KMG", start=1) for end in ("", "B")
+}
+
 
 class Settings(BaseSettings):
     """Every setting of the service, the flows and the command line.
@@ -98,6 +103,10 @@ class Settings(BaseSettings):
     retention_days: int = Field(30, alias="QUICKSILVER_RETENTION_DAYS", ge=1)
     quarantine_limit: int = Field(1000, alias="QUICKSILVER_QUARANTINE_LIMIT", ge=1)
     quarantine_bytes: int = Field(64 * 1024 * 1024, alias="QUICKSILVER_QUARANTINE_BYTES", ge=1024)
+    # What a file may ask of the warehouse and of a run
+    columns_per_file: int = Field(200, alias="QUICKSILVER_COLUMNS_PER_FILE", ge=1, le=1600)
+    columns_per_table: int = Field(400, alias="QUICKSILVER_COLUMNS_PER_TABLE", ge=1, le=1600)
+    run_memory: int = Field(2_000_000_000, alias="QUICKSILVER_RUN_MEMORY", ge=256_000_000)
 
     @field_validator(
         "webhook_tokens", "operator_tokens", "sns_topics", "roles", "trusted_proxies", mode="before"
@@ -107,6 +116,12 @@ class Settings(BaseSettings):
         if isinstance(value, str):
             return tuple(part.strip() for part in value.split(",") if part.strip())
         return value
+
+    @field_validator("run_memory", mode="before")
+    @classmethod
+    def _bytes(cls, value: object) -> object:
+        found = _SIZE.fullmatch(value.strip()) if isinstance(value, str) else None
+        return int(found[1]) * _UNITS[found[2].upper()] if found else value
 
     @field_validator("webhook_tokens", "operator_tokens")
     @classmethod

@@ -1,82 +1,114 @@
-"""Bronze into the warehouse: the manifest's parquet files, batch by batch, into one scratch table.
+"""Bronze into the warehouse: the manifest's files, batch by batch, into one scratch table.
 
 Memory holds one batch of one file at a time. The table is new and the build's own, so nobody waits
 for the load and a dead one leaves nothing that anybody reads.
 """
 
-import json
-from collections.abc import Iterator, Mapping, Sequence
+import re
+from collections.abc import Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 from typing import Any
 
 import adbc_driver_postgresql
 import adbc_driver_postgresql.dbapi as adbc
-import pyarrow as pa
-import pyarrow.compute as pc
-import pyarrow.types as pt
 from adbc_driver_manager import AdbcConnection
 from minio import Minio
 from psycopg import sql
 from psycopg.conninfo import make_conninfo
 
-from quicksilver.build.layout import ColumnMapping, FilePlan, declared_columns, declared_types, plan
+from quicksilver.build.formats.opening import open_source
+from quicksilver.build.layout import ColumnBounds, declared_columns, declared_types, plan
+from quicksilver.build.memory import limited
+from quicksilver.build.stream import FileStream, OpenFile
 from quicksilver.domain.datasets import Dataset
 from quicksilver.domain.manifest import ManifestFile
 from quicksilver.errors import BronzeFileError, QuicksilverError, WarehouseUnavailableError
-from quicksilver.lake.object_file import open_parquet
+from quicksilver.lake.table_format import refuse_table_formats
 from quicksilver.warehouse.connection import Connection
 from quicksilver.warehouse.scratch import batch_suffix
 from quicksilver.warehouse.tables import defined
 
-# 20 columns of 8 bytes: about 10 MB a batch, large enough for COPY to run at its full speed.
-_BATCH_ROWS = 65_536
+# Of files that wait for their turn: larger ones are fetched again.
+_KEPT_BYTES = 64 * 1024 * 1024
+# SQLSTATEs of class 42 that say something of the tables, and nothing of the file.
+_NOT_THE_FILES = ("42501", "42P01")
+_CONTEXT = re.compile(r"COPY [^,]*, line (\d+), column ([^|\n]*)")
 
 
-# Its functions are made at run time, where a checker does not see them.
-_compute: Any = pc
+@dataclass(frozen=True, slots=True)
+class SkippedFile:
+    """A file whose rows are left out, by the dataset's `on_bad_file: skip`, and why."""
+
+    name: str
+    reason: str
 
 
 @dataclass(frozen=True, slots=True)
 class Loaded:
-    """What was loaded: rows, and the columns that bronze has not seen before."""
+    """What was loaded: rows, the columns that bronze has not seen before, the files left out."""
 
     rows: int
     new_columns: tuple[str, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class OpenFile:
-    """A file of the manifest with its footer read and its columns placed."""
-
-    name: str
-    parquet: Any
-    plan: FilePlan
+    skipped: tuple[SkippedFile, ...] = ()
 
 
 def open_files(
-    client: Minio, dataset: Dataset, manifest: Sequence[ManifestFile], present: Mapping[str, str]
+    client: Minio,
+    dataset: Dataset,
+    manifest: Sequence[ManifestFile],
+    present: Mapping[str, str],
+    bounds: ColumnBounds = ColumnBounds(),  # noqa: B008  it is frozen
 ) -> list[OpenFile]:
     """Open every file and place its columns, before a byte goes to the warehouse.
 
-    `present`: bronze's columns so far and their SQL types.
+    `present`: bronze's columns so far and their SQL types. Where the dataset skips bad files, one
+    that cannot be opened is in the list with the reason.
 
     Raises:
         BronzeFileError, ManifestChangedError, BronzeUnavailableError.
     """
     columns = declared_columns(dataset)
+    replaces = getattr(dataset, "bad_text", "refuse") == "replace"
+    skips = getattr(dataset, "on_bad_file", "fail") == "skip"
     known = dict(present)
     opened: list[OpenFile] = []
-    for file in sorted(manifest):
-        if file.key.rpartition("/")[2] == dataset.ready.marker:
-            continue
-        parquet = open_parquet(client, dataset.bucket, file)
+    kept = 0
+    data = [f for f in sorted(manifest) if f.key.rpartition("/")[2] != dataset.ready.marker]
+    refuse_table_formats(client, dataset.bucket, (file.key for file in data))
+    for file in data:
         name = f"s3://{dataset.bucket}/{file.key}"
-        placed = plan(columns, parquet.schema_arrow, known, name, parquet.metadata.num_rows)
+        try:
+            source = open_source(client, dataset, file, columns)
+            placed = plan(
+                columns,
+                source.schema,
+                known,
+                name,
+                source.rows,
+                bounds=bounds,
+                is_text=source.is_text,
+            )
+        except BronzeFileError as error:
+            if not skips:
+                raise
+            opened.append(OpenFile(name, None, refused=error, skips=skips))
+            continue
         known.update({landing.name: landing.sql_type for landing in placed.landings})
-        opened.append(OpenFile(name, parquet, placed))
+        kept += file.size
+        if kept > _KEPT_BYTES:
+            source.release()
+        opened.append(OpenFile(name, source, placed, skips=skips, replaces=replaces))
+    _refuse_all_bad(opened)
     return opened
+
+
+def _refuse_all_bad(files: Sequence[OpenFile]) -> None:
+    """Of a partition without one good file nothing can be built."""
+    bad = [file.refused for file in files if file.refused is not None]
+    if bad and len(bad) == len(files):
+        raise bad[0]
 
 
 def bronze_columns(
@@ -145,7 +177,7 @@ async def create_scratch_parent(
     await connection.execute(sql.SQL("; ").join(statements))
 
 
-def load(url: str, table: str, files: Sequence[OpenFile]) -> Loaded:
+def load(url: str, table: str, files: Sequence[OpenFile], *, memory: int | None = None) -> Loaded:
     """Stream the files into `build.<table>` by COPY; one transaction.
 
     Raises:
@@ -154,14 +186,14 @@ def load(url: str, table: str, files: Sequence[OpenFile]) -> Loaded:
         ManifestChangedError, BronzeUnavailableError: the lake did not give it.
     """
     try:
-        with closing(_connect(url)) as connection:
+        with closing(_connect(url)) as connection, limited(memory):
             return _load(connection, table, files)
     except adbc.Error as error:
         raise _unavailable(error) from error
 
 
 def load_each(
-    url: str, tables: Mapping[str, Sequence[OpenFile]]
+    url: str, tables: Mapping[str, Sequence[OpenFile]], *, memory: int | None = None
 ) -> dict[str, Loaded | QuicksilverError]:
     """Stream the files of several tables of schema `build` into them, a transaction each.
 
@@ -173,7 +205,7 @@ def load_each(
     """
     done: dict[str, Loaded | QuicksilverError] = {}
     try:
-        with closing(_connect(url)) as connection:
+        with closing(_connect(url)) as connection, limited(memory):
             for table, files in tables.items():
                 try:
                     done[table] = _load(connection, table, files)
@@ -188,22 +220,76 @@ def load_each(
 def _load(connection: adbc.Connection, table: str, files: Sequence[OpenFile]) -> Loaded:
     rows = 0
     new: list[str] = []
+    done: list[OpenFile] = []
     with connection.cursor() as cursor:
         for file in files:
-            new.extend(name for name in file.plan.unknown if name not in new)
-            if not file.plan.landings or file.parquet.metadata.num_rows == 0:
-                continue
-            stream = _Stream(file)
+            if file.refused is None and file.skips:
+                cursor.execute("savepoint a_file")
             try:
-                cursor.adbc_ingest(table, stream.reader(), mode="append", db_schema_name="build")
-            except Exception:
-                # The driver wraps what the reader raised beyond recognition.
-                if stream.failure is not None:
-                    raise stream.failure from None
-                raise
-            rows += stream.rows
+                rows += _copy(cursor, "build", table, file)
+            except BronzeFileError as error:
+                if not file.skips:
+                    raise
+                if file.refused is None:
+                    cursor.execute("rollback to savepoint a_file")
+                done.append(replace(file, refused=error))
+                continue
+            done.append(file)
+            new.extend(name for name in file.plan.unknown if name not in new)
+    _refuse_all_bad(done)
     connection.commit()
-    return Loaded(rows, tuple(new))
+    skipped = [SkippedFile(file.name, str(file.refused)) for file in done if file.refused]
+    return Loaded(rows, tuple(new), tuple(skipped))
+
+
+def _copy(cursor: Any, schema: str, table: str, file: OpenFile) -> int:
+    """Load one file; its rows.
+
+    Raises:
+        BronzeFileError: it is not to be read, or Postgres does not take a value of it.
+    """
+    if file.refused is not None:
+        raise file.refused
+    stream = FileStream(file)
+    if not file.plan.landings:
+        # Rows of nothing that has a type are rows all the same.
+        rows = stream.count()
+        target = sql.Identifier(schema, table).as_string(None)
+        cursor.execute(f"insert into {target} select from generate_series(1, {rows})")
+        return rows
+    try:
+        cursor.adbc_ingest(table, stream.reader(), mode="append", db_schema_name=schema)
+    except Exception as error:
+        # The driver wraps what the reader raised beyond recognition.
+        if stream.failure is not None:
+            raise stream.failure from None
+        if isinstance(error, adbc.Error) and _is_of_the_data(error):
+            raise _refused_by_postgres(file, error) from error
+        raise
+    file.release()
+    return stream.rows
+
+
+def _is_of_the_data(error: adbc.Error) -> bool:
+    """Whether an error is the file's: a value, a type or a limit, and no outage."""
+    state = error.sqlstate or ""
+    if state:
+        return state[:2] in ("22", "42", "54") and state not in _NOT_THE_FILES
+    return isinstance(error, adbc.DataError | adbc.NotSupportedError)
+
+
+def _refused_by_postgres(file: OpenFile, error: adbc.Error) -> BronzeFileError:
+    text = str(error)
+    found = re.search(r"ERROR:\s+([^\n]*)", text)
+    reason = found[1] if found else text.split("\n")[0]
+    context = _CONTEXT.search(text)
+    where = ""
+    if context and file.source is not None:
+        where = f", column {context[2]}, {file.source.place(int(context[1]) - 1)}"
+    return BronzeFileError(
+        f"{file.name}{where}: Postgres does not take it: {reason}; correct the file and upload it"
+        " again"
+    )
 
 
 def _unavailable(error: adbc.Error) -> WarehouseUnavailableError:
@@ -225,71 +311,3 @@ def _connect(url: str) -> adbc.Connection:
         return adbc.connect(url)
     database.set_options(uri=url)
     return adbc.Connection(database, AdbcConnection(database))
-
-
-class _Stream:
-    """A file's batches in bronze's types, for the driver to pull; keeps what went wrong."""
-
-    def __init__(self, file: OpenFile) -> None:
-        self._file = file
-        self.rows = 0
-        self.failure: QuicksilverError | None = None
-
-    def reader(self) -> Any:
-        landings = self._file.plan.landings
-        schema = pa.schema([(landing.name, landing.arrow) for landing in landings])
-        return pa.RecordBatchReader.from_batches(schema, self._batches(schema))
-
-    def _batches(self, schema: Any) -> Iterator[Any]:
-        landings = self._file.plan.landings
-        try:
-            batches = self._file.parquet.iter_batches(
-                batch_size=_BATCH_ROWS, columns=[landing.source for landing in landings]
-            )
-            for batch in batches:
-                self.rows += batch.num_rows
-                yield pa.RecordBatch.from_arrays(
-                    [
-                        _converted(self._file.name, landing, batch.column(landing.source))
-                        for landing in landings
-                    ],
-                    schema=schema,
-                )
-        except QuicksilverError as error:
-            self.failure = error
-            raise
-        except (pa.ArrowException, OSError) as error:
-            first = str(error).split("\n")[0]
-            self.failure = BronzeFileError(
-                f"{self._file.name} is damaged ({first}); correct it and upload it again"
-            )
-            raise self.failure from error
-
-
-def _converted(file: str, landing: ColumnMapping, values: Any) -> Any:
-    """A column's values in the type that bronze has for them.
-
-    Raises:
-        BronzeFileError: a value does not fit.
-    """
-    if values.type == landing.arrow:
-        return values
-    try:
-        if pt.is_dictionary(values.type):
-            values = values.dictionary_decode()
-        if pt.is_nested(values.type) or pt.is_duration(values.type) or pt.is_interval(values.type):
-            return pa.array(
-                [None if v is None else json.dumps(v, default=str) for v in values.to_pylist()],
-                type=pa.string(),
-            )
-        if pt.is_floating(values.type) and pt.is_integer(landing.arrow):
-            # An empty id written by pandas is a NaN.
-            values = _compute.if_else(_compute.is_nan(values), pa.scalar(None, values.type), values)
-        # Nanoseconds beyond Postgres' microseconds are the one thing that may be cut.
-        return values.cast(landing.arrow, safe=not pt.is_timestamp(values.type))
-    except (pa.ArrowException, OverflowError) as error:
-        first = str(error).split("\n")[0]
-        raise BronzeFileError(
-            f"{file}: column {landing.source} does not fit {landing.sql_type} ({first});"
-            " correct the file and upload it again"
-        ) from error

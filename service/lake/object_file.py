@@ -1,20 +1,18 @@
-"""One bronze object as a parquet file: exactly the version that the manifest names, or nothing.
+"""One bronze object as a file: exactly the version that the manifest names, or nothing.
 
 Every request carries the etag as `If-Match`, so an object that is overwritten between two reads
 ends the build instead of giving it half of each. Where the version is gone, the etag alone decides.
 """
 
 import io
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-import pyarrow as pa
-import pyarrow.parquet as pq
 import urllib3
 from minio import Minio
 from minio.error import MinioException, S3Error
 
 from quicksilver.domain.manifest import ManifestFile
-from quicksilver.errors import BronzeFileError, BronzeUnavailableError, ManifestChangedError
+from quicksilver.errors import BronzeUnavailableError, ManifestChangedError
 
 if TYPE_CHECKING:
     from _typeshed import WriteableBuffer
@@ -62,6 +60,10 @@ class BronzeObject(io.RawIOBase):
         base = {io.SEEK_SET: 0, io.SEEK_CUR: self._position, io.SEEK_END: self._file.size}[whence]
         self._position = base + offset
         return self._position
+
+    def release(self) -> None:
+        """Forget the window; reading on fetches it again."""
+        self._window = b""
 
     def readinto(self, buffer: "WriteableBuffer", /) -> int:
         """Fill the buffer from the window, moving the window when it does not reach.
@@ -131,22 +133,3 @@ class BronzeObject(io.RawIOBase):
                 f"{name} ended after {offset + len(data)} of {self._file.size} bytes"
             )
         return data
-
-
-def open_parquet(client: Minio, bucket: str, file: ManifestFile) -> Any:
-    """The object as a `pyarrow.parquet.ParquetFile`, its footer read.
-
-    Raises:
-        BronzeFileError: it is no readable parquet.
-        ManifestChangedError, BronzeUnavailableError: as `BronzeObject.readinto`.
-    """
-    name = f"s3://{bucket}/{file.key}"
-    if file.size == 0:
-        raise BronzeFileError(f"{name} is empty; upload it again")
-    try:
-        return pq.ParquetFile(BronzeObject(client, bucket, file), pre_buffer=False)
-    except (pa.ArrowException, OSError) as error:
-        first = str(error).split("\n")[0]
-        raise BronzeFileError(
-            f"{name} is no readable parquet file ({first}); correct it and upload it again"
-        ) from error

@@ -127,8 +127,8 @@ async def test_three_broken_files_each_with_the_sentence_that_a_person_needs(
     has = ", ".join(name for name in table.column_names if name != "total_amount")
     broken: list[tuple[str, object]] = [
         (
-            "is no readable parquet file (Parquet magic bytes not found in footer. Either the file"
-            " is corrupted or this is not a parquet file.); correct it and upload it again",
+            "is no readable parquet file (it begins as parquet and is cut short); correct it and"
+            " upload it again",
             b"PAR1 and no more",
         ),
         (
@@ -142,8 +142,8 @@ async def test_three_broken_files_each_with_the_sentence_that_a_person_needs(
             retyped(table, fare_amount=pa.string()),
         ),
         (
-            "column PULocationID does not fit bigint (Float value 1.500000 was truncated converting"
-            " to int64); correct the file and upload it again",
+            "column PULocationID, row 1: 1.5 does not fit bigint (Float value 1.500000 was"
+            " truncated converting to int64); correct the file and upload it again",
             table.set_column(
                 table.column_names.index("PULocationID"),
                 "PULocationID",
@@ -228,7 +228,7 @@ async def test_a_large_file_is_read_in_ranges_of_one_version(
 async def test_a_lake_that_does_not_answer_is_nobodys_fault(stage: PartitionStage) -> None:
     listed = stage.put(month(), JANUARY)
     stage.settings = stage.settings.model_copy(update={"minio_secret_key": SecretStr("wrong")})
-    with pytest.raises(BronzeUnavailableError, match="cannot be read"):
+    with pytest.raises(BronzeUnavailableError, match=r"cannot be (read|listed)"):
         await stage.build(JANUARY, listed)
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import psycopg
 import pyarrow.compute as pc
+import pyarrow.parquet as pq
 import pytest
 from minio.commonconfig import ENABLED
 from minio.versioningconfig import VersioningConfig
@@ -16,7 +17,7 @@ from quicksilver.build.dbt import NodeResult
 from quicksilver.build.yearly import build_year
 from quicksilver.errors import DataTestError, FencedError, ManifestChangedError, ModelError
 from quicksilver.flows.nyc_tlc.generated import Flaws, generate_month
-from quicksilver.lake.object_file import open_parquet
+from quicksilver.lake.object_file import BronzeObject
 from quicksilver.settings import Settings
 from tests.support.partition_child import STEPS, start
 from tests.support.partition_stage import PartitionStage, make_stage
@@ -82,13 +83,13 @@ async def test_a_version_that_expired_is_read_by_its_etag(stage: PartitionStage)
     assert (first.etag, first.version_id != second.version_id) == (second.etag, True)
     stage.lake.remove_object(bucket, first.key, version_id=first.version_id)
 
-    file: Any = open_parquet(stage.lake, bucket, first)
-    assert file.read().num_rows == 20
+    with pq.ParquetFile(BronzeObject(stage.lake, bucket, first)) as file:
+        assert file.read().num_rows == 20
 
     stage.put(month(JANUARY, rows=30), JANUARY)
     stage.lake.remove_object(bucket, first.key, version_id=second.version_id)
     with pytest.raises(ManifestChangedError):
-        open_parquet(stage.lake, bucket, first)
+        BronzeObject(stage.lake, bucket, first).read(1)
 
 
 async def test_building_twice_changes_nothing_but_the_build(stage: PartitionStage) -> None:
