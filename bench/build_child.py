@@ -34,7 +34,7 @@ async def main() -> None:
         result = await build_partition(
             settings,
             dataset,
-            date.fromisoformat(job["dt"]),
+            date.fromisoformat(job["partition"]),
             build_id=job["build"],
             generation=1,
             manifest=[ManifestFile(job["key"], job["etag"], None, job["size"])],

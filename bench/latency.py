@@ -152,7 +152,7 @@ def _created(stage: BenchStage, count: int) -> tuple[list[float], list[float]]:
 
         def ask(dt: date = dt) -> datetime | None:
             rows = stage.ledger(
-                "select dispatched_at from quicksilver.build where dataset = %s and dt = %s",
+                "select dispatched_at from quicksilver.build where dataset = %s and partition = %s",
                 NOBODY,
                 dt,
             )
@@ -162,9 +162,9 @@ def _created(stage: BenchStage, count: int) -> tuple[list[float], list[float]]:
         # Frees the slot: no worker will.
         stage.change_ledger(
             "with ended as (update quicksilver.build set state = 'cancelled', finished_at = now()"
-            " where dataset = %s and dt = %s returning dataset, dt)"
+            " where dataset = %s and partition = %s returning dataset, partition)"
             " update quicksilver.partition as p set state = 'built', built_generation = generation"
-            " from ended as e where p.dataset = e.dataset and p.dt = e.dt",
+            " from ended as e where p.dataset = e.dataset and p.partition = e.partition",
             NOBODY,
             dt,
         )

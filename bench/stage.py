@@ -109,7 +109,7 @@ class BenchStage:
 
         def ask() -> dict[str, Any] | None:
             rows = self.ledger(
-                "select * from quicksilver.build where dataset = %s and dt = %s"
+                "select * from quicksilver.build where dataset = %s and partition = %s"
                 " order by id desc limit 1",
                 dataset,
                 dt,

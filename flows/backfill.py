@@ -44,6 +44,6 @@ async def backfill(
         failed = await work.watch(lake.ledger, declared, plan, show)
     if failed:
         raise QuicksilverError(
-            "; ".join(f"{row['dataset']}/{row['dt']}: {row['error']}" for row in failed)
+            "; ".join(f"{row['dataset']}/{row['partition']}: {row['error']}" for row in failed)
         )
     return {"partitions": len(plan.partitions), "built": plan.scheduled, "skipped": plan.skipped}

@@ -42,7 +42,9 @@ async def ensure_built(
     await ledger.upkeep.sync_datasets()
     sweep = Sweep(lake.settings, ledger, lake.bronze)
     for partition in partitions:
-        await sweep.compare(ledger.datasets.get(partition.dataset), lane="poll", dt=partition.dt)
+        await sweep.compare(
+            ledger.datasets.get(partition.dataset), lane="poll", partition=partition.name
+        )
     deadline = clock.now() + patience
     async with failing_over(lake.settings, ledger) as failover:
         while True:
@@ -65,7 +67,7 @@ async def ensure_built(
 
 
 def _partition(row: Row) -> Partition:
-    return Partition(row["dataset"], row["dt"])
+    return Partition(row["dataset"], row["partition"])
 
 
 def _is_due(row: Row) -> bool:
@@ -81,8 +83,8 @@ async def _rows(ledger: Ledger, partitions: Sequence[Partition]) -> list[Row]:
     wanted = set(partitions)
     rows: list[Row] = []
     for dataset in sorted({p.dataset for p in wanted}):
-        dts = [p.dt for p in wanted if p.dataset == dataset]
-        rows += await ledger.views.partitions(dataset=dataset, dts=dts, limit=len(dts))
+        names = [p.name for p in wanted if p.dataset == dataset]
+        rows += await ledger.views.partitions(dataset=dataset, names=names, limit=len(names))
     return rows
 
 
@@ -90,5 +92,5 @@ def _complaint(rows: Sequence[Row], missing: set[Partition]) -> str:
     parts = [f"{p} has no object in bronze" for p in sorted(missing)]
     for row in rows:
         why = row["error"] or row["wait_reason"] or "not built in time"
-        parts.append(f"{row['dataset']}/{row['dt']} is {row['shown_state']}: {why}")
+        parts.append(f"{row['dataset']}/{row['partition']} is {row['shown_state']}: {why}")
     return "; ".join(parts)

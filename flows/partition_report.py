@@ -1,7 +1,5 @@
 """`partition-report`: the example of a deployment that a user's own automation fires."""
 
-from datetime import date
-
 from prefect import flow, get_run_logger
 from prefect.artifacts import create_markdown_artifact
 
@@ -11,7 +9,7 @@ from quicksilver.flows.context import opened
 
 
 @flow(name="partition-report")
-async def partition_report(dataset: str, dt: date) -> None:
+async def partition_report(dataset: str, dt: str) -> None:
     """Leave a markdown artifact with what silver holds of a partition.
 
     Raises:

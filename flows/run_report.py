@@ -46,7 +46,7 @@ def batch_as_markdown(settings: Settings, outcomes: Mapping[BegunBuild, BuildOut
         "| --- | ---: | ---: | ---: | ---: | --- |",
     ]
     for build, outcome in outcomes.items():
-        name = f"[{build.partition.dt}]({_page(settings, build)}) | {build.generation}"
+        name = f"[{build.partition.name}]({_page(settings, build)}) | {build.generation}"
         if isinstance(outcome, BuildResult):
             rows = (outcome.rows_bronze, outcome.rows_silver, outcome.rows_rejected)
             said = " ".join(outcome.warnings)
@@ -61,7 +61,7 @@ def _cell(text: str) -> str:
 
 
 def _page(settings: Settings, begun: BegunBuild) -> str:
-    return f"{settings.url}/partitions/{begun.partition.dataset}/{begun.partition.dt}"
+    return f"{settings.url}/partitions/{begun.partition.dataset}/{begun.partition.name}"
 
 
 async def leave_report(settings: Settings, begun: BegunBuild, result: BuildResult) -> None:

@@ -6,7 +6,7 @@ from time import monotonic
 
 from prefect import flow, get_run_logger, task
 
-from quicksilver.domain.partition import Partition, folder
+from quicksilver.domain.partition import Partition, prefixes
 from quicksilver.flows.context import opened
 from quicksilver.flows.ensure_built import ensure_built
 from quicksilver.flows.silver_build import silver_build
@@ -42,7 +42,7 @@ async def wait_for_partition(
 @flow(name="silver-after-bronze")
 async def silver_after_bronze(
     dataset: str = "nyc_tlc.yellow_tripdata",
-    dt: date | None = None,
+    dt: str | None = None,
     timeout_minutes: float = 60,
     poll_seconds: float = 30,
 ) -> dict[str, object]:
@@ -55,20 +55,23 @@ async def silver_after_bronze(
     logger = get_run_logger()
     async with opened() as lake:
         declared = lake.ledger.datasets.get(dataset)
-        day = dt or (date.today() - timedelta(days=30)).replace(day=1)  # noqa: DTZ011
+        month = (date.today() - timedelta(days=30)).replace(day=1)  # noqa: DTZ011
+        partition = Partition(dataset, dt or declared.pattern.time_name(month))
         found = await wait_for_partition(
-            f"{declared.bucket}/{folder(declared, day)}", timeout_minutes, poll_seconds
+            f"{declared.bucket}/{prefixes(declared, partition.name)[0]}",
+            timeout_minutes,
+            poll_seconds,
         )
-        logger.info("%s/%s landed with %d objects", dataset, day, found)
+        logger.info("%s landed with %d objects", partition, found)
 
         async def build_here(partition: Partition) -> None:
             logger.warning("no dispatcher is alive: building %s in this run", partition)
-            await silver_build(partition.dataset, partition.dt)
+            await silver_build(partition.dataset, partition.name)
 
         rows = await ensure_built(
             lake,
-            [Partition(dataset, day)],
+            [partition],
             build_here,
             patience=timedelta(minutes=timeout_minutes),
         )
-    return {"dataset": dataset, "dt": day.isoformat(), "generation": rows[0]["built_generation"]}
+    return {"dataset": dataset, "dt": partition.name, "generation": rows[0]["built_generation"]}

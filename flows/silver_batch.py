@@ -68,6 +68,6 @@ async def build_together(
         if not isinstance(outcome, BuildResult | ManifestChangedError)
     }
     if failed:
-        reasons = "; ".join(f"{b.partition.dt}: {why}" for b, why in failed.items())
+        reasons = "; ".join(f"{b.partition.name}: {why}" for b, why in failed.items())
         raise QuicksilverError(f"{len(failed)} of {len(builds)} partitions failed: {reasons}")
     return Completed(message=f"{len(built)} of {len(builds)} partitions are built")

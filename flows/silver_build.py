@@ -4,7 +4,7 @@ Fired by the dispatcher, one run a build; started by hand or as a subflow it cla
 for itself through the same ledger. The run reads exactly the manifest of its build.
 """
 
-from datetime import date, timedelta
+from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
@@ -38,13 +38,13 @@ _NO_LIMIT = 1_000_000
 
 @flow(name="silver-build")
 async def silver_build(
-    dataset: str, dt: date, generation: int | None = None, batch: str | None = None
+    dataset: str, dt: str, generation: int | None = None, batch: str | None = None
 ) -> State[Any]:
     """Build one partition: bronze parquet, dbt, one commit.
 
-    `generation` says what the dispatcher asked for; the ledger's build, found by the run's
-    idempotency key, decides. `batch` is that key where several builds share the run: `dt` is the
-    first of them then, and each has a commit of its own.
+    `dt` is the partition's name, `2024-05-01`. `generation` says what the dispatcher asked for; the
+    ledger's build, found by the run's idempotency key, decides. `batch` is that key where several
+    builds share the run: `dt` is the first of them then, and each has a commit of its own.
 
     Raises:
         QuicksilverError: the build failed; the message is the sentence that a person needs.
@@ -61,7 +61,7 @@ async def silver_build(
         if len(builds) > 1:
             return await build_together(lake, declared, builds)
         (begun,) = builds
-        partition, dt = begun.partition, begun.partition.dt
+        partition = begun.partition
         if generation is not None and generation != begun.generation:
             logger.info("generation %s was asked for, %s is built", generation, begun.generation)
         async with build_leases(lake, builds), traced(lake.settings, begun):
@@ -69,7 +69,7 @@ async def silver_build(
                 result = await build_partition(
                     lake.settings,
                     declared,
-                    dt,
+                    partition.dt,
                     build_id=begun.id,
                     generation=begun.generation,
                     manifest=begun.manifest,
@@ -129,7 +129,9 @@ async def _claim(lake: FlowContext, partition: Partition, run: UUID) -> SealedBu
     ledger = lake.ledger
     await ledger.upkeep.sync_datasets()
     sweep = Sweep(lake.settings, ledger, lake.bronze)
-    await sweep.compare(ledger.datasets.get(partition.dataset), lane="poll", dt=partition.dt)
+    await sweep.compare(
+        ledger.datasets.get(partition.dataset), lane="poll", partition=partition.name
+    )
     owner = f"flow-run:{run}"
     lease = timedelta(seconds=lake.settings.claim_lease)
     claims = await ledger.claims.claim(owner, slots=_NO_LIMIT, lease=lease, only=[partition])

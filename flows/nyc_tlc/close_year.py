@@ -24,10 +24,10 @@ async def close_year(dataset: str, year: int, months: Sequence[date]) -> dict[st
         QuicksilverError: a partition is failed, paused or not built in time.
     """
     async with opened() as lake:
-        partitions = [Partition(dataset, month) for month in sorted(months)]
+        partitions = [Partition.of_day(dataset, month) for month in sorted(months)]
 
         async def build_here(partition: Partition) -> None:
-            await silver_build(partition.dataset, partition.dt)
+            await silver_build(partition.dataset, partition.name)
 
         await ensure_built(lake, partitions, build_here, patience=_PATIENCE)
         return await build_year(lake.settings, year)

@@ -15,7 +15,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from s3fs import S3FileSystem
 
 from quicksilver.domain.datasets import Dataset
-from quicksilver.domain.partition import folder
+from quicksilver.domain.partition import prefixes
 from quicksilver.errors import BronzeUnavailableError
 from quicksilver.flows.nyc_tlc.source import Fetched, Origin
 from quicksilver.settings import Settings
@@ -50,7 +50,7 @@ class BronzeTarget:
 
     def __init__(self, settings: Settings, dataset: Dataset, month: date) -> None:
         self.bucket = dataset.bucket
-        self.key = folder(dataset, month) + DATA_FILE
+        self.key = prefixes(dataset, dataset.pattern.time_name(month))[0] + DATA_FILE
         self._endpoint = settings.minio_endpoint_url
         self._lake = S3FileSystem(
             key=settings.minio_access_key,

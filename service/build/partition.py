@@ -109,7 +109,7 @@ async def build_partition(
         ModelError, DataTestError: dbt; silver is as it was.
     """
     watch = Stopwatch()
-    partition = Partition(dataset.name, dt)
+    partition = Partition.of_day(dataset.name, dt)
     warehouse = Warehouse(settings)
     async with warehouse.connect(application_name(build_id)) as connection:
         await ensure_ready(settings, connection)

@@ -82,5 +82,7 @@ async def _run(
     if failed:
         raise QuicksilverError(
             f"{len(failed)} of {len(plan.partitions)} partitions failed: "
-            + "; ".join(f"{row['dt']}: {' '.join(str(row['error']).split())}" for row in failed[:5])
+            + "; ".join(
+                f"{row['partition']}: {' '.join(str(row['error']).split())}" for row in failed[:5]
+            )
         )

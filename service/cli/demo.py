@@ -22,7 +22,7 @@ from rich.console import Console
 
 from quicksilver.cli.listing import Listing
 from quicksilver.domain.datasets import load_datasets
-from quicksilver.domain.partition import folder
+from quicksilver.domain.partition import prefixes
 from quicksilver.errors import QuicksilverError, SettingsError
 from quicksilver.flows.nyc_tlc.generated import write_generated_year
 from quicksilver.flows.nyc_tlc.ingest import DATASET
@@ -190,7 +190,7 @@ def _ingest(stack: Stack, show: Show) -> None:
 def _overwrite(stack: Stack, show: Show) -> None:
     show(f"overwriting {CORRECTED} without its last {_DROPPED} rows")
     dataset = load_datasets(stack.settings.datasets_file).get(DATASET)
-    key = folder(dataset, CORRECTED) + "data.parquet"
+    key = prefixes(dataset, CORRECTED.isoformat())[0] + "data.parquet"
     client = minio_client(stack.settings)
     response = client.get_object(dataset.bucket, key)
     table = pq.read_table(BytesIO(response.read()))

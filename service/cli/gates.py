@@ -35,7 +35,8 @@ def gates_table(views: Sequence[GateView]) -> Listing:
 def _missing(found: GateSet) -> str:
     is_one = len(found.gate.datasets) == 1
     lines = [
-        f"{state}: " + ", ".join(str(m.dt) if is_one else f"{m.dt} of {m.dataset}" for m in members)
+        f"{state}: "
+        + ", ".join(m.partition if is_one else f"{m.partition} of {m.dataset}" for m in members)
         for state, members in found.missing_by_state
     ]
     return "\n".join(lines) or "nothing"

@@ -18,12 +18,11 @@ from quicksilver.cli.shared import (
     actor,
     app,
     console,
-    parse_date,
+    named,
     print_json,
     reported,
     with_ledger,
 )
-from quicksilver.domain.partition import Partition
 from quicksilver.errors import LedgerUnavailableError, QuicksilverError
 from quicksilver.lake.bronze import Bronze
 from quicksilver.ledger import Ledger
@@ -109,7 +108,7 @@ def status_table(answer: dict[str, Any]) -> Listing:
     counts = ", ".join(f"{n} {state}" for state, n in _totals(answer["counts"]).items() if n)
     numbers = ("generation", "built", "silver", "rejected")
     listing = Listing(
-        *("dataset", "dt", "state", *numbers, "why"),
+        *("dataset", "partition", "state", *numbers, "why"),
         right=numbers,
         free=("why",),
         title=counts or "nothing landed yet",
@@ -117,7 +116,7 @@ def status_table(answer: dict[str, Any]) -> Listing:
     for row in answer["partitions"]:
         listing.add(
             row["dataset"],
-            row["dt"],
+            row["partition"],
             Text(row["state"], _COLOURS[row["state"]]) + (", gone" if row["gone_at"] else ""),
             str(row["generation"]),
             str(row["built_generation"]),
@@ -238,28 +237,28 @@ def _run(row: dict[str, Any]) -> str:
 @reported
 def rebuild(
     dataset: DatasetName,
-    dt: Annotated[str, typer.Argument(help="YYYY-MM-DD, or YYYY-MM.")],
+    partition: Annotated[str, typer.Argument(help="A partition's name, such as 2024-05-01.")],
     as_json: AsJson = False,
 ) -> None:
     """Build a partition anew though nothing changed."""
-    partition = Partition(dataset, parse_date(dt))
+    which = named(dataset, partition)
 
     async def work(_: Settings, ledger: Ledger) -> list[int]:
         ledger.datasets.get(dataset)
-        raised = await ledger.recording.rebuild([partition])
+        raised = await ledger.recording.rebuild([which])
         if raised:
-            await ledger.operators.log_action(actor(), "rebuild", str(partition))
+            await ledger.operators.log_action(actor(), "rebuild", str(which))
         return raised
 
     raised = with_ledger(work)
     if not raised:
         raise QuicksilverError(
-            f"nothing of {partition} ever landed: see `quicksilver status --dataset {dataset}`"
+            f"nothing of {which} ever landed: see `quicksilver status --dataset {dataset}`"
         )
     if as_json:
-        print_json({"dataset": dataset, "dt": partition.dt, "generation": raised[0]})
+        print_json({"dataset": dataset, "partition": which.name, "generation": raised[0]})
     else:
-        console.print(f"{partition} will be built as generation {raised[0]}", highlight=False)
+        console.print(f"{which} will be built as generation {raised[0]}", highlight=False)
 
 
 @app.command()

@@ -1,7 +1,7 @@
 """`quicksilver status --proof`: the page's proof that nothing was lost, in the same words."""
 
 from collections.abc import Sequence
-from datetime import date, datetime
+from datetime import datetime
 from typing import Any
 
 from rich.console import Group, RenderableType
@@ -79,7 +79,7 @@ def _difference(row: dict[str, Any]) -> str:
     lines: list[str] = []
     for kind, words in _DIFFERENCES.items():
         if count := row[kind]:
-            names: list[date] = row[f"{kind}_dts"]
+            names: list[str] = row[f"{kind}_names"]
             more = " …" if count > len(names) else ""
             lines.append(f"{count:,} {words}: {', '.join(map(str, names))}{more}")
     if lines:

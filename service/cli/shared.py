@@ -16,6 +16,7 @@ import typer
 from rich.console import Console
 
 from quicksilver.domain.datasets import load_datasets
+from quicksilver.domain.partition import Partition
 from quicksilver.errors import QuicksilverError, SettingsError
 from quicksilver.ledger import Ledger
 from quicksilver.settings import Settings, load_settings
@@ -173,3 +174,17 @@ def parse_date(text: str) -> date:
         return date.fromisoformat(text if text.count("-") > 1 else f"{text}-01")
     except ValueError:
         raise typer.BadParameter(f"{text!r} is no date: write YYYY-MM-DD or YYYY-MM") from None
+
+
+def named(dataset: str, name: str) -> Partition:
+    """The partition that a person means; a month of a dataset of days is that of its first day.
+
+    Raises:
+        DatasetsError: no such dataset is declared.
+    """
+    declared = load_datasets(load_settings().datasets_file).get(dataset)
+    if declared.each == "partition" and declared.pattern.fields_of(name) is None:
+        for rest in ("-01", "-01-01"):
+            if declared.pattern.fields_of(name + rest) is not None:
+                return Partition(dataset, name + rest)
+    return Partition(dataset, name)

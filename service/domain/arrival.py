@@ -7,7 +7,7 @@ from typing import Literal
 
 from quicksilver.domain.datasets import Datasets
 from quicksilver.domain.event import ObjectEvent
-from quicksilver.domain.partition import Match, Partition, match_key
+from quicksilver.domain.partition import Partition, matches
 
 Lane = Literal["fast", "durable", "push", "sweep", "poll"]
 
@@ -25,6 +25,8 @@ class Arrival:
     received_at: datetime
     # The trace of the request that brought it, where there is one.
     traceparent: str | None = None
+    # Which of several partitions that its key belongs to this is: each has an event of its own.
+    place: int = 0
 
     @property
     def identity(self) -> bytes:
@@ -36,6 +38,7 @@ class Arrival:
             event.version_id or event.etag or "",
             event.sequencer or "",
             event.name,
+            *((self.partition.dataset,) if self.place and self.partition else ()),
         )
         return hashlib.sha256("\0".join(parts).encode("utf-8", "surrogatepass")).digest()
 
@@ -48,22 +51,22 @@ class KnownObject:
     version_id: str | None
 
 
-def arrive(
+def arrivals(
     event: ObjectEvent,
     datasets: Datasets,
     lane: Lane,
     source: str,
     received_at: datetime,
     trace: str | None = None,
-) -> Arrival:
-    """Match an event to its partition, or say why it has none."""
-    match = match_key(datasets, event.bucket, event.key)
-    if isinstance(match, Match):
-        ignored = event.ignored
-        return Arrival(
-            event, match.partition, ignored, match.file, lane, source, received_at, trace
-        )
-    return Arrival(event, None, event.ignored or match, "", lane, source, received_at)
+) -> list[Arrival]:
+    """An event at each partition that it belongs to; or once, with the reason why to none."""
+    found = matches(datasets, event.bucket, event.key)
+    if isinstance(found, str):
+        return [Arrival(event, None, event.ignored or found, "", lane, source, received_at)]
+    return [
+        Arrival(event, one.partition, event.ignored, one.file, lane, source, received_at, trace, n)
+        for n, one in enumerate(found)
+    ]
 
 
 def decide(

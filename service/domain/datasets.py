@@ -2,171 +2,31 @@
 
 from __future__ import annotations
 
-import fnmatch
-import re
-from datetime import timedelta
 from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar, cast
+from typing import Any, TypeVar, cast
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator
+from pydantic import Field, ValidationError
 from ruamel.yaml import YAML
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
 from ruamel.yaml.reader import ReaderError
 
+from quicksilver.domain.declaration import ColumnRule, Dataset, DbtRule, Gate, ReadinessRule, Strict
 from quicksilver.errors import DatasetsError
 
-_UNITS = {"ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86400}
-_LONGEST = timedelta(days=3650)
+__all__ = ["ColumnRule", "Dataset", "Datasets", "DbtRule", "Gate", "ReadinessRule", "load_datasets"]
 
 
-def parse_duration(value: object) -> object:
-    """`30s`, `5m`, `1h30m`, `250ms`, `2d` or a number of seconds, as a timedelta.
-
-    Raises:
-        ValueError: for anything else.
-    """
-    if isinstance(value, bool):
-        raise ValueError(f"{value!r} is no duration: write 30s, 5m, 1h30m or 2d")  # noqa: TRY004
-    if not isinstance(value, int | float | str):
-        return value
-    if isinstance(value, int | float):
-        return _span(value, value)
-    parts = re.findall(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)", value, re.ASCII)
-    if not parts or "".join(number + unit for number, unit in parts) != value.replace(" ", ""):
-        raise ValueError(f"{value!r} is no duration: write 30s, 5m, 1h30m or 2d")
-    return _span(sum(float(number) * _UNITS[unit] for number, unit in parts), value)
+_Model = TypeVar("_Model", bound=Strict)
 
 
-def _span(seconds: float, value: object) -> timedelta:
-    try:
-        span = timedelta(seconds=seconds)
-    except (OverflowError, ValueError):
-        span = timedelta.max
-    # Beyond, adding it to a date leaves the calendar.
-    if not timedelta(0) <= span <= _LONGEST:
-        raise ValueError(f"{value!r} is no duration: between 0 s and 3650 d")
-    return span
-
-
-Duration = Annotated[timedelta, BeforeValidator(parse_duration)]
-
-
-class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, ignored_types=(cached_property,))
-
-
-_Model = TypeVar("_Model", bound=_Strict)
-
-
-class ReadinessRule(_Strict):
-    """When a dirty partition may be built. All rules given must hold; `max_wait` ends the wait."""
-
-    any_file: bool = True
-    quiet: Duration | None = None
-    marker: str | None = Field(default=None, min_length=1, pattern=r"^[^/{}*]+$")
-    min_files: int | None = Field(default=None, ge=1, le=1_000_000)
-    max_wait: Duration | None = None
-
-
-class ColumnRule(_Strict):
-    """One column of a dataset's files, under the name that bronze gives it."""
-
-    kind: Literal["timestamp", "integer", "number", "text", "date", "boolean"]
-    required: bool = False
-    former: tuple[str, ...] = ()
-
-
-class Dataset(_Strict):
-    """One declared stream of bronze partitions."""
-
-    name: str = Field(pattern=r"^[a-z0-9][a-z0-9_.-]*$", max_length=200)
-    bucket: str = Field(pattern=r"^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$")
-    key: str
-    files: str = "*.parquet"
-    deployment: str = Field(pattern=r"^[^/\s]+/[^/\s]+$")
-    bronze_table: str = Field(default="", pattern=r"^([a-z_][a-z0-9_]*\.[a-z_][a-z0-9_]*)?$")
-    columns: dict[str, ColumnRule] = {}
-    select: str = ""
-    ready: ReadinessRule = ReadinessRule()
-    skip_unchanged: bool = True
-    # What becomes of silver when bronze holds no object of a partition any more.
-    when_gone: Literal["keep", "remove"] = "keep"
-    max_running: int | None = Field(default=None, ge=1, le=10_000)
-    # How many partitions one run may take when a backlog waits; 1: each has a run of its own.
-    max_partitions_per_run: int = Field(default=25, ge=1, le=200)
-    attempts: int = Field(default=5, ge=1, le=100)
-    time_limit: Duration = Field(default=timedelta(minutes=30), gt=timedelta(0))
-    # How long a dirty partition may wait before somebody is told.
-    overdue: Duration = timedelta(hours=1)
-    # How long nothing new may land before somebody is told; never by default.
-    fresh_within: Duration | None = None
-    newest_first: bool = False
-    priority: int = Field(default=0, ge=-1_000_000, le=1_000_000)
-
-    @field_validator("key")
-    @classmethod
-    def _pattern(cls, value: str) -> str:
-        fields = re.findall(r"{([^}]*)}", value)
-        if fields.count("dt") != 1 or fields.count("file") != 1 or len(fields) != 2:
-            raise ValueError("needs {dt} once and {file} once, and no other field")
-        if not value.endswith("/{file}"):
-            raise ValueError("must end with /{file}: a partition is a folder")
-        if value.startswith("/") or "//" in value:
-            raise ValueError("has an empty path segment")
-        if re.search(r"[{}]", re.sub(r"{(dt|file)}", "", value)):
-            raise ValueError("has a brace that closes nothing")
-        return value
-
-    @cached_property
-    def prefix(self) -> str:
-        """The literal start of every key of the dataset: what the notification filters on."""
-        return self.key.split("{dt}")[0]
-
-    @cached_property
-    def suffix(self) -> str:
-        """The literal end of every data file's key, for the notification filter; may be empty."""
-        return re.split(r"[*?\]]", self.files)[-1]
-
-    @cached_property
-    def pattern(self) -> re.Pattern[str]:
-        """A key of this dataset, groups `dt` and `file`."""
-        before, after = self.key.removesuffix("{file}").split("{dt}")
-        return re.compile(
-            re.escape(before)
-            + r"(?P<dt>\d{4}-\d{2}-\d{2})"
-            + re.escape(after)
-            + r"(?P<file>[^/]+)",
-            re.ASCII | re.DOTALL,
-        )
-
-    def holds(self, file: str) -> bool:
-        """Whether a file of a partition's folder is data or the marker (`_` and `.` are not)."""
-        if file == self.ready.marker:
-            return True
-        return not file.startswith(("_", ".")) and fnmatch.fnmatchcase(file, self.files)
-
-
-class Gate(_Strict):
-    """A set of partitions that fires a deployment when all of them are built.
-
-    `each: year` waits for the twelve months of a year of every dataset named, and fires with the
-    parameter `year`; `each: dt` waits for the same dt of every dataset, and fires with `dt`.
-    """
-
-    name: str = Field(pattern=r"^[a-z0-9][a-z0-9_.-]*$", max_length=200)
-    datasets: tuple[str, ...] = Field(min_length=1)
-    each: Literal["year", "dt"]
-    deployment: str = Field(pattern=r"^[^/\s]+/[^/\s]+$")
-
-
-class Datasets(_Strict):
+class Datasets(Strict):
     """All declared datasets, in the file's order."""
 
     datasets: tuple[Dataset, ...]
     path: Path
     gates: tuple[Gate, ...] = ()
-    lines: dict[str, int] = {}
+    lines: dict[str, int] = Field(default={})
 
     @cached_property
     def by_name(self) -> dict[str, Dataset]:
@@ -225,7 +85,7 @@ def load_datasets(path: Path) -> Datasets:
         if field not in ("datasets", "gates"):
             raise DatasetsError(f"{path}:{_line(tree, (field,))}: unknown field {field!r}")
     declared += [_read(Dataset, path, tree, "datasets", name) for name in top["datasets"]]
-    _refuse_overlap(declared, path, tree)
+    _refuse_shared_tables(declared, path, tree)
     if not isinstance(top.get("gates", {}), dict):
         raise DatasetsError(f"{path}:{_line(tree, ('gates',))}: needs a mapping `gates:`")
     for name in top.get("gates", {}):
@@ -270,15 +130,20 @@ def _read(model: type[_Model], path: Path, tree: Any, section: str, name: Any) -
         raise DatasetsError(f"{path}:{_line(tree, where)}: {name}: {field}: {reason}") from None
 
 
-def _refuse_overlap(declared: list[Dataset], path: Path, tree: Any) -> None:
-    for position, dataset in enumerate(declared):
-        for other in declared[:position]:
-            if dataset.bucket == other.bucket and dataset.key == other.key:
-                line = _line(tree, ("datasets", dataset.name, "key"))
-                raise DatasetsError(
-                    f"{path}:{line}: {dataset.name}: key: the same keys as {other.name};"
-                    " an object belongs to one dataset"
-                )
+def _refuse_shared_tables(declared: list[Dataset], path: Path, tree: Any) -> None:
+    """Two datasets that publish into one table would replace each other's rows."""
+    owners: dict[str, str] = {}
+    for dataset in declared:
+        if not dataset.bronze_table:
+            continue
+        owner = owners.setdefault(dataset.bronze_table, dataset.name)
+        if owner != dataset.name:
+            line = _line(tree, ("datasets", dataset.name, "bronze_table"))
+            raise DatasetsError(
+                f"{path}:{line}: {dataset.name}: bronze_table: {dataset.bronze_table} is the table"
+                f" of {owner}: each would replace the other's rows; give each a table of its own,"
+                " or declare one dataset whose key has a dimension, e.g. region={region}"
+            )
 
 
 def _line(tree: Any, where: tuple[Any, ...]) -> int:

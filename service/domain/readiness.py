@@ -7,7 +7,7 @@ from quicksilver.domain.datasets import ReadinessRule
 
 
 @dataclass(frozen=True, slots=True)
-class Folder:
+class FolderState:
     """What a partition's folder holds, as far as readiness asks."""
 
     files: int
@@ -24,7 +24,7 @@ class Readiness:
     reason: str | None
 
 
-def readiness(rule: ReadinessRule, folder: Folder, now: datetime) -> Readiness:
+def readiness(rule: ReadinessRule, folder: FolderState, now: datetime) -> Readiness:
     """When a dirty partition may be built: every rule given must hold, `max_wait` ends the wait.
 
     `due_at` None means: not before something more lands.

@@ -4,7 +4,7 @@ from typing import Any
 
 import structlog
 
-from quicksilver.domain.arrival import Lane, arrive
+from quicksilver.domain.arrival import Lane, arrivals
 from quicksilver.errors import PayloadError
 from quicksilver.intake.decode import decode
 from quicksilver.intake.group_commit import REFUSED, Recorder
@@ -42,14 +42,15 @@ async def _take(state: Any, body: bytes, lane: Lane, source: str) -> str:
         notification = decode(body)
         problem = notification.problems[0] if notification.problems else None
         now, trace = clock.now(), tracing.traceparent()
-        arrivals = [
-            arrive(event, ledger.datasets, lane, source, now, trace)
+        found = [
+            arrival
             for event in notification.events
+            for arrival in arrivals(event, ledger.datasets, lane, source, now, trace)
         ]
-        reasons = await recorder.record(arrivals)
+        reasons = await recorder.record(found)
         if REFUSED in reasons:
             problem = REFUSED.partition(":")[2]
-        for arrival, reason in zip(arrivals, reasons, strict=True):
+        for arrival, reason in zip(found, reasons, strict=True):
             EVENTS.labels(lane, arrival.event.ignored or "create", reason).inc()
             event_arrived(lane, arrival.event.event_at, arrival.received_at)
     except PayloadError as error:

@@ -10,7 +10,9 @@ import urllib3
 from minio import Minio
 from minio.error import MinioException
 
+from quicksilver.domain.datasets import Dataset
 from quicksilver.domain.manifest import ListedObject
+from quicksilver.domain.partition import prefixes
 from quicksilver.errors import BronzeUnavailableError
 from quicksilver.settings import Settings
 
@@ -72,3 +74,18 @@ class Bronze:
             raise BronzeUnavailableError(
                 f"bronze s3://{bucket}/{prefix} cannot be listed: {reason}"
             ) from error
+
+
+async def list_partition(bronze: Bronze, dataset: Dataset, name: str) -> list[ListedObject]:
+    """Every object that lies where a partition's do, each once; some may be nobody's.
+
+    Raises:
+        BronzeUnavailableError: the store did not answer or refused.
+        ValueError: the dataset has no partition of that name.
+    """
+    listed = [
+        found
+        for prefix in prefixes(dataset, name)
+        for found in await bronze.list_folder(dataset.bucket, prefix)
+    ]
+    return list({found.key: found for found in listed}.values())

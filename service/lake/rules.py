@@ -76,21 +76,18 @@ def configure_lanes(
 def wanted_rules(datasets: Datasets, bucket: str) -> list[QueueConfig]:
     """The rules that a bucket should have for our targets."""
     rules: list[QueueConfig] = []
-    for dataset in datasets.datasets:
-        if dataset.bucket != bucket:
-            continue
-        for suffix in _suffixes(dataset):
-            for lane, target in LANES.items():
-                rules.append(
-                    QueueConfig(
-                        queue=target_arn(target),
-                        # Deletes and tags are told too: the ledger says why they fire nothing.
-                        events=["s3:ObjectCreated:*", "s3:ObjectRemoved:*"],
-                        config_id=f"quicksilver-{lane}-{dataset.name}{suffix}",
-                        prefix_filter_rule=PrefixFilterRule(dataset.prefix),
-                        suffix_filter_rule=SuffixFilterRule(suffix) if suffix else None,
-                    )
+    for prefix, suffix, name in _filters(datasets, bucket):
+        for lane, target in LANES.items():
+            rules.append(
+                QueueConfig(
+                    queue=target_arn(target),
+                    # Deletes and tags are told too: the ledger says why they fire nothing.
+                    events=["s3:ObjectCreated:*", "s3:ObjectRemoved:*"],
+                    config_id=f"quicksilver-{lane}-{name}{suffix}",
+                    prefix_filter_rule=PrefixFilterRule(prefix) if prefix else None,
+                    suffix_filter_rule=SuffixFilterRule(suffix) if suffix else None,
                 )
+            )
     for lane, target in LANES.items():
         rules.append(
             QueueConfig(
@@ -103,14 +100,27 @@ def wanted_rules(datasets: Datasets, bucket: str) -> list[QueueConfig]:
     return rules
 
 
+def _filters(datasets: Datasets, bucket: str) -> list[tuple[str, str, str]]:
+    """Prefix, suffix and the dataset's name of each rule that is needed: none that another covers,
+    since a store refuses rules that overlap, or tells twice."""
+    wanted = [
+        (dataset.prefix, suffix, dataset.name)
+        for dataset in datasets.datasets
+        if dataset.bucket == bucket
+        for suffix in _suffixes(dataset)
+    ]
+    kept: list[tuple[str, str, str]] = []
+    for prefix, suffix, name in sorted(wanted, key=lambda one: (len(one[0]), len(one[1]))):
+        if not any(prefix.startswith(p) and suffix.endswith(s) for p, s, _ in kept):
+            kept.append((prefix, suffix, name))
+    return kept
+
+
 def _suffixes(dataset: Dataset) -> list[str]:
-    suffixes = [dataset.suffix]
-    if (
-        dataset.ready.marker
-        and dataset.suffix
-        and not dataset.ready.marker.endswith(dataset.suffix)
-    ):
-        suffixes.append(dataset.ready.marker)
+    suffixes = list(dataset.suffixes)
+    marker = dataset.ready.marker
+    if marker and not any(marker.endswith(suffix) for suffix in suffixes):
+        suffixes.append(marker)
     return suffixes
 
 

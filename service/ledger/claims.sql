@@ -30,7 +30,7 @@ with active as (
 due as (
     select
         p.dataset,
-        p.dt,
+        p.partition,
         p.priority + d.priority as priority,
         case
             when d.newest_first then -extract(epoch from p.dirty_since)
@@ -51,13 +51,13 @@ due as (
         p.state in ('waiting', 'pending')
         and p.due_at <= %(now)s
         and (%(only)s::jsonb is null or exists (
-            select from jsonb_to_recordset(%(only)s::jsonb) as o (dataset text, dt date)
-            where o.dataset = p.dataset and o.dt = p.dt
+            select from jsonb_to_recordset(%(only)s::jsonb) as o (dataset text, partition text)
+            where o.dataset = p.dataset and o.partition = p.partition
         ))
         and not exists (
             select from quicksilver.build as b
             where
-                b.dataset = p.dataset and b.dt = p.dt
+                b.dataset = p.dataset and b.partition = p.partition
                 and b.state in ('claimed', 'dispatched', 'running', 'published', 'yielded')
         )
 ),
@@ -67,7 +67,7 @@ placed as (
     select
         d.*,
         row_number() over (
-            partition by d.dataset, d.may_share order by d.priority desc, d.turn, d.dt
+            partition by d.dataset, d.may_share order by d.priority desc, d.turn, d.partition
         ) as place,
         case
             when
@@ -92,23 +92,23 @@ placed as (
 leaders as (
     select
         p.*,
-        row_number() over (partition by p.dataset order by p.priority desc, p.turn, p.dt) as run
+        row_number() over (partition by p.dataset order by p.priority desc, p.turn, p.partition) as run
     from placed as p
     where (p.place - 1) %% p.members = 0
 ),
 
 runs as (
-    select l.dataset, l.dt, l.may_share, l.place, l.members
+    select l.dataset, l.partition, l.may_share, l.place, l.members
     from leaders as l
     where l.run <= l.dataset_slots - l.running
-    order by l.priority desc, l.turn, l.dataset, l.dt
+    order by l.priority desc, l.turn, l.dataset, l.partition
     limit greatest(0, %(slots)s - (select coalesce(sum(a.running), 0) from active as a))
 ),
 
 chosen as (
-    select p.dataset, p.dt, r.dt as leader, m.priority, m.turn
+    select p.dataset, p.partition, r.partition as leader, m.priority, m.turn
     from quicksilver.partition as p
-    inner join placed as m on p.dataset = m.dataset and p.dt = m.dt
+    inner join placed as m on p.dataset = m.dataset and p.partition = m.partition
     inner join runs as r
         on
             m.dataset = r.dataset and m.may_share = r.may_share
@@ -123,25 +123,25 @@ taken as (
         wait_reason = null,
         updated_at = %(now)s
     from chosen as c
-    where p.dataset = c.dataset and p.dt = c.dt
-    returning p.dataset, p.dt, p.generation, c.leader, c.priority, c.turn
+    where p.dataset = c.dataset and p.partition = c.partition
+    returning p.dataset, p.partition, p.generation, c.leader, c.priority, c.turn
 )
 
-insert into quicksilver.build (dataset, dt, generation, owner, claimed_at, deadline_at, run_key)
+insert into quicksilver.build (dataset, partition, generation, owner, claimed_at, deadline_at, run_key)
 select
     t.dataset,
-    t.dt,
+    t.partition,
     t.generation,
     %(owner)s,
     %(now)s,
     %(deadline)s,
     case
         when count(*) over (partition by t.dataset, t.leader) > 1
-            then t.dataset || '/' || t.leader::text || '+:' || %(batch)s
+            then t.dataset || '/' || t.leader || '+:' || %(batch)s
     end
 from taken as t
-order by t.priority desc, t.turn, t.dataset, t.dt
-returning id, dataset, dt, generation, run_key
+order by t.priority desc, t.turn, t.dataset, t.partition
+returning id, dataset, partition, generation, run_key
 
 
 -- name: lock_claims
@@ -164,7 +164,7 @@ returning state, generation
 
 -- name: own_claims
 select
-    b.id, b.dataset, b.dt, b.generation, b.attempt, b.idempotency_key, b.claimed_at, b.run_key
+    b.id, b.dataset, b.partition, b.generation, b.attempt, b.idempotency_key, b.claimed_at, b.run_key
 from quicksilver.build as b
 where b.state = 'claimed' and b.owner = %(owner)s
 order by b.id
@@ -184,7 +184,7 @@ update quicksilver.partition set
     due_at = %(due_at)s,
     error = coalesce(%(error)s, error),
     updated_at = %(now)s
-where dataset = %(dataset)s and dt = %(dt)s and state = 'running'
+where dataset = %(dataset)s and partition = %(partition)s and state = 'running'
 returning dataset
 
 
@@ -196,7 +196,7 @@ update quicksilver.partition set
     loaded_at = null,
     built_at = case when built_at >= %(claimed_at)s then built_at end,
     updated_at = %(now)s
-where dataset = %(dataset)s and dt = %(dt)s
+where dataset = %(dataset)s and partition = %(partition)s
 
 
 -- name: spend_build

@@ -7,10 +7,12 @@ update quicksilver.event as e set
     reason = case when o.key is not null or e.key = '' then 'fired' else 'superseded' end
 from quicksilver.event as x
 left join quicksilver.object as o
-    on x.bucket = o.bucket and x.key = o.key and (x.etag is null or x.etag = o.etag)
+    on
+        x.dataset = o.dataset and x.bucket = o.bucket and x.key = o.key
+        and (x.etag is null or x.etag = o.etag)
 where
     e.id = x.id
-    and x.dataset = %(dataset)s and x.dt = %(dt)s
+    and x.dataset = %(dataset)s and x.partition = %(partition)s
     and x.reason in ('settling', 'paused')
     and x.generation <= %(generation)s
 
@@ -20,7 +22,7 @@ where
 -- generations had left for it.
 update quicksilver.event set reason = 'failed'
 where
-    dataset = %(dataset)s and dt = %(dt)s
+    dataset = %(dataset)s and partition = %(partition)s
     and reason = 'fired'
     and generation > %(built)s and generation <= %(generation)s
 
@@ -29,7 +31,7 @@ where
 -- The objects that these events told of are no longer there to be built.
 update quicksilver.event set reason = 'superseded'
 where
-    dataset = %(dataset)s and dt = %(dt)s
+    dataset = %(dataset)s and partition = %(partition)s
     and reason in ('settling', 'paused')
     and generation <= %(generation)s
 
@@ -38,13 +40,13 @@ where
 -- Silver stands at their generation, or past it: what had failed has been made good.
 update quicksilver.event set reason = 'fired'
 where
-    dataset = %(dataset)s and dt = %(dt)s
+    dataset = %(dataset)s and partition = %(partition)s
     and reason = 'failed' and generation <= %(generation)s
 
 
 -- name: events_unchanged
 update quicksilver.event set reason = 'unchanged'
 where
-    dataset = %(dataset)s and dt = %(dt)s
+    dataset = %(dataset)s and partition = %(partition)s
     and reason in ('settling', 'paused')
     and generation <= %(generation)s

@@ -1,6 +1,7 @@
 -- name: gate_members
 select
     p.dataset,
+    p.partition,
     p.dt,
     p.generation,
     p.built_generation,
@@ -13,7 +14,7 @@ select
 from quicksilver.partition as p
 left join quicksilver.dataset as d on p.dataset = d.name
 where p.dataset = any(%(datasets)s) and p.generation > 0
-order by p.dataset, p.dt
+order by p.dataset, p.partition
 
 
 -- name: gate_runs

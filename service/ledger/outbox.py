@@ -29,13 +29,18 @@ async def announce(
 async def announce_partition(
     tx: Transaction, name: str, partition: Partition, payload: Mapping[str, Any], at: datetime
 ) -> None:
-    """Announce what became of a partition, under `quicksilver.partition.<dataset>.<dt>`."""
-    dt = partition.dt.isoformat()
+    """Announce what became of a partition, under `quicksilver.partition.<dataset>.<name>`."""
     await announce(
         tx,
         name,
-        f"quicksilver.partition.{partition.dataset}.{dt}",
-        {"dataset": partition.dataset, "dt": dt, **payload},
+        f"quicksilver.partition.{partition.dataset}.{partition.name}",
+        {
+            "dataset": partition.dataset,
+            "partition": partition.name,
+            # What automations of earlier versions name.
+            "dt": partition.name,
+            **payload,
+        },
         at,
     )
 

@@ -1,6 +1,7 @@
 -- name: calendar
 -- Every partition of a dataset in a span of days, as little of each as a cell shows.
 select
+    p.partition,
     p.dt,
     case
         when p.gone_at is not null and p.state in ('built', 'waiting') then 'gone'
@@ -15,7 +16,7 @@ where
     p.dataset = %(dataset)s and p.generation > 0
     and (%(first)s::date is null or p.dt >= %(first)s)
     and (%(last)s::date is null or p.dt <= %(last)s)
-order by p.dt
+order by p.partition
 
 
 -- name: calendar_span
@@ -26,7 +27,7 @@ select
     max(p.dt) as last_dt,
     bool_and(extract(day from p.dt) = 1) as is_monthly
 from quicksilver.partition as p
-where p.generation > 0
+where p.generation > 0 and p.dt is not null
 group by p.dataset
 order by p.dataset
 
@@ -80,7 +81,7 @@ from quicksilver.quarantine as q
 -- What is not built, or being built, newest first: with what it waits for or failed of.
 select
     p.dataset,
-    p.dt,
+    p.partition,
     s.shown_state,
     p.generation,
     p.built_generation,
@@ -100,7 +101,7 @@ from quicksilver.partition as p
 left join quicksilver.dataset as d on p.dataset = d.name
 left join quicksilver.build as b
     on
-        p.dataset = b.dataset and p.dt = b.dt
+        p.dataset = b.dataset and p.partition = b.partition
         and b.state in ('claimed', 'dispatched', 'running', 'published', 'yielded')
 cross join lateral (
     select
@@ -110,5 +111,5 @@ cross join lateral (
         end as shown_state
 ) as s
 where p.generation > 0 and s.shown_state = any(%(states)s)
-order by since desc, p.dataset, p.dt
+order by since desc, p.dataset, p.partition
 limit %(limit)s

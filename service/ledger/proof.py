@@ -1,7 +1,7 @@
 """Proof that nothing was lost: bronze, ledger and silver compared, and who told of what."""
 
 from collections.abc import Iterable
-from datetime import date, datetime, timedelta
+from datetime import datetime, timedelta
 
 from quicksilver.ledger.rows import LedgerPart
 from quicksilver.support import clock
@@ -22,7 +22,7 @@ class Proof(LedgerPart):
         listed: int,
         found: int,
         gone: int,
-        dts: Iterable[date],
+        names: Iterable[str],
     ) -> None:
         """Keep what a comparison of a whole dataset saw; `at` is when its listing began."""
         async with self.database.transaction() as tx:
@@ -33,7 +33,7 @@ class Proof(LedgerPart):
                 listed=listed,
                 found=found,
                 gone=gone,
-                dts=sorted(set(dts)),
+                names=sorted(set(names)),
                 before=clock.now() - _KEEP_SWEEPS,
             )
 

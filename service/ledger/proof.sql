@@ -1,19 +1,19 @@
 -- name: compare_bronze
 -- Three counts of one dataset that ought to be equal, and by name what makes them differ.
 with last as (
-    select distinct on (s.dataset) s.dataset, s.at, s.listed, s.found, s.partitions, s.dts
+    select distinct on (s.dataset) s.dataset, s.at, s.listed, s.found, s.partitions, s.names
     from quicksilver.sweep as s
     order by s.dataset, s.id desc
 ),
 
 seen as (
-    select l.dataset, d.dt
+    select l.dataset, d.partition
     from last as l
-    cross join lateral unnest(l.dts) as d (dt)
+    cross join lateral unnest(l.names) as d (partition)
 ),
 
 known as (
-    select p.dataset, p.dt, p.built_generation = p.generation as is_built, p.received_at
+    select p.dataset, p.partition, p.built_generation = p.generation as is_built, p.received_at
     from quicksilver.partition as p
     where p.generation > 0 and p.gone_at is null
 ),
@@ -21,13 +21,13 @@ known as (
 both_sides as (
     select
         coalesce(k.dataset, s.dataset) as dataset,
-        coalesce(k.dt, s.dt) as dt,
-        s.dt is not null as is_listed,
-        k.dt is not null as is_known,
+        coalesce(k.partition, s.partition) as partition,
+        s.partition is not null as is_listed,
+        k.partition is not null as is_known,
         coalesce(k.is_built, false) as is_built,
         k.received_at
     from known as k
-    full join seen as s on k.dataset = s.dataset and k.dt = s.dt
+    full join seen as s on k.dataset = s.dataset and k.partition = s.partition
 )
 
 select
@@ -44,23 +44,23 @@ select
     count(*) filter (where b.is_known and not b.is_listed and b.received_at < l.at) as missing,
     count(*) filter (where b.is_known and not b.is_built) as unbuilt,
     (
-        array_agg(b.dt order by b.dt desc) filter (where b.is_listed and not b.is_known)
-    )[1:20] as unknown_dts,
+        array_agg(b.partition order by b.partition desc) filter (where b.is_listed and not b.is_known)
+    )[1:20] as unknown_names,
     (
-        array_agg(b.dt order by b.dt desc)
+        array_agg(b.partition order by b.partition desc)
         filter (where b.is_known and not b.is_listed and b.received_at >= l.at)
-    )[1:20] as newer_dts,
+    )[1:20] as newer_names,
     (
-        array_agg(b.dt order by b.dt desc)
+        array_agg(b.partition order by b.partition desc)
         filter (where b.is_known and not b.is_listed and b.received_at < l.at)
-    )[1:20] as missing_dts,
+    )[1:20] as missing_names,
     (
-        array_agg(b.dt order by b.dt desc) filter (where b.is_known and not b.is_built)
-    )[1:20] as unbuilt_dts
+        array_agg(b.partition order by b.partition desc) filter (where b.is_known and not b.is_built)
+    )[1:20] as unbuilt_names
 from quicksilver.dataset as d
 left join last as l on d.name = l.dataset
 left join both_sides as b on d.name = b.dataset
-where d.is_declared or b.dt is not null
+where d.is_declared or b.partition is not null
 group by d.name, d.is_declared, l.at, l.listed, l.found, l.partitions
 order by d.name
 
@@ -145,7 +145,7 @@ with dropped as (
 ),
 
 thinned as (
-    update quicksilver.sweep set dts = '{}'
+    update quicksilver.sweep set names = '{}'
     where
         dataset = %(dataset)s and at >= %(before)s
         and id = (
@@ -154,8 +154,8 @@ thinned as (
     returning id
 )
 
-insert into quicksilver.sweep (dataset, at, listed, found, gone, partitions, dts)
+insert into quicksilver.sweep (dataset, at, listed, found, gone, partitions, names)
 values (
-    %(dataset)s, %(at)s, %(listed)s, %(found)s, %(gone)s, cardinality(%(dts)s::date[]),
-    %(dts)s::date[]
+    %(dataset)s, %(at)s, %(listed)s, %(found)s, %(gone)s, cardinality(%(names)s::text[]),
+    %(names)s::text[]
 )

@@ -2,15 +2,26 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import datetime
 from typing import Any
 
 from quicksilver.domain.arrival import Arrival, KnownObject, decide
+from quicksilver.domain.datasets import Dataset
 from quicksilver.domain.partition import Partition
 from quicksilver.domain.readiness import needs_folder, readiness
-from quicksilver.ledger.rows import NEVER, LedgerPart, as_json, folder_of, partition_of, where_of
+from quicksilver.ledger.rows import (
+    NEVER,
+    LedgerPart,
+    as_json,
+    folder_state,
+    partition_of,
+    where_of,
+)
 from quicksilver.support import clock, tracing
 from quicksilver.support.postgres import Row, Statement, Transaction
+
+# Dataset, bucket, key: an object may belong to partitions of several datasets.
+ObjectName = tuple[str, str, str]
 
 
 @dataclass(slots=True)
@@ -45,12 +56,12 @@ class Recording(LedgerPart):
         locked, known_events, known = await self._known(tx, relevant, identities)
         reasons: list[str] = []
         events: dict[bytes, dict[str, Any]] = {}
-        objects: dict[tuple[str, str], dict[str, Any]] = {}
+        objects: dict[ObjectName, dict[str, Any]] = {}
         # Put again with the very same content: another version holds it now.
-        renewed: dict[tuple[str, str], dict[str, Any]] = {}
+        renewed: dict[ObjectName, dict[str, Any]] = {}
         changes: dict[Partition, Change] = {}
         for arrival, identity in zip(arrivals, identities, strict=True):
-            name = (arrival.event.bucket, arrival.event.key)
+            name = _name_of(arrival)
             state = locked.get(arrival.partition) if arrival.partition else None
             reason = decide(
                 arrival,
@@ -88,12 +99,16 @@ class Recording(LedgerPart):
 
     async def _known(
         self, tx: Transaction, relevant: Sequence[Arrival], identities: Sequence[bytes]
-    ) -> tuple[dict[Partition, Row], set[bytes], dict[tuple[str, str], KnownObject]]:
+    ) -> tuple[dict[Partition, Row], set[bytes], dict[ObjectName, KnownObject]]:
         """What the ledger holds of a batch: partitions (locked from here on), events, objects."""
         partitions = {a.partition for a in relevant if a.partition}
         places = as_json([where_of(partition) for partition in sorted(partitions)])
-        keys = {(a.event.bucket, a.event.key) for a in relevant}
-        names = as_json([{"bucket": bucket, "key": key} for bucket, key in sorted(keys)])
+        names = as_json(
+            [
+                {"dataset": dataset, "bucket": bucket, "key": key}
+                for dataset, bucket, key in sorted({_name_of(arrival) for arrival in relevant})
+            ]
+        )
         statements: list[Statement] = [
             ("lock_partitions", {"items": places}),
             ("known_events", {"identities": list(identities)}),
@@ -108,7 +123,9 @@ class Recording(LedgerPart):
             {partition_of(row): row for row in locked},
             {bytes(row["identity"]) for row in events},
             {
-                (row["bucket"], row["key"]): KnownObject(row["etag"], row["version_id"])
+                (row["dataset"], row["bucket"], row["key"]): KnownObject(
+                    row["etag"], row["version_id"]
+                )
                 for row in objects
             },
         )
@@ -134,7 +151,7 @@ class Recording(LedgerPart):
             writes.clear()
             items = as_json([where_of(partition) for partition in ruled])
             for row in await tx.fetch("partition_files", items=items):
-                files.setdefault(partition_of(row), []).append(row["key"].rsplit("/", 1)[1])
+                files.setdefault(partition_of(row), []).append(row["key"])
         rows: list[dict[str, Any]] = []
         for partition, change in changes.items():
             received_at = change.received_at or now
@@ -143,7 +160,7 @@ class Recording(LedgerPart):
             if partition in ruled and not is_forced:
                 ready = readiness(
                     self.datasets.get(partition.dataset).ready,
-                    folder_of(
+                    folder_state(
                         self.datasets.get(partition.dataset),
                         files.get(partition, []),
                         received_at,
@@ -185,16 +202,18 @@ class Recording(LedgerPart):
                 await self._raise(tx, changes, locked, priority, is_forced=True)
             return [row["generation"] + 1 for row in locked.values()]
 
-    async def etags(self, bucket: str, keys: Sequence[str]) -> dict[str, str]:
-        """The etags that the ledger holds for keys; unknown keys are absent."""
+    async def etags(self, dataset: Dataset, keys: Sequence[str]) -> dict[str, str]:
+        """The etags that the ledger holds of a dataset's keys; unknown keys are absent."""
         async with self.database.transaction() as tx:
-            rows = await tx.fetch("etags", bucket=bucket, keys=list(keys))
+            rows = await tx.fetch(
+                "etags", dataset=dataset.name, bucket=dataset.bucket, keys=list(keys)
+            )
         return {row["key"]: row["etag"] for row in rows}
 
-    async def object_keys(self, dataset: str, dt: date | None = None) -> dict[str, Partition]:
+    async def object_keys(self, dataset: str, partition: str | None = None) -> dict[str, Partition]:
         """Every key that the ledger believes to be in bronze, with its partition."""
         async with self.database.transaction() as tx:
-            rows = await tx.fetch("object_keys", dataset=dataset, dt=dt)
+            rows = await tx.fetch("object_keys", dataset=dataset, partition=partition)
         return {row["key"]: partition_of(row) for row in rows}
 
     async def record_gone(self, bucket: str, partition: Partition, keys: Sequence[str]) -> None:
@@ -209,7 +228,9 @@ class Recording(LedgerPart):
             row = await tx.one("lock_partition", **where)
             if row is None:
                 return
-            await tx.run("forget_objects", bucket=bucket, keys=list(keys))
+            await tx.run(
+                "forget_objects", dataset=partition.dataset, bucket=bucket, keys=list(keys)
+            )
             if await tx.fetch("partition_files", items=as_json([where])):
                 await self._raise(tx, changes, {partition: row}, 0)
             else:
@@ -222,6 +243,11 @@ class Recording(LedgerPart):
                 await tx.run("mark_gone", dirty=dirty, now=now, **where)
                 if row["state"] in dirty:
                     await tx.run("events_overtaken", generation=row["generation"], **where)
+
+
+def _name_of(arrival: Arrival) -> ObjectName:
+    dataset = arrival.partition.dataset if arrival.partition else ""
+    return dataset, arrival.event.bucket, arrival.event.key
 
 
 def _is_back(arrival: Arrival, known: KnownObject | None) -> bool:

@@ -1,14 +1,14 @@
 -- name: create_partitions
-insert into quicksilver.partition (dataset, dt)
-select i.dataset, i.dt
-from jsonb_to_recordset(%(items)s::jsonb) as i (dataset text, dt date)
-order by i.dataset, i.dt
-on conflict (dataset, dt) do nothing
+insert into quicksilver.partition (dataset, partition, dt)
+select i.dataset, i.partition, i.dt
+from jsonb_to_recordset(%(items)s::jsonb) as i (dataset text, partition text, dt date)
+order by i.dataset, i.partition
+on conflict (dataset, partition) do nothing
 
 
 -- name: etags
 select key, etag from quicksilver.object
-where bucket = %(bucket)s and key = any(%(keys)s)
+where dataset = %(dataset)s and bucket = %(bucket)s and key = any(%(keys)s)
 
 
 -- name: known_events
@@ -17,40 +17,40 @@ where identity = any(%(identities)s)
 
 
 -- name: known_objects
-select o.bucket, o.key, o.etag, o.version_id
+select o.dataset, o.bucket, o.key, o.etag, o.version_id
 from quicksilver.object as o
-inner join jsonb_to_recordset(%(items)s::jsonb) as i (bucket text, key text)
-    on o.bucket = i.bucket and o.key = i.key
+inner join jsonb_to_recordset(%(items)s::jsonb) as i (dataset text, bucket text, key text)
+    on o.dataset = i.dataset and o.bucket = i.bucket and o.key = i.key
 
 
 -- name: lock_partitions
 -- In one order everywhere, so that two recorders never wait for each other in a circle.
 select
     p.dataset,
-    p.dt,
+    p.partition,
     p.generation,
     p.built_generation,
     p.state,
     p.dirty_since,
     d.paused_at is not null as is_paused
 from quicksilver.partition as p
-inner join jsonb_to_recordset(%(items)s::jsonb) as i (dataset text, dt date)
-    on p.dataset = i.dataset and p.dt = i.dt
+inner join jsonb_to_recordset(%(items)s::jsonb) as i (dataset text, partition text)
+    on p.dataset = i.dataset and p.partition = i.partition
 left join quicksilver.dataset as d on p.dataset = d.name
-order by p.dataset, p.dt
+order by p.dataset, p.partition
 for update of p
 
 
 -- name: object_keys
-select key, dataset, dt from quicksilver.object
-where dataset = %(dataset)s and (%(dt)s::date is null or dt = %(dt)s)
+select key, dataset, partition from quicksilver.object
+where dataset = %(dataset)s and (%(partition)s::text is null or partition = %(partition)s)
 
 
 -- name: partition_files
-select o.dataset, o.dt, o.key
+select o.dataset, o.partition, o.key
 from quicksilver.object as o
-inner join jsonb_to_recordset(%(items)s::jsonb) as i (dataset text, dt date)
-    on o.dataset = i.dataset and o.dt = i.dt
+inner join jsonb_to_recordset(%(items)s::jsonb) as i (dataset text, partition text)
+    on o.dataset = i.dataset and o.partition = i.partition
 
 
 -- name: raise_generations
@@ -75,25 +75,25 @@ update quicksilver.partition as p set
     traceparent = i.traceparent,
     updated_at = i.received_at
 from jsonb_to_recordset(%(items)s::jsonb) as i (
-    dataset text, dt date, versions integer, state text, wait_reason text,
+    dataset text, partition text, versions integer, state text, wait_reason text,
     due_at timestamptz, put_at timestamptz, received_at timestamptz, priority integer,
     is_forced boolean, traceparent text
 )
-where p.dataset = i.dataset and p.dt = i.dt
+where p.dataset = i.dataset and p.partition = i.partition
 
 
 -- name: record_events
 -- A second delivery of one event adds to its row: the reason it got first stays.
 insert into quicksilver.event as e (
-    identity, event_name, bucket, key, dataset, dt, generation, etag, version_id, size,
+    identity, event_name, bucket, key, dataset, partition, generation, etag, version_id, size,
     sequencer, event_at, received_at, fast_at, durable_at, deliveries, source, reason
 )
 select
-    decode(i.identity, 'hex'), i.event_name, i.bucket, i.key, i.dataset, i.dt, i.generation,
+    decode(i.identity, 'hex'), i.event_name, i.bucket, i.key, i.dataset, i.partition, i.generation,
     i.etag, i.version_id, i.size, i.sequencer, i.event_at, i.received_at, i.fast_at,
     i.durable_at, i.deliveries, i.source, i.reason
 from jsonb_to_recordset(%(items)s::jsonb) as i (
-    identity text, event_name text, bucket text, key text, dataset text, dt date,
+    identity text, event_name text, bucket text, key text, dataset text, partition text,
     generation bigint, etag text, version_id text, size bigint, sequencer text,
     event_at timestamptz, received_at timestamptz, fast_at timestamptz,
     durable_at timestamptz, deliveries integer, source text, reason text
@@ -112,26 +112,27 @@ update quicksilver.object as o set
     size = coalesce(i.size, o.size),
     last_modified = i.last_modified
 from jsonb_to_recordset(%(items)s::jsonb) as i (
-    bucket text, key text, etag text, version_id text, size bigint, last_modified timestamptz
+    dataset text, bucket text, key text, etag text, version_id text, size bigint,
+    last_modified timestamptz
 )
 where
-    o.bucket = i.bucket and o.key = i.key and o.etag = i.etag
+    o.dataset = i.dataset and o.bucket = i.bucket and o.key = i.key and o.etag = i.etag
     and (o.last_modified is null or o.last_modified <= i.last_modified)
 
 
 -- name: upsert_objects
 insert into quicksilver.object (
-    bucket, key, dataset, dt, etag, version_id, size, last_modified, found_by, seen_at
+    bucket, key, dataset, partition, etag, version_id, size, last_modified, found_by, seen_at
 )
 select
-    i.bucket, i.key, i.dataset, i.dt, i.etag, i.version_id, i.size, i.last_modified,
+    i.bucket, i.key, i.dataset, i.partition, i.etag, i.version_id, i.size, i.last_modified,
     i.found_by, i.seen_at
 from jsonb_to_recordset(%(items)s::jsonb) as i (
-    bucket text, key text, dataset text, dt date, etag text, version_id text, size bigint,
+    bucket text, key text, dataset text, partition text, etag text, version_id text, size bigint,
     last_modified timestamptz, found_by text, seen_at timestamptz
 )
-order by i.bucket, i.key
-on conflict (bucket, key) do update set
+order by i.dataset, i.bucket, i.key
+on conflict (dataset, bucket, key) do update set
     etag = excluded.etag,
     version_id = excluded.version_id,
     size = excluded.size,
@@ -142,7 +143,7 @@ on conflict (bucket, key) do update set
 
 -- name: forget_objects
 delete from quicksilver.object
-where bucket = %(bucket)s and key = any(%(keys)s)
+where dataset = %(dataset)s and bucket = %(bucket)s and key = any(%(keys)s)
 
 
 -- name: mark_gone
@@ -155,4 +156,4 @@ update quicksilver.partition set
     due_at = case when state = any(%(dirty)s) then 'infinity' else due_at end,
     dirty_since = case when state = any(%(dirty)s) then null else dirty_since end,
     updated_at = %(now)s
-where dataset = %(dataset)s and dt = %(dt)s
+where dataset = %(dataset)s and partition = %(partition)s

@@ -10,8 +10,8 @@ import orjson
 
 from quicksilver.domain.datasets import Dataset, Datasets
 from quicksilver.domain.manifest import ManifestFile
-from quicksilver.domain.partition import Partition, folder
-from quicksilver.domain.readiness import Folder
+from quicksilver.domain.partition import Partition
+from quicksilver.domain.readiness import FolderState
 from quicksilver.support.postgres import Database, Row
 
 # How far ahead "not before something more lands" lies for Postgres.
@@ -95,24 +95,21 @@ def as_json(items: Any) -> str:
 
 def where_of(partition: Partition) -> dict[str, Any]:
     """A partition as statement parameters."""
-    return {"dataset": partition.dataset, "dt": partition.dt}
+    return {
+        "dataset": partition.dataset,
+        "partition": partition.name,
+        "dt": partition.day,
+    }
 
 
 def partition_of(row: Row) -> Partition:
     """The partition that a row is about."""
-    return Partition(row["dataset"], row["dt"])
+    return Partition(row["dataset"], row["partition"], row.get("dt"))
 
 
-def folder_of(
-    dataset: Dataset, names: Sequence[str], changed_at: datetime, dirty_since: datetime
-) -> Folder:
-    """A folder as readiness sees it, from the names of its files."""
-    marker = dataset.ready.marker
-    files = sum(name != marker for name in names)
-    return Folder(files, files < len(names), changed_at, dirty_since)
-
-
-def partition_folder(datasets: Datasets, partition: Partition) -> tuple[str, str]:
-    """Bucket and key prefix of a partition's files."""
-    dataset = datasets.get(partition.dataset)
-    return dataset.bucket, folder(dataset, partition.dt)
+def folder_state(
+    dataset: Dataset, rests: Sequence[str], changed_at: datetime, dirty_since: datetime
+) -> FolderState:
+    """A partition's files as readiness sees them, from their keys."""
+    markers = sum(dataset.is_marker(rest) for rest in rests)
+    return FolderState(len(rests) - markers, markers > 0, changed_at, dirty_since)

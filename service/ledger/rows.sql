@@ -14,7 +14,7 @@ select
     p.received_at,
     p.attempts
 from quicksilver.partition as p
-where p.dataset = %(dataset)s and p.dt = %(dt)s
+where p.dataset = %(dataset)s and p.partition = %(partition)s
 for update
 
 

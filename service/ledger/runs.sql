@@ -13,17 +13,17 @@ where
         state in ('claimed', 'dispatched')
         or (state = 'running' and flow_run_id = %(flow_run_id)s)
     )
-returning id, dataset, dt, generation, attempt, manifest, claimed_at, traceparent
+returning id, dataset, partition, generation, attempt, manifest, claimed_at, traceparent
 
 
 -- name: lock_partition_of
 -- Partition first, build second: one order everywhere, so that no two transitions wait in a circle.
 -- Those of a run that several builds share in their own order, for the same reason.
-select p.dataset, p.dt
+select p.dataset, p.partition
 from quicksilver.partition as p
-inner join quicksilver.build as b on p.dataset = b.dataset and p.dt = b.dt
+inner join quicksilver.build as b on p.dataset = b.dataset and p.partition = b.partition
 where b.id = %(build)s::bigint or b.idempotency_key = %(key)s::text or b.run_key = %(key)s::text
-order by p.dataset, p.dt
+order by p.dataset, p.partition
 for update of p
 
 
@@ -44,7 +44,7 @@ update quicksilver.build set
     details = %(details)s::jsonb,
     error = null
 where id = %(build)s and state = 'running'
-returning dataset, dt, generation, manifest
+returning dataset, partition, generation, manifest
 
 
 -- name: show_published
@@ -67,7 +67,7 @@ update quicksilver.partition set
     rows_silver = %(rows_silver)s,
     rows_rejected = %(rows_rejected)s,
     updated_at = %(now)s
-where dataset = %(dataset)s and dt = %(dt)s
+where dataset = %(dataset)s and partition = %(partition)s
 returning state, generation
 
 
@@ -78,7 +78,7 @@ update quicksilver.partition set
     built_at = null,
     flow_run_id = %(flow_run_id)s,
     updated_at = %(now)s
-where dataset = %(dataset)s and dt = %(dt)s
+where dataset = %(dataset)s and partition = %(partition)s
 
 
 -- name: yield_build

@@ -5,7 +5,7 @@ from datetime import datetime
 
 from quicksilver.domain.datasets import Dataset
 from quicksilver.domain.manifest import ListedObject, ManifestFile, same_content
-from quicksilver.domain.partition import Partition
+from quicksilver.domain.partition import Match, Partition, match
 from quicksilver.domain.readiness import readiness
 from quicksilver.ledger.claims import give_back
 from quicksilver.ledger.rows import (
@@ -15,7 +15,7 @@ from quicksilver.ledger.rows import (
     NoBuild,
     SealedBuild,
     as_json,
-    folder_of,
+    folder_state,
     where_of,
 )
 from quicksilver.support import clock, tracing
@@ -50,7 +50,7 @@ class Sealing(LedgerPart):
             row = rows[0]
             if row["generation"] != seen:
                 return NoBuild("stale")
-            files = [o for o in listing if dataset.holds(o.key.rsplit("/", 1)[1])]
+            files = [o for o in listing if _belongs(dataset, build.partition, o.key)]
             generation: int = seen
             put_at, received_at = row["put_at"], row["received_at"]
             if await self._reconcile(tx, build.partition, dataset, told, files, now):
@@ -64,11 +64,10 @@ class Sealing(LedgerPart):
             if refusal is not None:
                 return refusal
             versions = {o["key"]: o["version_id"] for o in told}
-            marker = dataset.ready.marker
             manifest = [
                 ManifestFile(o.key, o.etag, versions.get(o.key), o.size).to_json()
                 for o in sorted(files, key=lambda o: o.key)
-                if o.key.rsplit("/", 1)[1] != marker
+                if not dataset.is_marker(o.key)
             ]
             sealed = await tx.one(
                 "seal_build",
@@ -127,7 +126,7 @@ class Sealing(LedgerPart):
                 ),
             )
         if gone:
-            await tx.run("forget_objects", bucket=dataset.bucket, keys=gone)
+            await tx.run("forget_objects", dataset=dataset.name, bucket=dataset.bucket, keys=gone)
         # An event may leave the etag out: the listing that fills it in brings nothing new.
         return bool(gone) or any(before.get(o.key) != "" for o in changed)
 
@@ -144,9 +143,8 @@ class Sealing(LedgerPart):
     ) -> NoBuild | None:
         """Give a claim back when there is nothing to run: no files, not ready, or unchanged."""
         where = where_of(build.partition)
-        marker = dataset.ready.marker
-        names = [o.key.rsplit("/", 1)[1] for o in files]
-        if not any(name != marker for name in names):
+        keys = [o.key for o in files]
+        if all(dataset.is_marker(key) for key in keys):
             if dataset.when_gone == "remove" and row["built_manifest"]:
                 # Silver holds what bronze does not: a build of no file empties the partition.
                 await tx.run("mark_gone", dirty=[], now=now, **where)
@@ -160,7 +158,7 @@ class Sealing(LedgerPart):
         changed_at = row["changed_at"] or now
         ready = readiness(
             dataset.ready,
-            folder_of(dataset, names, changed_at, row["dirty_since"] or changed_at),
+            folder_state(dataset, keys, changed_at, row["dirty_since"] or changed_at),
             now,
         )
         if ready.reason is not None:
@@ -177,9 +175,7 @@ class Sealing(LedgerPart):
             return NoBuild("waiting")
         built = [ManifestFile.from_json(f) for f in row["built_manifest"] or []]
         present = [
-            ManifestFile(o.key, o.etag, None, o.size)
-            for o in files
-            if o.key.rsplit("/", 1)[1] != marker
+            ManifestFile(o.key, o.etag, None, o.size) for o in files if not dataset.is_marker(o.key)
         ]
         if dataset.skip_unchanged and built and same_content(built, present):
             await give_back(tx, build, owner, "bronze holds what was built last")
@@ -187,3 +183,9 @@ class Sealing(LedgerPart):
             await tx.run("events_unchanged", generation=generation, **where)
             return NoBuild("unchanged")
         return None
+
+
+def _belongs(dataset: Dataset, partition: Partition, key: str) -> bool:
+    """Whether a listed key is the partition's: a listing by prefix shows more than that."""
+    found = match(dataset, key)
+    return isinstance(found, Match) and found.partition == partition

@@ -8,7 +8,7 @@ for update
 -- name: partition_objects
 select o.key, o.etag, o.version_id, o.size, o.last_modified
 from quicksilver.object as o
-where o.dataset = %(dataset)s and o.dt = %(dt)s and o.bucket = %(bucket)s
+where o.dataset = %(dataset)s and o.partition = %(partition)s and o.bucket = %(bucket)s
 order by o.key
 
 
@@ -24,7 +24,7 @@ update quicksilver.partition set
     put_at = %(put_at)s,
     received_at = %(now)s,
     updated_at = %(now)s
-where dataset = %(dataset)s and dt = %(dt)s
+where dataset = %(dataset)s and partition = %(partition)s
 returning generation
 
 
@@ -33,7 +33,7 @@ returning generation
 update quicksilver.build as b set
     generation = %(generation)s,
     attempt = n.attempt,
-    idempotency_key = %(dataset)s || '/' || %(dt)s::date::text || ':'
+    idempotency_key = %(dataset)s || '/' || %(partition)s || ':'
     || %(generation)s::bigint::text || ':' || n.attempt::text,
     manifest = %(manifest)s::jsonb,
     put_at = %(put_at)s,
@@ -43,7 +43,7 @@ from (
     select coalesce(max(x.attempt), 0) + 1 as attempt
     from quicksilver.build as x
     where
-        x.dataset = %(dataset)s and x.dt = %(dt)s and x.generation = %(generation)s
+        x.dataset = %(dataset)s and x.partition = %(partition)s and x.generation = %(generation)s
         and x.id <> %(build)s
 ) as n
 where b.id = %(build)s and b.state = 'claimed' and b.owner = %(owner)s
@@ -59,5 +59,5 @@ update quicksilver.partition set
     dirty_since = null,
     is_forced = false,
     updated_at = %(now)s
-where dataset = %(dataset)s and dt = %(dt)s and state = 'running'
+where dataset = %(dataset)s and partition = %(partition)s and state = 'running'
 returning generation

@@ -3,7 +3,7 @@
 select
     b.id,
     b.dataset,
-    b.dt,
+    b.partition,
     b.generation,
     b.attempt,
     b.state,
@@ -36,7 +36,7 @@ update quicksilver.build set
     finished_at = %(now)s,
     error = coalesce(%(error)s, error)
 where id = %(build)s and state = %(expected)s
-returning dataset, dt, generation, error
+returning dataset, partition, generation, error
 
 
 -- name: record_abandoned
@@ -83,5 +83,5 @@ update quicksilver.partition set
     due_at = case when generation > %(generation)s then due_at else %(due_at)s end,
     error = case when generation > %(generation)s then null else %(error)s end,
     updated_at = %(now)s
-where dataset = %(dataset)s and dt = %(dt)s and state = 'running'
+where dataset = %(dataset)s and partition = %(partition)s and state = 'running'
 returning state

@@ -1,7 +1,6 @@
 """What people and programs read of the ledger. Nothing here changes a build."""
 
 from collections.abc import Sequence
-from datetime import date
 
 from quicksilver.domain.partition import Partition
 from quicksilver.ledger.rows import LedgerPart, where_of
@@ -20,9 +19,9 @@ class Views(LedgerPart):
         state: str | None = None,
         limit: int = 100,
         after: Partition | None = None,
-        dts: Sequence[date] | None = None,
+        names: Sequence[str] | None = None,
     ) -> list[Row]:
-        """A page of partitions in the order of (dataset, dt); `shown_state` says `paused` too."""
+        """A page of partitions, ordered by dataset and name; `shown_state` says `paused` too."""
         async with self.database.transaction() as tx:
             return await tx.fetch(
                 "list_partitions",
@@ -30,13 +29,13 @@ class Views(LedgerPart):
                 state=state,
                 limit=limit,
                 after_dataset=after.dataset if after else None,
-                after_dt=after.dt if after else None,
-                dts=list(dts) if dts is not None else None,
+                after_partition=after.name if after else None,
+                names=list(names) if names is not None else None,
             )
 
     async def partition(self, partition: Partition) -> Row | None:
         """One partition, or None when nothing of it ever landed."""
-        rows = await self.partitions(dataset=partition.dataset, dts=[partition.dt], limit=1)
+        rows = await self.partitions(dataset=partition.dataset, names=[partition.name], limit=1)
         return rows[0] if rows else None
 
     async def builds(self, partition: Partition, *, limit: int = 50) -> list[Row]:
@@ -59,7 +58,7 @@ class Views(LedgerPart):
         self,
         *,
         dataset: str | None = None,
-        dt: date | None = None,
+        partition: str | None = None,
         key: str | None = None,
         reason: str | None = None,
         before: int | None = None,
@@ -73,7 +72,7 @@ class Views(LedgerPart):
             return await tx.fetch(
                 "list_events",
                 dataset=dataset,
-                dt=dt,
+                partition=partition,
                 key=key,
                 reason=reason,
                 before=before,

@@ -1,6 +1,6 @@
 -- name: build_way
 select
-    b.dataset, b.dt, b.generation, b.state, b.put_at, b.received_at, b.dispatched_at,
+    b.dataset, b.partition, b.generation, b.state, b.put_at, b.received_at, b.dispatched_at,
     b.started_at, b.loaded_at, b.published_at
 from quicksilver.build as b
 where b.id = %(build)s
@@ -35,14 +35,14 @@ order by name
 
 -- name: list_events
 select
-    e.id, e.event_name, e.bucket, e.key, e.dataset, e.dt, e.generation, e.etag, e.version_id,
+    e.id, e.event_name, e.bucket, e.key, e.dataset, e.partition, e.generation, e.etag, e.version_id,
     e.size, e.sequencer, e.event_at, e.received_at, e.fast_at, e.durable_at, e.deliveries,
     e.source, e.reason
 from quicksilver.event as e
 -- A duplicate is no event of its own: it adds to the deliveries of the first.
 where
     (%(dataset)s::text is null or e.dataset = %(dataset)s)
-    and (%(dt)s::date is null or e.dt = %(dt)s)
+    and (%(partition)s::text is null or e.partition = %(partition)s)
     and (%(key)s::text is null or e.key = %(key)s)
     and (
         %(reason)s::text is null
@@ -55,9 +55,10 @@ limit %(limit)s
 
 
 -- name: list_partitions
--- Keyset pages: the order is (dataset, dt) and `after` is the last row of the page before.
+-- Keyset pages: the order is (dataset, partition) and `after` is the last row of the page before.
 select
     p.dataset,
+    p.partition,
     p.dt,
     p.generation,
     p.built_generation,
@@ -101,11 +102,11 @@ where
     )
     and (
         %(after_dataset)s::text is null
-        or (p.dataset, p.dt) > (%(after_dataset)s, %(after_dt)s::date)
+        or (p.dataset, p.partition) > (%(after_dataset)s, %(after_partition)s)
     )
-    and (%(dts)s::date[] is null or p.dt = any(%(dts)s))
+    and (%(names)s::text[] is null or p.partition = any(%(names)s))
     and p.generation > 0
-order by p.dataset, p.dt
+order by p.dataset, p.partition
 limit %(limit)s
 
 
@@ -118,7 +119,7 @@ select
     -- How many builds its run has, itself among them.
     greatest(1, (select count(*) from quicksilver.build as x where x.run_key = b.run_key)) as run_builds
 from quicksilver.build as b
-where b.dataset = %(dataset)s and b.dt = %(dt)s
+where b.dataset = %(dataset)s and b.partition = %(partition)s
 order by b.id desc
 limit %(limit)s
 
@@ -126,4 +127,4 @@ limit %(limit)s
 -- name: partition_trace
 select p.traceparent
 from quicksilver.partition as p
-where p.dataset = %(dataset)s and p.dt = %(dt)s
+where p.dataset = %(dataset)s and p.partition = %(partition)s

@@ -46,7 +46,7 @@ on conflict (lane) do update set at = greatest(r.at, excluded.at)
 
 
 -- name: overdue_partitions
-select p.dataset, p.dt, p.state, p.dirty_since, p.wait_reason, p.error
+select p.dataset, p.partition, p.state, p.dirty_since, p.wait_reason, p.error
 from quicksilver.partition as p
 inner join jsonb_to_recordset(%(items)s::jsonb) as i (name text, since timestamptz)
     on p.dataset = i.name

@@ -62,7 +62,9 @@ async def schedule(
             arrival
             for listed in bronze.walk(dataset.bucket, dataset.prefix)
             for arrival in arrivals_of(listed, dataset, ledger, "sweep")
-            if arrival.partition and first <= arrival.partition.dt <= last
+            if arrival.partition
+            and arrival.partition.day
+            and first <= arrival.partition.day <= last
         ]
     )
     by_partition: dict[Partition, list[Arrival]] = {}
@@ -103,11 +105,13 @@ async def _unbuilt(
     ledger: Ledger, dataset: Dataset, partitions: Iterable[Partition]
 ) -> list[Partition]:
     """Of unchanged partitions, those that failed: what waits or runs goes on by itself."""
-    dts = [partition.dt for partition in partitions]
+    names = [partition.name for partition in partitions]
     rows = (
-        await ledger.views.partitions(dataset=dataset.name, dts=dts, limit=len(dts)) if dts else []
+        await ledger.views.partitions(dataset=dataset.name, names=names, limit=len(names))
+        if names
+        else []
     )
-    return [Partition(r["dataset"], r["dt"]) for r in rows if r["shown_state"] == "failed"]
+    return [Partition(r["dataset"], r["partition"]) for r in rows if r["shown_state"] == "failed"]
 
 
 async def watch(
@@ -120,10 +124,12 @@ async def watch(
     """
     while True:
         rows: list[Row] = []
-        wanted = [partition.dt for partition in work.partitions]
+        wanted = [partition.name for partition in work.partitions]
         for start in range(0, len(wanted), _PAGE):
-            dts = wanted[start : start + _PAGE]
-            rows += await ledger.views.partitions(dataset=dataset.name, dts=dts, limit=len(dts))
+            names = wanted[start : start + _PAGE]
+            rows += await ledger.views.partitions(
+                dataset=dataset.name, names=names, limit=len(names)
+            )
         built = sum(row["shown_state"] == "built" for row in rows)
         failed = [row for row in rows if row["shown_state"] == "failed"]
         show(built, failed)

@@ -28,7 +28,7 @@ async def explain(ledger: Ledger, key: str) -> dict[str, Any]:
     held = await ledger.quarantine.list(key=bare, limit=20) if bare else []
     builds: list[Row] = []
     if events and events[0]["dataset"]:
-        partition = Partition(events[0]["dataset"], events[0]["dt"])
+        partition = Partition(events[0]["dataset"], events[0]["partition"])
         builds = await ledger.views.builds(partition, limit=20)
     if held and not events:
         summary = f"{bare}: {held[0]['reason']}. {meaning_of(held[0]['reason'])}"

@@ -40,6 +40,6 @@ async def look_at_gates(ledger: Ledger) -> list[GateView]:
     views = [
         GateView(found, fired.get((gate.name, found.key)))
         for gate in gates
-        for found in reversed(sets_of(gate, members))
+        for found in reversed(sets_of(gate, members, ledger.datasets))
     ]
     return sorted(views, key=lambda view: ("waiting", "pending", "fired").index(view.state))

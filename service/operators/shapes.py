@@ -28,7 +28,8 @@ def shown(row: Row) -> dict[str, Any]:
     """A partition as the API gives it."""
     return {
         "dataset": row["dataset"],
-        "dt": row["dt"].isoformat(),
+        "partition": row["partition"],
+        "dt": row["dt"].isoformat() if row["dt"] else None,
         "state": row["shown_state"],
         "generation": row["generation"],
         "built_generation": row["built_generation"],
@@ -53,7 +54,8 @@ def shown_gate(view: GateView) -> dict[str, Any]:
         "deployment": found.gate.deployment,
         "state": view.state,
         "missing": [
-            {"dataset": m.dataset, "dt": m.dt.isoformat(), "state": m.state} for m in found.missing
+            {"dataset": m.dataset, "partition": m.partition, "state": m.state}
+            for m in found.missing
         ],
         "generation": found.generation if found.is_complete else None,
         "fired_generation": fired["generation"] if fired else None,

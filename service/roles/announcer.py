@@ -61,14 +61,14 @@ class Announcer:
 
     def _event(self, row: Row) -> dict[str, object]:
         payload = dict(row["payload"])
-        if "dt" in payload:
-            payload["link"] = f"{self._url}/partitions/{payload['dataset']}/{payload['dt']}"
+        if "partition" in payload:
+            payload["link"] = f"{self._url}/partitions/{payload['dataset']}/{payload['partition']}"
         else:
             payload["link"] = self._url
         # Labels of the resource are what an automation's template can read most simply.
         labels = {
             f"quicksilver.{name}": str(payload[name])
-            for name in ("dataset", "dt", "reason", "link", "generation")
+            for name in ("dataset", "partition", "dt", "reason", "link", "generation")
             if payload.get(name) is not None
         }
         return {

@@ -24,10 +24,9 @@ from quicksilver.errors import (
     PrefectUnavailableError,
     QuicksilverError,
 )
-from quicksilver.lake.bronze import Bronze
+from quicksilver.lake.bronze import Bronze, list_partition
 from quicksilver.ledger import ClaimedBuild, Ledger, NoBuild, SealedBuild
 from quicksilver.ledger.listener import LedgerListener, wait_or_timeout
-from quicksilver.ledger.rows import partition_folder
 from quicksilver.orchestrator.deployments import Deployments, trace_label
 from quicksilver.settings import Settings
 from quicksilver.support import clock, failpoint, tracing
@@ -207,7 +206,7 @@ class Dispatcher:
         partition = build.partition
         parent = await self._ledger.views.traceparent(partition)
         with tracing.span(
-            "dispatch", parent=parent, dataset=partition.dataset, dt=partition.dt, build=build.id
+            "dispatch", parent=parent, dataset=partition.dataset, dt=partition.name, build=build.id
         ):
             yield
 
@@ -215,22 +214,22 @@ class Dispatcher:
         """One run for builds that share their run key, or for the one that has none."""
         first = builds[0]
         dataset = self._ledger.datasets.get(first.partition.dataset)
-        dt = first.partition.dt.isoformat()
+        name = first.partition.name
         parameters: dict[str, Any] = {
             "dataset": dataset.name,
-            "dt": dt,
+            "dt": name,
             "generation": first.generation,
         }
-        name = f"{dataset.name} {dt} g{first.generation}.{first.attempt}"
+        run_name = f"{dataset.name} {name} g{first.generation}.{first.attempt}"
         if first.run_key is not None:
             parameters["batch"] = first.run_key
-            name = f"{dataset.name} {dt} and {len(builds) - 1} more"
+            run_name = f"{dataset.name} {name} and {len(builds) - 1} more"
         run = await self._deployments.create_run(
             dataset.deployment,
             parameters=parameters,
             key=first.run_key or first.idempotency_key,
-            run_name=name,
-            tags=[f"dataset:{dataset.name}", *(f"dt:{b.partition.dt}" for b in builds)],
+            run_name=run_name,
+            tags=[f"dataset:{dataset.name}", *(f"dt:{b.partition.name}" for b in builds)],
             **trace_label(tracing.traceparent()),
         )
         failpoint.reach("after-create-before-mark")
@@ -243,7 +242,7 @@ class Dispatcher:
         _log.info(
             "fired" if marked else "fired, but the build has moved on",
             dataset=dataset.name,
-            dt=dt,
+            partition=name,
             generation=first.generation,
             attempt=first.attempt,
             builds=len(builds),
@@ -262,7 +261,7 @@ def _by_run(builds: Sequence[ClaimedBuild]) -> list[list[ClaimedBuild]]:
 def _named(build: ClaimedBuild) -> dict[str, object]:
     return {
         "dataset": build.partition.dataset,
-        "dt": build.partition.dt.isoformat(),
+        "partition": build.partition.name,
         "build": build.id,
     }
 
@@ -276,10 +275,10 @@ async def seal_listed(
         BronzeUnavailableError: MinIO does not answer, or the folder changes faster than it can
             be listed.
     """
-    bucket, prefix = partition_folder(ledger.datasets, build.partition)
+    dataset = ledger.datasets.get(build.partition.dataset)
     seen = build.generation
     for _ in range(_MAX_LISTINGS):
-        listing = await bronze.list_folder(bucket, prefix)
+        listing = await list_partition(bronze, dataset, build.partition.name)
         sealed = await ledger.sealing.seal(build, owner, listing, seen)
         if not (isinstance(sealed, NoBuild) and sealed.why == "stale"):
             return sealed

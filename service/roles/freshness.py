@@ -54,8 +54,8 @@ class FreshnessWatch:
         datasets = self._ledger.datasets.datasets
         rows = await self._ledger.watch.overdue({d.name: now - d.overdue for d in datasets})
         return {
-            (OVERDUE, f"{row['dataset']}/{row['dt']}"): (
-                f"{row['dataset']}/{row['dt']} is {row['state']} since"
+            (OVERDUE, f"{row['dataset']}/{row['partition']}"): (
+                f"{row['dataset']}/{row['partition']} is {row['state']} since"
                 f" {row['dirty_since']:%Y-%m-%d %H:%M} UTC:"
                 f" {row['wait_reason'] or row['error'] or 'no build has begun'}"
             )

@@ -58,7 +58,7 @@ class Gatekeeper:
         gates = self._ledger.datasets.gates
         members = await self._ledger.gates.members(members_of(gates)) if gates else []
         for gate in gates:
-            for found in sets_of(gate, members):
+            for found in sets_of(gate, members, self._ledger.datasets):
                 if found.is_complete and await self._ledger.gates.open(
                     gate.name, found.key, found.generation
                 ):

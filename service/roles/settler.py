@@ -243,7 +243,7 @@ class Settler:
             _log.warning(
                 "build ended without publishing",
                 dataset=build.partition.dataset,
-                dt=build.partition.dt.isoformat(),
+                partition=build.partition.name,
                 generation=build.generation,
                 state=state,
                 error=why,

@@ -9,19 +9,19 @@ sweep, finds everything at once, also what the durable lane was about to bring.
 import asyncio
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
-from datetime import date, datetime, timedelta
-from itertools import islice
+from datetime import datetime, timedelta
+from itertools import chain, islice
 from time import monotonic
 
 import structlog
 
-from quicksilver.domain.arrival import Arrival, Lane, arrive
+from quicksilver.domain.arrival import Arrival, Lane, arrivals
 from quicksilver.domain.datasets import Dataset
 from quicksilver.domain.event import ObjectEvent
 from quicksilver.domain.manifest import ListedObject
-from quicksilver.domain.partition import Match, Partition, folder, match_key
+from quicksilver.domain.partition import Match, Partition, match, prefixes
 from quicksilver.errors import BronzeUnavailableError, LedgerUnavailableError
-from quicksilver.lake.bronze import Bronze
+from quicksilver.lake.bronze import Bronze, list_partition
 from quicksilver.ledger import Ledger
 from quicksilver.ledger.listener import wait_or_timeout
 from quicksilver.settings import Settings
@@ -95,8 +95,8 @@ class Sweep:
                 waited.setdefault(partition, {})[key] = etag
         for partition, objects in sorted(waited.items()):
             dataset = self._ledger.datasets.get(partition.dataset)
-            if await self._ledger.recording.etags(dataset.bucket, list(objects)) != objects:
-                await self.compare(dataset, dt=partition.dt, settled_for=SETTLED)
+            if await self._ledger.recording.etags(dataset, list(objects)) != objects:
+                await self.compare(dataset, partition=partition.name, settled_for=SETTLED)
         self._forget(due, self._ledger.datasets.by_name)
 
     def _forget(self, due: datetime, names: Collection[str]) -> None:
@@ -133,7 +133,7 @@ class Sweep:
         dataset: Dataset,
         *,
         lane: Lane = "sweep",
-        dt: date | None = None,
+        partition: str | None = None,
         settled_for: timedelta = timedelta(0),
         priority: int = 0,
     ) -> SweepResult:
@@ -142,35 +142,35 @@ class Sweep:
         Raises:
             BronzeUnavailableError, LedgerUnavailableError: as in `run_once`.
         """
-        prefix = folder(dataset, dt) if dt else dataset.prefix
+        starts = prefixes(dataset, partition) if partition else (dataset.prefix,)
         started_at = clock.now()
-        walk = self._bronze.walk(dataset.bucket, prefix)
+        walk = chain.from_iterable(self._bronze.walk(dataset.bucket, start) for start in starts)
         listed = found = 0
         seen: set[str] = set()
-        dts: set[date] = set()
+        names: set[str] = set()
         while page := await asyncio.to_thread(_next_page, walk):
             listed += len(page)
-            known = await self._ledger.recording.etags(dataset.bucket, [o.key for o in page])
+            known = await self._ledger.recording.etags(dataset, [o.key for o in page])
             seen.update(o.key for o in page if o.key in known)
-            dts.update(_dts(page, dataset, self._ledger))
-            arrivals = [
+            names.update(_names(page, dataset))
+            fresh = [
                 arrival
                 for o in page
                 if known.get(o.key) != o.etag
                 for arrival in arrivals_of(o, dataset, self._ledger, lane)
                 if not self._is_left(arrival, started_at, settled_for)
             ]
-            reasons = await self._ledger.recording.record(arrivals, priority=priority)
+            reasons = await self._ledger.recording.record(fresh, priority=priority)
             found += sum(reason in ("settling", "paused") for reason in reasons)
-        gone = await self._gone(dataset, dt, seen)
+        gone = await self._gone(dataset, partition, seen)
         if found and lane == "sweep":
             await self._ledger.upkeep.count_up("sweep_found", found)
             _log.warning(
                 "the sweep found objects that no event told of", dataset=dataset.name, found=found
             )
-        if dt is None:
+        if partition is None:
             await self._ledger.proof.record_sweep(
-                dataset.name, started_at, listed=listed, found=found, gone=len(gone), dts=dts
+                dataset.name, started_at, listed=listed, found=found, gone=len(gone), names=names
             )
         return SweepResult(dataset.name, listed, found, len(gone))
 
@@ -183,17 +183,19 @@ class Sweep:
         since, _ = self._fresh.setdefault(name, (now, partition))
         return now - since < settled_for
 
-    async def _gone(self, dataset: Dataset, dt: date | None, seen: set[str]) -> list[Partition]:
+    async def _gone(
+        self, dataset: Dataset, partition: str | None, seen: set[str]
+    ) -> list[Partition]:
         """Partitions whose objects were deleted since the ledger saw them."""
-        told = await self._ledger.recording.object_keys(dataset.name, dt)
-        missing = {key: partition for key, partition in told.items() if key not in seen}
-        for partition in sorted(set(missing.values())):
-            keys = [key for key, where in missing.items() if where == partition]
+        told = await self._ledger.recording.object_keys(dataset.name, partition)
+        missing = {key: where for key, where in told.items() if key not in seen}
+        for gone in sorted(set(missing.values())):
+            keys = [key for key, where in missing.items() if where == gone]
             # The walk began before: only a fresh listing says that an object is gone.
-            listing = await self._bronze.list_folder(dataset.bucket, folder(dataset, partition.dt))
+            listing = await list_partition(self._bronze, dataset, gone.name)
             present = {o.key for o in listing}
             await self._ledger.recording.record_gone(
-                dataset.bucket, partition, [key for key in keys if key not in present]
+                dataset.bucket, gone, [key for key in keys if key not in present]
             )
         return sorted(set(missing.values()))
 
@@ -202,12 +204,12 @@ def _next_page(walk: Iterator[ListedObject]) -> list[ListedObject]:
     return list(islice(walk, _PAGE))
 
 
-def _dts(page: Sequence[ListedObject], dataset: Dataset, ledger: Ledger) -> Iterator[date]:
+def _names(page: Sequence[ListedObject], dataset: Dataset) -> Iterator[str]:
     """The partitions of the dataset that a page of its listing names."""
     for o in page:
-        match = match_key(ledger.datasets, dataset.bucket, o.key)
-        if isinstance(match, Match) and match.partition.dataset == dataset.name:
-            yield match.partition.dt
+        found = match(dataset, o.key)
+        if isinstance(found, Match):
+            yield found.partition.name
 
 
 def arrivals_of(
@@ -225,5 +227,5 @@ def arrivals_of(
         sequencer=f"{listed.last_modified.timestamp():.6f}",
         event_at=listed.last_modified,
     )
-    arrival = arrive(event, ledger.datasets, lane, lane, clock.now())
-    return [arrival] if arrival.partition is not None else []
+    found = arrivals(event, ledger.datasets, lane, lane, clock.now())
+    return [one for one in found if one.partition and one.partition.dataset == dataset.name]

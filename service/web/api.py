@@ -1,6 +1,5 @@
 """The operators' API: the same words and numbers as the page and the command line."""
 
-from datetime import date
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, HTTPException, Query, Request
@@ -12,7 +11,7 @@ from quicksilver.ledger import Ledger
 from quicksilver.operators.gates import look_at_gates
 from quicksilver.operators.shapes import State, shown, shown_gate
 from quicksilver.web.access import require_operator
-from quicksilver.web.params import Name, RowId
+from quicksilver.web.params import Name, PartitionName, RowId
 
 router = APIRouter(
     prefix="/api",
@@ -40,11 +39,10 @@ def _ledger(request: Request) -> Ledger:
 def _cursor(after: str | None) -> Partition | None:
     if after is None:
         return None
-    name, _, dt = after.rpartition("/")
-    try:
-        return Partition(name, date.fromisoformat(dt))
-    except ValueError:
-        raise HTTPException(422, "after: give the last row's dataset/dt") from None
+    dataset, _, name = after.partition("/")
+    if not name:
+        raise HTTPException(422, "after: give the last row's dataset/partition")
+    return Partition(dataset, name)
 
 
 @router.get("/partitions")
@@ -55,33 +53,39 @@ async def partitions(
     limit: Annotated[int, Query(ge=1, le=1000)] = 100,
     after: Annotated[str | None, Query(max_length=300, pattern=r"^[^\x00]*$")] = None,
 ) -> dict[str, Any]:
-    """A page of partitions, in the order of dataset and dt; `next` continues it."""
+    """A page of partitions, in the order of dataset and name; `next` continues it."""
     rows = await _ledger(request).views.partitions(
         dataset=dataset, state=state, limit=limit, after=_cursor(after)
     )
-    last = f"{rows[-1]['dataset']}/{rows[-1]['dt'].isoformat()}" if len(rows) == limit else None
+    last = f"{rows[-1]['dataset']}/{rows[-1]['partition']}" if len(rows) == limit else None
     return {"partitions": [shown(row) for row in rows], "next": last}
 
 
-@router.get("/partitions/{dataset}/{dt}", responses=_NO_PARTITION)
-async def partition(request: Request, dataset: Name, dt: date) -> dict[str, Any]:
+@router.get("/partitions/{dataset}/{partition:path}", responses=_NO_PARTITION)
+async def one_partition(
+    request: Request, dataset: Name, partition: PartitionName
+) -> dict[str, Any]:
     """One partition."""
-    row = await _ledger(request).views.partition(Partition(dataset, dt))
+    row = await _ledger(request).views.partition(Partition(dataset, partition))
     if row is None:
-        raise HTTPException(404, f"nothing of {dataset}/{dt} ever landed")
+        raise HTTPException(404, f"nothing of {dataset}/{partition} ever landed")
     return shown(row)
 
 
-@router.post("/partitions/{dataset}/{dt}/rebuild", status_code=202, responses=_NO_PARTITION)
-async def rebuild(request: Request, dataset: Name, dt: date, actor: Actor) -> dict[str, Any]:
+@router.post(
+    "/partitions/{dataset}/{partition:path}/rebuild", status_code=202, responses=_NO_PARTITION
+)
+async def rebuild(
+    request: Request, dataset: Name, partition: PartitionName, actor: Actor
+) -> dict[str, Any]:
     """Build a partition anew though nothing changed: raises its generation."""
     ledger = _ledger(request)
     _declared(ledger, dataset)
-    raised = await ledger.recording.rebuild([Partition(dataset, dt)])
+    raised = await ledger.recording.rebuild([Partition(dataset, partition)])
     if not raised:
-        raise HTTPException(404, f"nothing of {dataset}/{dt} ever landed")
-    await ledger.operators.log_action(actor, "rebuild", f"{dataset}/{dt}")
-    return {"dataset": dataset, "dt": dt.isoformat(), "generation": raised[0]}
+        raise HTTPException(404, f"nothing of {dataset}/{partition} ever landed")
+    await ledger.operators.log_action(actor, "rebuild", f"{dataset}/{partition}")
+    return {"dataset": dataset, "partition": partition, "generation": raised[0]}
 
 
 @router.get("/gates")

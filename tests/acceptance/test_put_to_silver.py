@@ -34,7 +34,7 @@ def built(stack: FullStack, dt: str, generation: int, within: float = 120) -> di
 
 
 def builds_of(stack: FullStack, dt: str) -> list[dict[str, Any]]:
-    return stack.ledger("select * from quicksilver.build where dt = %s order by id", dt)
+    return stack.ledger("select * from quicksilver.build where partition = %s order by id", dt)
 
 
 def settled(stack: FullStack, dt: str) -> list[dict[str, Any]]:
@@ -67,7 +67,7 @@ def test_both_lanes_count_once_and_the_same_content_builds_nothing(full_stack: F
     built(full_stack, "2020-02-01", 1)
     both = until(
         lambda: full_stack.ledger(
-            "select * from quicksilver.event where dt = '2020-02-01'"
+            "select * from quicksilver.event where partition = '2020-02-01'"
             " and fast_at is not null and durable_at is not null"
         ),
         "both lanes' copies",
@@ -78,7 +78,8 @@ def test_both_lanes_count_once_and_the_same_content_builds_nothing(full_stack: F
     full_stack.put_month(2020, 2)
     until(
         lambda: full_stack.ledger(
-            "select * from quicksilver.event where dt = '2020-02-01' and reason = 'unchanged'"
+            "select * from quicksilver.event"
+            " where partition = '2020-02-01' and reason = 'unchanged'"
         ),
         "the second PUT's event",
     )
@@ -188,7 +189,7 @@ def test_the_example_automation_fires_its_deployment_for_a_built_partition(
     assert f"automation '{name}': made" in done.stdout.replace("\n", "")
     try:
         run = reported(full_stack)
-        dt = run["parameters"]["dt"]
+        dt = run["parameters"]["partition"]
         assert run["parameters"] == {"dataset": DATASET, "dt": dt}
         until(
             lambda: full_stack.run_state(run["id"])["type"] == "COMPLETED", "the report", within=120

@@ -26,7 +26,7 @@ def unfinished(site: Site) -> dict[str, str]:
         elif counted != ROWS + version:
             problems[str(dt)] = f"{counted} rows, {ROWS + version} were put last"
     active = site.ledger(
-        "select dt, state from quicksilver.build where finished_at is null order by id"
+        "select partition, state from quicksilver.build where finished_at is null order by id"
     )
     return problems | {f"build of {dt}": state for dt, state in active}
 
@@ -62,16 +62,16 @@ def violations(site: Site) -> list[str]:
         if counts[0] != ROWS + site.put[dt] or counts[0] != counts[1] + counts[2]:
             found.append(f"{dt}: bronze {counts[0]}, silver and rejected {counts[1:]}")
     twice = site.ledger(
-        "select dt, generation, count(*) from quicksilver.build"
+        "select partition, generation, count(*) from quicksilver.build"
         " where state in ('published', 'succeeded')"
-        " group by dt, generation having count(*) > 1"
+        " group by partition, generation having count(*) > 1"
     )
     found += [f"{dt}: generation {generation} built {n} times" for dt, generation, n in twice]
     silent = site.ledger(
-        "select dt, generation, state from quicksilver.build as b"
+        "select partition, generation, state from quicksilver.build as b"
         " where state <> 'succeeded' and error is null and exists ("
-        " select 1 from quicksilver.build as o where (o.dt, o.generation)"
-        " = (b.dt, b.generation) and o.id > b.id)"
+        " select 1 from quicksilver.build as o where (o.partition, o.generation)"
+        " = (b.partition, b.generation) and o.id > b.id)"
     )
     found += [f"{dt}: generation {g} built again after {s}, unsaid why" for dt, g, s in silent]
     return found

@@ -22,7 +22,7 @@ async def main() -> None:
     jobs: list[dict[str, Any]] = json.load(sys.stdin)
     found: list[Any] = []
     for number, job in enumerate(jobs, 1):
-        dt = date.fromisoformat(job["dt"])
+        dt = date.fromisoformat(job["partition"])
         manifest = [ManifestFile(job["key"], job["etag"], None, job["size"])]
         await build_partition(settings, dataset, dt, number, 1, manifest)
         with psycopg.connect(settings.warehouse_url.get_secret_value()) as connection:

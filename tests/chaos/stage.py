@@ -141,7 +141,8 @@ class ChaosStage:
                 elif digests(warehouse, dt) != version.expected:
                     problems[str(dt)] = f"generation {built} is not what bronze holds"
         active = self.ledger(
-            "select dt, state from quicksilver.build where dataset = %s and finished_at is null",
+            "select partition, state from quicksilver.build"
+            " where dataset = %s and finished_at is null",
             DATASET,
         )
         problems |= {f"build of {dt}": state for dt, state in active}

@@ -106,7 +106,7 @@ async def test_the_order_is_the_one_asked_for(kit: LedgerHarness, newest_first: 
     await schedule(kit, newest_first=newest_first)
     order = MONTHS[::-1] if newest_first else MONTHS
     assert [dt for _ in range(3) for dt in await claimed(kit, 100)] == order
-    assert await kit.ledger.views.partitions(dts=[date(2018, 12, 1), date(2020, 1, 1)]) == []
+    assert await kit.ledger.views.partitions(names=["2018-12-01", "2020-01-01"]) == []
 
 
 async def test_what_lands_meanwhile_is_built_before_the_rest(kit: LedgerHarness) -> None:
@@ -137,4 +137,4 @@ async def test_a_range_of_nothing_is_said(kit: LedgerHarness) -> None:
         )
     with pytest.raises(QuicksilverError, match="upside down"):
         await backfill.schedule(kit.ledger, kit.bronze, declared, MONTHS[1], MONTHS[0])
-    assert await kit.ledger.views.partition(Partition(NAME, MONTHS[0])) is None
+    assert await kit.ledger.views.partition(Partition.of_day(NAME, MONTHS[0])) is None

@@ -51,7 +51,7 @@ def _month(dt: date, rows: int = 200, seed: int = 0) -> Any:
 def _begun(
     stage: PartitionStage, dt: date, *manifest: ManifestFile, build_id: int = 0
 ) -> BegunBuild:
-    partition = Partition(stage.dataset.name, dt)
+    partition = Partition.of_day(stage.dataset.name, dt)
     return BegunBuild(build_id or next(stage.ids), partition, 1, 1, manifest)
 
 

@@ -17,7 +17,6 @@ from minio import Minio
 from minio.notificationconfig import NotificationConfig
 
 from quicksilver.app import create_app
-from quicksilver.domain.arrival import arrive
 from quicksilver.domain.datasets import Dataset, Datasets
 from quicksilver.domain.event import ObjectEvent
 from quicksilver.intake.group_commit import Recorder
@@ -34,6 +33,7 @@ from quicksilver.settings import Settings, load_settings
 from quicksilver.stack.ports import LOOPBACK, choose_port
 from quicksilver.support import clock
 from quicksilver.support.postgres import Database
+from tests.support.declared import arrive
 from tests.support.servers import MinioServer
 
 # The durable lane's directory is read every 3 s.

@@ -35,7 +35,7 @@ from tests.support.ledger_harness import (
     together,
 )
 
-HERE = Partition(NAME, DT)
+HERE = Partition.of_day(NAME, DT)
 
 
 class RealPrefect(Deployments):
@@ -510,7 +510,7 @@ class TestEnding:
         assert row["state"] == "failed"
         assert "quicksilver rebuild" in row["error"]
         assert [b["state"] for b in await _builds(kit)] == ["cancelled"]
-        await kit.ledger.recording.rebuild([Partition(_current[0], DT)])
+        await kit.ledger.recording.rebuild([Partition.of_day(_current[0], DT)])
         await _ends_well(kit)
 
     async def test_our_own_cancel_is_never_taken_for_an_operators(

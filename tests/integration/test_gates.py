@@ -98,7 +98,7 @@ async def test_a_set_fires_its_deployment_once_and_once_more_after_a_rebuild(
         assert run.idempotency_key == "gate/year/2024:12"
         assert "gate:year" in run.tags
 
-        await ledger.recording.rebuild([Partition("shop.orders", date(2024, 5, 1))])
+        await ledger.recording.rebuild([Partition.of_day("shop.orders", date(2024, 5, 1))])
         await build(ledger, "a")
         runs = await fired(ledger, deployed, 13)
         assert sorted(run.idempotency_key or "" for run in runs) == [

@@ -25,7 +25,7 @@ from tests.support.ledger_harness import (
     together,
 )
 
-HERE = Partition(NAME, DT)
+HERE = Partition.of_day(NAME, DT)
 LEASE = timedelta(seconds=30)
 
 
@@ -254,7 +254,9 @@ class TestSealing:
         sealed = await _seal(kit)
         assert isinstance(sealed, SealedBuild)
         assert sealed.generation == 1
-        assert await kit.ledger.recording.etags(BUCKET, [kit.key()]) == {kit.key(): "a"}
+        assert await kit.ledger.recording.etags(kit.datasets.get(NAME), [kit.key()]) == {
+            kit.key(): "a"
+        }
 
     async def test_sealing_again_keeps_the_key(self, kit: LedgerHarness) -> None:
         await kit.put("a")
@@ -431,7 +433,7 @@ class TestGone:
         await kit.sweep().run_once()
         await kit.ledger.recording.rebuild([HERE])
         assert await kit.cycle() == []
-        assert kit.warehouse.silver[Partition(NAME, other)] == ((kit.key(other), "b"),)
+        assert kit.warehouse.silver[Partition.of_day(NAME, other)] == ((kit.key(other), "b"),)
         # And back, as it was: built anew, for silver holds nothing of it.
         kit.bronze.put(kit.key(), "a")
         await kit.sweep().run_once()
@@ -476,7 +478,9 @@ class TestGone:
             await kit.sweep().run_once()
             await kit.cycle()
             assert (await kit.row())["state"] == "built", number
-            assert await kit.ledger.recording.etags(BUCKET, [kit.key()]) == {kit.key(): "a"}
+            assert await kit.ledger.recording.etags(kit.datasets.get(NAME), [kit.key()]) == {
+                kit.key(): "a"
+            }
             kit.bronze.objects.clear()
             await kit.sweep().run_once()
             assert (await kit.row())["gone_at"] is not None
@@ -505,7 +509,7 @@ class TestSweep:
         assert (swept.listed, swept.found) == (2, 0)
         await kit.tell(kit.arrival(told, "a", lane="durable"))
         await sweep.look_again()
-        assert await kit.ledger.views.partition(Partition(NAME, lost)) is None, (
+        assert await kit.ledger.views.partition(Partition.of_day(NAME, lost)) is None, (
             "not before its time"
         )
         clock.advance(SETTLED)
@@ -536,7 +540,7 @@ class TestSweep:
         async def until_known(dt: date) -> None:
             async with asyncio.timeout(30):
                 while True:
-                    if await kit.ledger.views.partition(Partition(NAME, dt)):
+                    if await kit.ledger.views.partition(Partition.of_day(NAME, dt)):
                         return
                     await asyncio.sleep(0.01)
 

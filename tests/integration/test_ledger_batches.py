@@ -58,7 +58,8 @@ def _runs(claims: Sequence[ClaimedBuild]) -> list[list[date]]:
 async def _states(kit: LedgerHarness) -> dict[date, str]:
     """The newest build's state of each partition that has one."""
     rows = await kit.fetch(
-        "select distinct on (dt) dt, state from quicksilver.build order by dt, id desc"
+        "select distinct on (partition) partition::date, state"
+        " from quicksilver.build order by partition, id desc"
     )
     return dict(rows)
 

@@ -71,7 +71,7 @@ class TestOrder:
             await kit.put("a", dt)
             await kit.cycle()
         await kit.ledger.recording.rebuild(
-            [Partition(NAME, first), Partition(NAME, second)], priority=-10
+            [Partition.of_day(NAME, first), Partition.of_day(NAME, second)], priority=-10
         )
         clock.advance(timedelta(minutes=1))
         await kit.put("a", third)
@@ -126,7 +126,7 @@ class TestRaces:
     async def test_a_row_that_is_being_written_is_claimed_later(self, kit: LedgerHarness) -> None:
         await kit.put("a")
         async with kit.database.transaction() as tx:
-            await tx.one("lock_partition", dataset=NAME, dt=DT)
+            await tx.one("lock_partition", dataset=NAME, partition=str(DT))
             assert await _claim(kit) == []
         assert _dts(await _claim(kit)) == [DT]
 
@@ -135,7 +135,7 @@ class TestRaces:
         await _claim(kit)
         with pytest.raises(Exception, match="build_one_active"):
             await kit.fetch(
-                "insert into quicksilver.build (dataset, dt, generation, owner, claimed_at)"
+                "insert into quicksilver.build (dataset, partition, generation, owner, claimed_at)"
                 " values (%s, %s, 1, 'nobody', now())",
                 NAME,
                 DT,
@@ -154,7 +154,7 @@ class TestRaces:
                 await kit.dispatcher().run_once()
             row = await kit.row(dt)
             assert (row["state"], row["built_generation"]) == ("built", 2), number
-            assert kit.warehouse.silver[Partition(NAME, dt)] == ((kit.key(dt), "b"),)
+            assert kit.warehouse.silver[Partition.of_day(NAME, dt)] == ((kit.key(dt), "b"),)
 
     @pytest.mark.parametrize("rounds", range(3))
     async def test_begin_against_mark(self, kit: LedgerHarness, rounds: int) -> None:

@@ -18,7 +18,7 @@ from quicksilver.support import clock
 from quicksilver.support.backoff import BUILD_BASE, BUILD_CAP, build_delay
 from tests.support.ledger_harness import DT, NAME, FlowRun, LedgerHarness, dataset, days, together
 
-HERE = Partition(NAME, DT)
+HERE = Partition.of_day(NAME, DT)
 T = TypeVar("T")
 
 
@@ -123,7 +123,9 @@ class TestRetries:
     async def test_a_rebuild_of_what_is_built_builds_once_more(self, kit: LedgerHarness) -> None:
         await kit.put("a")
         await kit.cycle()
-        assert await kit.ledger.recording.rebuild([HERE, Partition(NAME, date(1999, 1, 1))]) == [2]
+        assert await kit.ledger.recording.rebuild(
+            [HERE, Partition.of_day(NAME, date(1999, 1, 1))]
+        ) == [2]
         assert await kit.cycle() == [True]
         assert await kit.cycle() == []
         assert [b["generation"] for b in await kit.builds()] == [1, 2]
@@ -334,7 +336,11 @@ class TestUpkeep:
         assert await kit.tell(kit.arrival(DT, "a", lane="durable")) == ["duplicate"]
         await kit.put("b", days(2)[1])
         (again,) = await kit.ledger.views.events(reason="duplicate")
-        assert (again["dt"], again["deliveries"], again["reason"]) == (DT, 2, "settling")
+        assert (again["partition"], again["deliveries"], again["reason"]) == (
+            str(DT),
+            2,
+            "settling",
+        )
 
     async def test_dispatchers_that_are_gone_are_forgotten(self, kit: LedgerHarness) -> None:
         await kit.ledger.upkeep.beat("one")

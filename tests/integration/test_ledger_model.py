@@ -313,7 +313,7 @@ class LedgerMachine(RuleBasedStateMachine):
         """Partition and generation of each build that a run is for."""
         return self.do(
             self.kit.fetch(
-                "select dt, generation from quicksilver.build"
+                "select partition::date, generation from quicksilver.build"
                 " where run_key = %s or (run_key is null and idempotency_key = %s)",
                 flow.key,
                 flow.key,
@@ -332,7 +332,7 @@ class LedgerMachine(RuleBasedStateMachine):
 
     @rule(dt=dts)
     def rebuild(self, dt: date) -> None:
-        self.do(self.kit.ledger.recording.rebuild([Partition(NAME, dt)]))
+        self.do(self.kit.ledger.recording.rebuild([Partition.of_day(NAME, dt)]))
 
     @rule(is_paused=st.booleans())
     def pause(self, is_paused: bool) -> None:
@@ -375,13 +375,14 @@ class LedgerMachine(RuleBasedStateMachine):
             assert (state == "built") == (built == generation and state != "running")
             assert dirty_since is not None or built == generation or state == "waiting"
         active = await self.kit.fetch(
-            "select dt, count(*) from quicksilver.build where state in"
-            " ('claimed', 'dispatched', 'running', 'published', 'yielded') group by dt"
+            "select partition, count(*) from quicksilver.build where state in"
+            " ('claimed', 'dispatched', 'running', 'published', 'yielded') group by partition"
         )
         assert all(count == 1 for _, count in active), "one build of a partition at a time"
         limbo = await self.kit.fetch(
-            "select p.dt from quicksilver.partition as p where p.state = 'running'"
-            " and not exists (select from quicksilver.build as b where b.dt = p.dt and b.state in"
+            "select p.partition from quicksilver.partition as p where p.state = 'running'"
+            " and not exists (select from quicksilver.build as b"
+            " where b.partition = p.partition and b.state in"
             " ('claimed', 'dispatched', 'running', 'published', 'yielded'))"
         )
         assert limbo == [], "a partition that runs has a build"
@@ -428,7 +429,9 @@ class LedgerMachine(RuleBasedStateMachine):
             content = tuple(
                 sorted((k, o.etag) for k, o in kit.bronze.objects.items() if f"dt={dt}/" in k)
             )
-            assert kit.warehouse.silver.get(Partition(NAME, dt), ()) == content, "silver is bronze"
+            assert kit.warehouse.silver.get(Partition.of_day(NAME, dt), ()) == content, (
+                "silver is bronze"
+            )
         twice = [
             (p.dt, g)
             for n, (p, g, _) in enumerate(kit.warehouse.history)

@@ -8,7 +8,6 @@ from uuid import UUID, uuid4
 
 import pytest
 
-from quicksilver.domain.arrival import arrive
 from quicksilver.domain.datasets import load_datasets
 from quicksilver.domain.event import ObjectEvent
 from quicksilver.domain.manifest import ListedObject
@@ -20,6 +19,7 @@ from quicksilver.roles.gatekeeper import Gatekeeper
 from quicksilver.settings import load_settings
 from quicksilver.support import clock
 from quicksilver.support.postgres import Database
+from tests.support.declared import arrive
 
 DATASETS = """
 datasets:

@@ -15,9 +15,9 @@ from quicksilver.build.prepare import ensure_warehouse
 from quicksilver.cli.main import app
 from quicksilver.domain.datasets import load_datasets
 from quicksilver.domain.manifest import ManifestFile
-from quicksilver.domain.partition import folder
 from quicksilver.lake.bronze import minio_client
 from tests.support.checkout import PROJECT
+from tests.support.declared import folder
 from tests.support.partition_stage import PartitionStage, make_stage
 from tests.support.servers import MinioServer
 

@@ -291,7 +291,7 @@ async def test_the_settler_decides_and_reads_no_trip(production: Production) -> 
         connection.execute("create table silver.yellow_trips (dt date)")
         connection.execute("create table gold.daily_revenue (dt date)")
         connection.execute("create table bronze.yellow_tripdata (dt date)")
-    partition = Partition("nyc_tlc.yellow_tripdata", date(2024, 1, 1))
+    partition = Partition.of_day("nyc_tlc.yellow_tripdata", date(2024, 1, 1))
     with psycopg.connect(owner, application_name="quicksilver build 7") as zombie:
         assert await Warehouse(load_settings(warehouse_url=settler)).revoke(partition, 7) is None
         with pytest.raises(psycopg.OperationalError):

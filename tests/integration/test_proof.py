@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from quicksilver.domain.arrival import Lane, arrive
+from quicksilver.domain.arrival import Lane
 from quicksilver.domain.datasets import load_datasets
 from quicksilver.domain.event import ObjectEvent
 from quicksilver.ledger import Ledger
@@ -14,6 +14,7 @@ from quicksilver.ledger.listener import LedgerListener
 from quicksilver.support import clock
 from quicksilver.support.postgres import Database
 from tests.support.checkout import PROJECT
+from tests.support.declared import arrive
 
 NAME = "nyc_tlc.yellow_tripdata"
 
@@ -66,15 +67,15 @@ async def test_differences_are_named(ledger: Ledger) -> None:
         listed=2,
         found=1,
         gone=0,
-        dts=[date(2024, 1, 1), date(2024, 3, 1), date(2024, 3, 1)],
+        names=["2024-01-01", "2024-03-01", "2024-03-01"],
     )
     clock.advance(timedelta(minutes=1))
     await tell(ledger, "2024-04-01", "a", "fast")
     (row,) = [row for row in await ledger.proof.compare() if row["dataset"] == NAME]
     assert (row["in_bronze"], row["in_ledger"], row["built"]) == (2, 3, 0)
-    assert row["unknown_dts"] == [date(2024, 3, 1)]
-    assert row["missing_dts"] == [date(2024, 2, 1)]
-    assert row["newer_dts"] == [date(2024, 4, 1)]
+    assert row["unknown_names"] == ["2024-03-01"]
+    assert row["missing_names"] == ["2024-02-01"]
+    assert row["newer_names"] == ["2024-04-01"]
     assert row["unbuilt"] == 3
     assert (row["objects_listed"], row["objects_found"]) == (2, 1)
 
@@ -83,16 +84,16 @@ async def test_the_newest_sweep_counts_and_old_ones_go(ledger: Ledger) -> None:
     for days in (0, 20, 20):
         clock.advance(timedelta(days=days))
         await ledger.proof.record_sweep(
-            NAME, clock.now(), listed=days, found=0, gone=0, dts=[date(2024, 1, 1)]
+            NAME, clock.now(), listed=days, found=0, gone=0, names=["2024-01-01"]
         )
     (row,) = [row for row in await ledger.proof.compare() if row["dataset"] == NAME]
     assert (row["objects_listed"], row["in_bronze"], row["unknown"]) == (20, 1, 1)
     async with ledger.database.transaction() as tx:
         connection = tx._connection  # pyright: ignore[reportPrivateUsage]
         kept = await (
-            await connection.execute("select dts from quicksilver.sweep order by id")
+            await connection.execute("select names from quicksilver.sweep order by id")
         ).fetchall()
-    assert [r["dts"] for r in kept] == [[], [date(2024, 1, 1)]]
+    assert [r["names"] for r in kept] == [[], ["2024-01-01"]]
 
 
 async def test_origins_count_each_version_once(ledger: Ledger) -> None:
@@ -146,7 +147,7 @@ async def test_the_pulse_beats_when_a_page_would_differ(ledger: Ledger) -> None:
         b"x", reason="not-json", lane="fast", source="s", max_rows=9, max_bytes=99
     )
     await beat()
-    await ledger.proof.record_sweep(NAME, clock.now(), listed=0, found=0, gone=0, dts=[])
+    await ledger.proof.record_sweep(NAME, clock.now(), listed=0, found=0, gone=0, names=[])
     await beat()
     await ledger.operators.resume(NAME)
     await beat()
@@ -160,12 +161,12 @@ async def test_unfinished_says_since_when_and_what_for(ledger: Ledger) -> None:
     clock.advance(timedelta(minutes=1))
     await tell(ledger, "2024-02-01", "b", "fast")
     newest, oldest = await ledger.overview.unfinished(["waiting", "pending"])
-    assert (newest["dt"], oldest["dt"]) == (date(2024, 2, 1), date(2024, 1, 1))
+    assert (newest["partition"], oldest["partition"]) == ("2024-02-01", "2024-01-01")
     assert newest["since"] - oldest["since"] > timedelta(seconds=50)
     await ledger.claims.claim("test", slots=1, lease=timedelta(minutes=1))
     (running,) = await ledger.overview.unfinished(["running"])
-    assert (running["build_state"], running["dt"]) == ("claimed", date(2024, 1, 1))
-    assert [r["dt"] for r in await ledger.overview.unfinished(["pending"])] == [date(2024, 2, 1)]
+    assert (running["build_state"], running["partition"]) == ("claimed", "2024-01-01")
+    assert [r["partition"] for r in await ledger.overview.unfinished(["pending"])] == ["2024-02-01"]
 
 
 async def test_waiters_that_go_are_forgotten() -> None:

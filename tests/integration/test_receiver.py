@@ -110,7 +110,7 @@ def test_an_event_is_recorded_once_on_both_lanes_and_when_retried(served: Served
     assert event["fast_at"]
     assert event["durable_at"]
     (partition,) = served.rows(
-        "select generation, state from quicksilver.partition where dt = %s", event["dt"]
+        "select generation, state from quicksilver.partition where dt = %s", event["partition"]
     )
     assert partition == {"generation": 1, "state": "pending"}
 

@@ -22,7 +22,7 @@ from quicksilver.ledger.outbox import LANDED
 from quicksilver.support import clock
 from tests.support.ledger_harness import DT, NAME, FlowRun, LedgerHarness, dataset, days
 
-HERE = Partition(NAME, DT)
+HERE = Partition.of_day(NAME, DT)
 
 
 @pytest.fixture(autouse=True)
@@ -141,7 +141,7 @@ async def test_batches_that_the_service_left_end_too(
 ) -> None:
     monkeypatch.setattr(claims, "BACKLOG", 2)
     kit.prefect.takes_batches = True
-    places = [Partition(NAME, dt) for dt in days(4)]
+    places = [Partition.of_day(NAME, dt) for dt in days(4)]
     for place in places:
         await kit.put("a", place.dt)
     await kit.dispatcher().run_once()
@@ -181,7 +181,7 @@ async def test_what_another_flow_takes_first_is_waited_for(kit: LedgerHarness) -
 
 
 async def test_a_rule_that_the_clock_fulfils_is_built_when_it_is_due(kit: LedgerHarness) -> None:
-    calm = Partition("calm", DT)
+    calm = Partition.of_day("calm", DT)
     kit.bronze.put(kit.key(name="calm"), "a")
     flow = Flow(kit)
     patience = timedelta(seconds=0.2)

@@ -177,7 +177,7 @@ async def test_this_version_finishes_what_an_older_one_left(
     assert all(row["error"] for row in lost)
 
     # What a person starts again after mending it.
-    assert await ledger.recording.rebuild([Partition(DATASET, date(2024, 3, 1))])
+    assert await ledger.recording.rebuild([Partition.of_day(DATASET, date(2024, 3, 1))])
     await _finish(old, ledger, deployments)
     assert old.partitions()[3]["state"] == "built"
     assert await ledger.proof.compare()

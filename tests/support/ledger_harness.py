@@ -16,11 +16,11 @@ from uuid import UUID, uuid4
 
 import psycopg
 
-from quicksilver.domain.arrival import Arrival, Lane, arrive
+from quicksilver.domain.arrival import Arrival, Lane
 from quicksilver.domain.datasets import Dataset, Datasets
 from quicksilver.domain.event import ObjectEvent
 from quicksilver.domain.manifest import ListedObject
-from quicksilver.domain.partition import Partition, folder
+from quicksilver.domain.partition import Partition
 from quicksilver.errors import (
     BronzeUnavailableError,
     DeploymentNotFoundError,
@@ -36,6 +36,7 @@ from quicksilver.roles.sweep import Sweep
 from quicksilver.settings import Settings, load_settings
 from quicksilver.support import clock
 from quicksilver.support.postgres import Database, Row
+from tests.support.declared import arrive, folder
 
 NAME = "trips"
 BUCKET = "lake"
@@ -403,13 +404,13 @@ class LedgerHarness:
 
     async def row(self, dt: date = DT, name: str = NAME) -> Row:
         """A partition as the ledger shows it."""
-        row = await self.ledger.views.partition(Partition(name, dt))
+        row = await self.ledger.views.partition(Partition.of_day(name, dt))
         assert row is not None, f"{name}/{dt} is not known"
         return row
 
     async def builds(self, dt: date = DT, name: str = NAME) -> list[Row]:
         """A partition's builds, oldest first."""
-        return (await self.ledger.views.builds(Partition(name, dt), limit=1000))[::-1]
+        return (await self.ledger.views.builds(Partition.of_day(name, dt), limit=1000))[::-1]
 
     async def reasons(self) -> list[str]:
         """The reasons of all events, in order."""

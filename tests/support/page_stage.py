@@ -25,7 +25,7 @@ from fastapi import FastAPI
 from quicksilver.app import create_app
 from quicksilver.domain.datasets import Dataset, load_datasets
 from quicksilver.domain.manifest import ListedObject
-from quicksilver.domain.partition import Partition, folder
+from quicksilver.domain.partition import Partition
 from quicksilver.intake.group_commit import Recorder
 from quicksilver.lake.bronze import Bronze
 from quicksilver.ledger import ClaimedBuild, Ledger, SealedBuild
@@ -34,6 +34,7 @@ from quicksilver.roles.sweep import Sweep
 from quicksilver.settings import Settings, load_settings
 from quicksilver.support import clock
 from quicksilver.support.postgres import Database
+from tests.support.declared import folder
 from tests.support.servers import MinioServer
 
 MONTHLY = "nyc_tlc.yellow_tripdata"
@@ -104,7 +105,7 @@ class Site:
         after: float = 0.003,
     ) -> Partition:
         """An object lands: its event comes on each lane, `after` seconds of the service's clock."""
-        partition = Partition(dataset, date.fromisoformat(dt))
+        partition = Partition.of_day(dataset, date.fromisoformat(dt))
         key = folder(self.dataset(dataset), partition.dt) + file
         etag, put_at = uuid4().hex, clock.now()
         listed = self.objects.setdefault(partition, [])

@@ -18,11 +18,12 @@ from minio import Minio
 from quicksilver.build.partition import BuildResult, build_partition
 from quicksilver.domain.datasets import Dataset, load_datasets
 from quicksilver.domain.manifest import ManifestFile
-from quicksilver.domain.partition import Partition, folder
+from quicksilver.domain.partition import Partition
 from quicksilver.lake.bronze import minio_client
 from quicksilver.settings import Settings, load_settings
 from quicksilver.warehouse.connection import Warehouse
 from tests.support.checkout import PROJECT
+from tests.support.declared import folder
 from tests.support.servers import MinioServer
 
 YELLOW = "nyc_tlc.yellow_tripdata"
@@ -64,7 +65,9 @@ class PartitionStage:
 
     async def settle(self, dt: date, build_id: int) -> dict[str, Any] | None:
         """The settler's question."""
-        return await Warehouse(self.settings).revoke(Partition(self.dataset.name, dt), build_id)
+        return await Warehouse(self.settings).revoke(
+            Partition.of_day(self.dataset.name, dt), build_id
+        )
 
     def rows(self, query: str, *parameters: Any) -> list[tuple[Any, ...]]:
         """What a reader of the warehouse sees."""

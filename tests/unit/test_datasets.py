@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from quicksilver.domain.datasets import Dataset, load_datasets, parse_duration
+from quicksilver.domain.datasets import Dataset, load_datasets
+from quicksilver.domain.durations import parse_duration
 from quicksilver.errors import DatasetsError
 from tests.support.checkout import PROJECT
 
@@ -82,10 +83,11 @@ def test_every_field_has_its_line(tmp_path: Path) -> None:
         ("\tfiles: x\n", 6, "not YAML"),
         ("    files: \x07\n", 6, "not YAML: special characters are not allowed"),
         (
-            "  again:\n    bucket: datasets\n    key: bronze/trips/dt={dt}/{file}\n"
-            "    deployment: a/b\n",
-            8,
-            "again: key: the same keys as trips",
+            "    bronze_table: bronze.trips\n"
+            "  again:\n    bucket: datasets\n    key: bronze/more/dt={dt}/{file}\n"
+            "    deployment: a/b\n    bronze_table: bronze.trips\n",
+            11,
+            "again: bronze_table: bronze.trips is the table of trips",
         ),
     ],
 )
@@ -98,14 +100,17 @@ def test_a_mistake_is_named_with_its_line(tmp_path: Path, added: str, line: int,
 @pytest.mark.parametrize(
     ("key", "why"),
     [
-        ("bronze/{file}", "needs {dt} once"),
-        ("bronze/{dt}/{dt}/{file}", "needs {dt} once"),
-        ("bronze/{dt}/{file}/{year}", "no other field"),
-        ("bronze/{dt}-{file}", "must end with /{file}"),
+        ("bronze/{dt}/{dt}/{file}", "has {dt} 2 times"),
+        ("bronze/{dt}/{file}/{region}", "can only stand at the end"),
+        ("bronze/{dt}/{year}/{file}", "says year twice"),
+        ("bronze/{year}/{day}/{file}", "lacks the month"),
+        ("bronze/{dt:%Q}/{file}", "%Q is not read"),
+        ("bronze/{dt}/*/{file}", "not a wildcard"),
+        ("bronze/{dt}/{key}/{file}", "is a parameter's name"),
         ("/bronze/{dt}/{file}", "empty path segment"),
         ("bronze//{dt}/{file}", "empty path segment"),
         ("bronze/}{dt}/{file}", "closes nothing"),
-        ("", "needs {dt} once"),
+        ("", "needs a field"),
     ],
 )
 def test_a_bad_pattern_is_refused(tmp_path: Path, key: str, why: str) -> None:
@@ -201,6 +206,6 @@ def test_what_is_no_duration(text: str) -> None:
 )
 def test_which_files_are_data(files: str, file: str, holds: bool) -> None:
     dataset = Dataset(
-        name="d", bucket="datasets", key="x/{dt}/{file}", files=files, deployment="a/b"
+        name="d", bucket="datasets", key="x/{dt}/{file}", files=(files,), deployment="a/b"
     )
     assert dataset.holds(file) is holds

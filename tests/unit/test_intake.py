@@ -8,10 +8,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from quicksilver.domain.arrival import Arrival, KnownObject, arrive, decide
+from quicksilver.domain.arrival import Arrival, KnownObject, decide
 from quicksilver.domain.datasets import Dataset, Datasets, ReadinessRule
 from quicksilver.domain.event import ObjectEvent
-from quicksilver.domain.readiness import Folder, Readiness, needs_folder, readiness
+from quicksilver.domain.readiness import FolderState, Readiness, needs_folder, readiness
+from tests.support.declared import arrive
 from tests.support.payloads import KEY
 
 NOW = datetime(2024, 2, 1, 12, tzinfo=UTC)
@@ -141,8 +142,8 @@ def folder(
     has_marker: bool = False,
     changed: timedelta = timedelta(0),
     dirty: timedelta = timedelta(0),
-) -> Folder:
-    return Folder(files, has_marker, NOW - changed, NOW - dirty)
+) -> FolderState:
+    return FolderState(files, has_marker, NOW - changed, NOW - dirty)
 
 
 READY = Readiness(NOW, None)
@@ -205,7 +206,7 @@ READY = Readiness(NOW, None)
         ),
     ],
 )
-def test_readiness(rules: dict[str, object], state: Folder, expected: Readiness) -> None:
+def test_readiness(rules: dict[str, object], state: FolderState, expected: Readiness) -> None:
     assert readiness(rule(**rules), state, NOW) == expected
 
 
@@ -233,7 +234,7 @@ def test_fuzz_readiness_holds_together(
     older: timedelta,
 ) -> None:
     rules = ReadinessRule(quiet=quiet, marker=marker, min_files=least, max_wait=wait)
-    state = Folder(files, has_marker, NOW - changed, NOW - changed - older)
+    state = FolderState(files, has_marker, NOW - changed, NOW - changed - older)
     found = readiness(rules, state, NOW)
     is_ready = found.reason is None
     assert is_ready == (found.due_at == NOW)

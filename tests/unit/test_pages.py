@@ -27,6 +27,7 @@ _START = datetime(2024, 1, 1, tzinfo=UTC)
 
 def _row(dt: str, state: str = "built", generation: int = 2, built: int = 2) -> dict[str, Any]:
     return {
+        "partition": dt,
         "dt": date.fromisoformat(dt),
         "shown_state": state,
         "generation": generation,

@@ -6,12 +6,12 @@ from typing import Any
 
 import pytest
 
-from quicksilver.domain.arrival import arrive
 from quicksilver.domain.datasets import load_datasets
 from quicksilver.errors import PayloadError
 from quicksilver.intake.decode import decode
 from quicksilver.support import clock
 from tests.support.checkout import PROJECT
+from tests.support.declared import arrive
 
 KEY = "bronze/nyc_tlc/yellow_tripdata/dt=2024-01-01/data.parquet"
 DATASETS = load_datasets(Path(PROJECT / "datasets.yaml"))

@@ -16,7 +16,7 @@ from tests.support.checkout import PROJECT
 _HOSTILE = "dt=2024-01-01/\x1b]0;title\x07\x1b[2J\u202e[red]x.parquet"
 _PARTITION: dict[str, Any] = {
     "dataset": "shop.orders",
-    "dt": "2024-01-01",
+    "partition": "2024-01-01",
     "state": "failed",
     "generation": 2,
     "built_generation": 1,

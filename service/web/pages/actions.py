@@ -7,7 +7,6 @@ is checked, carried out and logged in the same way.
 import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from datetime import date
 from typing import Any, Literal
 
 from fastapi import APIRouter, HTTPException, Request
@@ -24,7 +23,7 @@ from quicksilver.web.pages.page import (
     partition_url,
     render,
 )
-from quicksilver.web.params import Name, RowId
+from quicksilver.web.params import Name, PartitionName, RowId
 from quicksilver.web.sessions import Session
 
 router = APIRouter(route_class=PageRoute, include_in_schema=False)
@@ -86,35 +85,37 @@ def _ask(
     )
 
 
-@router.get("/partitions/{dataset}/{dt}/rebuild")
-async def ask_rebuild(request: Request, session: Viewer, dataset: Name, dt: date) -> Response:
+@router.get("/partitions/{dataset}/{partition:path}/rebuild")
+async def ask_rebuild(
+    request: Request, session: Viewer, dataset: Name, partition: PartitionName
+) -> Response:
     """Ask whether to build a partition anew."""
-    row = await ledger_of(request).views.partition(Partition(dataset, dt))
+    row = await ledger_of(request).views.partition(Partition(dataset, partition))
     if row is None:
-        raise HTTPException(404, f"nothing of {dataset}/{dt} ever landed")
+        raise HTTPException(404, f"nothing of {dataset}/{partition} ever landed")
     return _ask(
         request,
         session,
-        f"Rebuild {dataset}/{dt}?",
+        f"Rebuild {dataset}/{partition}?",
         f"Its generation rises from {row['generation']} to {row['generation'] + 1}, and silver is"
         " built anew from what bronze holds, though nothing changed. Until that is committed,"
         " readers see what is there now.",
         "Rebuild",
-        partition_url(dataset, dt),
+        partition_url(dataset, partition),
     )
 
 
-@router.post("/partitions/{dataset}/{dt}/rebuild")
+@router.post("/partitions/{dataset}/{partition:path}/rebuild")
 async def rebuild(
-    request: Request, session: Viewer, actor: Actor, dataset: Name, dt: date
+    request: Request, session: Viewer, actor: Actor, dataset: Name, partition: PartitionName
 ) -> Response:
     """Build a partition anew."""
-    done = await api.rebuild(request, dataset, dt, actor)
+    done = await api.rebuild(request, dataset, partition, actor)
     return go_to(
         request,
-        partition_url(dataset, dt),
+        partition_url(dataset, partition),
         session,
-        f"{dataset}/{dt} will be built as generation {done['generation']}.",
+        f"{dataset}/{partition} will be built as generation {done['generation']}.",
     )
 
 

@@ -18,7 +18,7 @@ DAYS = tuple(str(day) for day in range(1, 32))
 class Cell:
     """One day or month: a partition's state, or `missing` between partitions that are there."""
 
-    dt: date
+    name: str
     state: str
     generation: int
     built_generation: int
@@ -27,10 +27,10 @@ class Cell:
     def label(self) -> str:
         """What the cell says to those who do not see its colour."""
         if self.state == "missing":
-            return f"{self.dt}: nothing landed"
+            return f"{self.name}: nothing landed"
         behind = self.generation - self.built_generation
         build = "newest built" if behind == 0 else f"built {self.built_generation}"
-        return f"{self.dt}: {self.state}, generation {self.generation}, {build}"
+        return f"{self.name}: {self.state}, generation {self.generation}, {build}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,11 +66,11 @@ def days_of_months(partitions: Iterable[Row], year: int) -> Calendar:
 
 
 def _cell(row: Row) -> Cell:
-    return Cell(row["dt"], row["shown_state"], row["generation"], row["built_generation"])
+    return Cell(row["partition"], row["shown_state"], row["generation"], row["built_generation"])
 
 
 def _at(cells: dict[date, Cell], dt: date) -> Cell | None:
     if dt in cells:
         return cells[dt]
     inside = min(cells) < dt < max(cells)
-    return Cell(dt, "missing", 0, 0) if inside else None
+    return Cell(dt.isoformat(), "missing", 0, 0) if inside else None

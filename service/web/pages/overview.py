@@ -120,14 +120,11 @@ async def partitions(
         datasets=[row["name"] for row in await ledger.views.dataset_rows()],
         dataset=dataset,
         state=state,
-        next=f"{last['dataset']}/{last['dt']}" if last else None,
+        next=f"{last['dataset']}/{last['partition']}" if last else None,
         is_first=not after,
     )
 
 
 def _cursor(after: str) -> Partition | None:
-    name, _, dt = after.rpartition("/")
-    try:
-        return Partition(name, date.fromisoformat(dt))
-    except ValueError:
-        return None
+    dataset, _, name = after.partition("/")
+    return Partition(dataset, name) if name else None

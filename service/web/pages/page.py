@@ -71,9 +71,11 @@ def _environment() -> Environment:
     return environment
 
 
-def partition_url(dataset: str, dt: object, action: str = "") -> str:
+def partition_url(dataset: str, partition: object, action: str = "") -> str:
     """The page of a partition, or of an action on it."""
-    return f"/partitions/{quote(dataset, safe='')}/{dt}" + (f"/{action}" if action else "")
+    return f"/partitions/{quote(dataset, safe='')}/{quote(str(partition), safe='/=')}" + (
+        f"/{action}" if action else ""
+    )
 
 
 _templates = _environment()

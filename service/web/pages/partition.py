@@ -1,6 +1,5 @@
 """One partition: its way to silver, its builds, its events."""
 
-from datetime import date
 from typing import Any
 
 from fastapi import APIRouter, HTTPException, Request
@@ -12,7 +11,7 @@ from quicksilver.support import clock
 from quicksilver.support.postgres import Row
 from quicksilver.web.pages.page import PageRoute, Viewer, ledger_of, render
 from quicksilver.web.pages.timeline import way
-from quicksilver.web.params import Name
+from quicksilver.web.params import Name, PartitionName
 
 router = APIRouter(route_class=PageRoute, include_in_schema=False)
 
@@ -25,11 +24,13 @@ _BUILDS = 20
 _EVENTS = 50
 
 
-@router.get("/partitions/{dataset}/{dt}")
-async def partition(request: Request, session: Viewer, dataset: Name, dt: date) -> Response:
+@router.get("/partitions/{dataset}/{partition:path}")
+async def show(
+    request: Request, session: Viewer, dataset: Name, partition: PartitionName
+) -> Response:
     """Where a partition is, and why."""
     ledger = ledger_of(request)
-    which = Partition(dataset, dt)
+    which = Partition(dataset, partition)
     row = await ledger.views.partition(which)
     if row is None:
         raise HTTPException(404, f"nothing of {which} ever landed")
@@ -61,7 +62,7 @@ async def partition(request: Request, session: Viewer, dataset: Name, dt: date) 
             if isinstance(build["details"], dict)
             and (columns := _sequence(build["details"].get("new_columns")))
         ],
-        events=await ledger.views.events(dataset=dataset, dt=dt, limit=_EVENTS),
+        events=await ledger.views.events(dataset=dataset, partition=partition, limit=_EVENTS),
         actions=await ledger.operators.actions(subject=str(which), limit=10),
         run_url=run_url(request.app.state.settings),
         is_declared=dataset in ledger.datasets.by_name,

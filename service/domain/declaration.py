@@ -1,0 +1,244 @@
+"""What a declaration may say of a dataset and of a gate. Pure."""
+
+from __future__ import annotations
+
+import fnmatch
+import re
+from datetime import timedelta
+from functools import cached_property
+from typing import Annotated, Any, Literal
+
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
+
+from quicksilver.domain.durations import Duration
+from quicksilver.domain.keys import GRAINS, KeyPattern, parse_pattern
+
+# Files that no dataset holds at any depth: what writers leave behind or have not finished, and the
+# copies that a file manager makes.
+_NEVER_DATA = re.compile(
+    r".*(\.(tmp|crc|inprogress|partial|filepart|_COPYING_)|_?\$folder\$| copy( \d+)?(\.[^/]*)?)",
+    re.DOTALL,
+)
+_COMPRESSED = ("", ".gz", ".zst", ".snappy")
+_FORMATS: dict[str, tuple[str, ...]] = {
+    "parquet": ("*.parquet",),
+    "csv": tuple(f"*.csv{end}" for end in _COMPRESSED),
+    "json": tuple(f"*.{kind}{end}" for kind in ("json", "jsonl", "ndjson") for end in _COMPRESSED),
+    "avro": ("*.avro",),
+    "orc": ("*.orc",),
+}
+# Simple kinds of a column; `decimal(p,s)` beside them.
+KINDS = (
+    *("integer", "number", "text", "timestamp", "timestamptz", "date", "time"),
+    *("boolean", "uuid", "json", "binary"),
+)
+_DECIMAL = re.compile(r"decimal\((\d{1,4}),\s*(\d{1,4})\)", re.ASCII)
+
+
+def _listed(value: Any) -> Any:
+    return (value,) if isinstance(value, str) else value
+
+
+Globs = Annotated[tuple[str, ...], BeforeValidator(_listed)]
+Deployment = Annotated[str, Field(pattern=r"^[^/\s]+/[^/\s]+$")]
+
+
+class Strict(BaseModel):
+    """A declaration: fields that nobody knows are refused."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, ignored_types=(cached_property,))
+
+
+class ReadinessRule(Strict):
+    """When a dirty partition may be built. All rules given must hold; `max_wait` ends the wait."""
+
+    any_file: bool = True
+    quiet: Duration | None = None
+    marker: str | None = Field(default=None, min_length=1, pattern=r"^[^/{}*]+$")
+    min_files: int | None = Field(default=None, ge=1, le=1_000_000)
+    max_wait: Duration | None = None
+
+
+class ColumnRule(Strict):
+    """One column of a dataset's files, under the name that bronze gives it."""
+
+    kind: str
+    required: bool = False
+    former: tuple[str, ...] = ()
+
+    @field_validator("kind")
+    @classmethod
+    def _known(cls, value: str) -> str:
+        found = _DECIMAL.fullmatch(value)
+        if found is not None:
+            precision, scale = int(found[1]), int(found[2])
+            if not (1 <= precision <= 1000 and scale <= precision):
+                raise ValueError(f"{value}: precision is 1 to 1000, scale at most the precision")
+            return f"decimal({precision},{scale})"
+        if value not in KINDS:
+            raise ValueError(f"{value!r} is not a kind: {', '.join(KINDS)} or decimal(p,s)")
+        return value
+
+
+class DbtRule(Strict):
+    """A dbt project of one's own, and how a partition of the dataset is built with it."""
+
+    project: str
+    profiles_dir: str | None = None
+    target: str | None = None
+    select: str = ""
+    vars: dict[str, Any] = {}
+    command: Literal["build", "run", "test", "snapshot", "seed"] = "build"
+    # Runs of the project at a time: views swap, so one by default.
+    max_running: int = Field(default=1, ge=1, le=1000)
+
+
+class Dataset(Strict):
+    """One declared stream of bronze partitions."""
+
+    name: str = Field(pattern=r"^[a-z0-9][a-z0-9_.-]*$", max_length=200)
+    bucket: str = Field(pattern=r"^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$")
+    key: str
+    # What counts as data; without either, parquet for our flow and any file for one of one's own.
+    files: Globs = ()
+    format: Literal["parquet", "csv", "json", "avro", "orc"] | None = None
+    # What is a partition: all files of a time and its dimensions, or each object by itself.
+    each: Literal["partition", "object"] = "partition"
+    deployment: Deployment
+    # Of the deployment's parameters, each a value or a template of fields: `{dt}`, `{files}`.
+    parameters: dict[str, Any] | None = None
+    # How a build is known to be over; None: `ledger` for our own flow, `run` for any other.
+    ends: Literal["ledger", "run"] | None = None
+    job_variables: dict[str, Any] = {}
+    work_queue: str | None = None
+    tags: tuple[str, ...] = ()
+    # Deployments that are fired once for each generation that is built.
+    then: tuple[Deployment, ...] = ()
+    dbt: DbtRule | None = None
+    bronze_table: str = Field(default="", pattern=r"^([a-z_][a-z0-9_]*\.[a-z_][a-z0-9_]*)?$")
+    columns: dict[str, ColumnRule] = {}
+    on_bad_file: Literal["fail", "skip"] = "fail"
+    bad_text: Literal["refuse", "replace"] = "refuse"
+    select: str = ""
+    ready: ReadinessRule = ReadinessRule()
+    skip_unchanged: bool = True
+    # What becomes of silver when bronze holds no object of a partition any more.
+    when_gone: Literal["keep", "remove"] = "keep"
+    max_running: int | None = Field(default=None, ge=1, le=10_000)
+    # How many partitions one run may take when a backlog waits; 1: each has a run of its own.
+    max_partitions_per_run: int = Field(default=25, ge=1, le=200)
+    attempts: int = Field(default=5, ge=1, le=100)
+    time_limit: Duration = Field(default=timedelta(minutes=30), gt=timedelta(0))
+    # How long a dirty partition may wait before somebody is told.
+    overdue: Duration = timedelta(hours=1)
+    # How long nothing new may land before somebody is told; never by default.
+    fresh_within: Duration | None = None
+    newest_first: bool = False
+    priority: int = Field(default=0, ge=-1_000_000, le=1_000_000)
+
+    @field_validator("key")
+    @classmethod
+    def _pattern(cls, value: str) -> str:
+        parse_pattern(value)
+        return value
+
+    @field_validator("files")
+    @classmethod
+    def _globs(cls, value: tuple[str, ...], info: ValidationInfo) -> tuple[str, ...]:
+        del info
+        for glob in value:
+            if not glob or "/" in glob:
+                raise ValueError(f"{glob!r} is not a file's name: globs are of the last segment")
+        return value
+
+    @model_validator(mode="after")
+    def _together(self) -> Dataset:
+        if self.files and self.format:
+            raise ValueError("files and format: give one of them")
+        if self.each == "object" and self.ready != ReadinessRule():
+            raise ValueError("ready: an object is a partition of its own, and ready when it lands")
+        return self
+
+    @cached_property
+    def pattern(self) -> KeyPattern:
+        """What the key pattern means."""
+        return parse_pattern(self.key)
+
+    @property
+    def prefix(self) -> str:
+        """The literal start of every key of the dataset: what the notification filters on."""
+        return self.pattern.prefix
+
+    @cached_property
+    def globs(self) -> tuple[str, ...]:
+        """What a data file's name looks like."""
+        if self.files:
+            return self.files
+        if self.format:
+            return _FORMATS[self.format]
+        return ("*.parquet",) if self.ends_by == "ledger" and self.pattern.tail else ("*",)
+
+    @cached_property
+    def suffixes(self) -> tuple[str, ...]:
+        """The literal ends of data files' keys, for the notification filter; ("",) for any."""
+        if self.pattern.suffix:
+            return (self.pattern.suffix,)
+        found = tuple(dict.fromkeys(re.split(r"[*?\]]", glob)[-1] for glob in self.globs))
+        return ("",) if "" in found else found
+
+    @cached_property
+    def ends_by(self) -> Literal["ledger", "run"]:
+        """How a build is known to be over."""
+        if self.ends is not None:
+            return self.ends
+        return "ledger" if self.deployment.startswith("silver-build/") else "run"
+
+    @cached_property
+    def is_keyed_by_dt(self) -> bool:
+        """Whether `dt`, a date, names a partition: days, months or years without dimensions."""
+        grain = self.pattern.grain
+        return (
+            self.each == "partition"
+            and grain is not None
+            and GRAINS.index(grain) <= GRAINS.index("day")
+            and not self.pattern.dimensions
+        )
+
+    def is_marker(self, rest: str) -> bool:
+        """Whether a file of a partition is its marker."""
+        return self.ready.marker is not None and rest.rpartition("/")[2] == self.ready.marker
+
+    def holds(self, rest: str) -> bool:
+        """Whether a file of a partition is data or the marker, by what its key has behind the
+        partition: hidden, temporary and unfinished files are neither, at any depth."""
+        if self.is_marker(rest):
+            return True
+        folders = rest.split("/")
+        if any(folder.startswith(("_", ".")) for folder in folders):
+            return False
+        name = folders[-1]
+        if _NEVER_DATA.fullmatch(name):
+            return False
+        return any(fnmatch.fnmatchcase(name, glob) for glob in self.globs)
+
+
+class Gate(Strict):
+    """A set of partitions that fires a deployment when all of them are built.
+
+    `each: year` waits for the twelve months of a year of every dataset named, and fires with the
+    parameter `year`; `month`, `day` and `hour` wait for the partitions that landed of each such
+    span; `partition` (or `dt`) waits for the same name in every dataset, and fires with `dt`.
+    """
+
+    name: str = Field(pattern=r"^[a-z0-9][a-z0-9_.-]*$", max_length=200)
+    datasets: tuple[str, ...] = Field(min_length=1)
+    each: Literal["year", "month", "day", "hour", "partition", "dt"]
+    deployment: Deployment
