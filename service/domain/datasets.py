@@ -86,6 +86,7 @@ def load_datasets(path: Path) -> Datasets:
             raise DatasetsError(f"{path}:{_line(tree, (field,))}: unknown field {field!r}")
     declared += [_read(Dataset, path, tree, "datasets", name) for name in top["datasets"]]
     _refuse_shared_tables(declared, path, tree)
+    _refuse_unknown_fields(declared, path, tree)
     if not isinstance(top.get("gates", {}), dict):
         raise DatasetsError(f"{path}:{_line(tree, ('gates',))}: needs a mapping `gates:`")
     for name in top.get("gates", {}):
@@ -144,6 +145,22 @@ def _refuse_shared_tables(declared: list[Dataset], path: Path, tree: Any) -> Non
                 f" of {owner}: each would replace the other's rows; give each a table of its own,"
                 " or declare one dataset whose key has a dimension, e.g. region={region}"
             )
+
+
+def _refuse_unknown_fields(declared: list[Dataset], path: Path, tree: Any) -> None:
+    for dataset in declared:
+        templates = {"parameters": dataset.parameters, "job_variables": dataset.job_variables}
+        if dataset.dbt is not None:
+            templates["dbt"] = dataset.dbt.vars
+        for field, template in templates.items():
+            if unknown := dataset.unknown_fields(template):
+                line = _line(tree, ("datasets", dataset.name, field))
+                names = ", ".join(f"{{{name}}}" for name in unknown)
+                known = ", ".join(f"{{{name}}}" for name in sorted(dataset.known_fields))
+                raise DatasetsError(
+                    f"{path}:{line}: {dataset.name}: {field}: {names} is not known here (known:"
+                    f" {known})"
+                )
 
 
 def _line(tree: Any, where: tuple[Any, ...]) -> int:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import fnmatch
 import re
+from collections.abc import Iterator, Mapping
 from datetime import timedelta
 from functools import cached_property
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, cast
 
 from pydantic import (
     BaseModel,
@@ -49,6 +50,25 @@ def _listed(value: Any) -> Any:
 
 Globs = Annotated[tuple[str, ...], BeforeValidator(_listed)]
 Deployment = Annotated[str, Field(pattern=r"^[^/\s]+/[^/\s]+$")]
+
+
+# Known of every build; the fields of the dataset's key come beside them.
+OF_A_BUILD = ("dataset", "partition", "generation", "attempt", "bucket", "prefix", "files")
+# Known where each object is a partition of its own.
+OF_AN_OBJECT = ("key", "etag", "size", "version_id")
+FIELD = re.compile(r"{([a-z_][a-z0-9_]*)}", re.ASCII)
+
+
+def named_fields(template: Any) -> Iterator[str]:
+    """The fields that a template names, at any depth."""
+    if isinstance(template, str):
+        yield from FIELD.findall(template)
+    elif isinstance(template, Mapping):
+        for value in cast("Mapping[str, Any]", template).values():
+            yield from named_fields(value)
+    elif isinstance(template, list | tuple):
+        for value in cast("list[Any]", template):
+            yield from named_fields(value)
 
 
 class Strict(BaseModel):
@@ -211,6 +231,18 @@ class Dataset(Strict):
             and GRAINS.index(grain) <= GRAINS.index("day")
             and not self.pattern.dimensions
         )
+
+    @cached_property
+    def known_fields(self) -> frozenset[str]:
+        """The fields that templates of the dataset may name."""
+        of_key = {name.partition(":")[0] for name in re.findall(r"{([^{}]*)}", self.key)}
+        timed = {"dt"} if self.pattern.grain else set[str]()
+        own = OF_AN_OBJECT if self.each == "object" else ()
+        return frozenset({*OF_A_BUILD, *of_key, *timed, *own} - {"file", "path"})
+
+    def unknown_fields(self, template: Any) -> list[str]:
+        """Fields that a template names and nobody knows, sorted."""
+        return sorted(set(named_fields(template)) - self.known_fields)
 
     def is_marker(self, rest: str) -> bool:
         """Whether a file of a partition is its marker."""

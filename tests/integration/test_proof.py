@@ -1,7 +1,7 @@
 """Proof that nothing was lost: bronze, ledger and silver compared, and who told of what."""
 
 from collections.abc import AsyncIterator
-from datetime import date, timedelta
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
