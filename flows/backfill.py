@@ -35,7 +35,7 @@ async def backfill(
         logger.info("%d of %d partitions to build", plan.scheduled, len(plan.partitions))
         done = -1
 
-        def show(built: int, failed: list[Row]) -> None:
+        def show(built: int, failed: list[Row], _paused: int) -> None:
             nonlocal done
             if built + len(failed) != done:
                 done = built + len(failed)

@@ -11,6 +11,7 @@ from uuid import uuid4
 
 import structlog
 from fastapi import FastAPI, Request
+from starlette.middleware.gzip import GZipMiddleware
 from starlette.responses import JSONResponse, Response
 
 from quicksilver.domain.datasets import Datasets, load_datasets
@@ -19,6 +20,7 @@ from quicksilver.errors import (
     DatasetsError,
     DeploymentNotFoundError,
     LedgerUnavailableError,
+    NotFoundError,
     PrefectUnavailableError,
 )
 from quicksilver.intake.group_commit import Recorder
@@ -27,14 +29,18 @@ from quicksilver.lake.bronze import Bronze
 from quicksilver.ledger import Ledger
 from quicksilver.ledger.listener import LedgerListener
 from quicksilver.ledger.migrate import migrate
+from quicksilver.operators.reconciling import Reconciler
 from quicksilver.orchestrator.deployments import Deployments
 from quicksilver.roles.announcer import Announcer
 from quicksilver.roles.canary_watch import CanaryWatch
 from quicksilver.roles.dispatcher import Dispatcher
 from quicksilver.roles.freshness import FreshnessWatch
 from quicksilver.roles.gatekeeper import Gatekeeper
+from quicksilver.roles.health import HealthWatch
+from quicksilver.roles.notifier import Notifier, ping
 from quicksilver.roles.settler import Settler
 from quicksilver.roles.sweep import Sweep
+from quicksilver.roles.watchdog import Watchdog
 from quicksilver.settings import Settings
 from quicksilver.support import tracing
 from quicksilver.support.backoff import delay
@@ -42,7 +48,7 @@ from quicksilver.support.metrics import ROLE_FAILURES
 from quicksilver.support.postgres import Database
 from quicksilver.warehouse.absent import NoWarehouse
 from quicksilver.warehouse.connection import Warehouse
-from quicksilver.web import api, health, pages, senders
+from quicksilver.web import api, health, pages, readings, senders
 from quicksilver.web import events as receiver
 from quicksilver.web.ledger_metrics import LedgerMetrics
 
@@ -77,11 +83,20 @@ def create_app(settings: Settings) -> FastAPI:
         app.include_router(receiver.router)
         app.include_router(senders.router)
     app.include_router(health.router)
+    # `…/builds` before the partition: its name may hold slashes.
+    app.include_router(readings.router)
     app.include_router(api.router)
     pages.install(app)
+    # Pages with hundreds of rows; the receiver answers a few bytes, which are left alone.
+    app.add_middleware(GZipMiddleware, minimum_size=2000)
+    app.add_exception_handler(NotFoundError, _not_found)
     for passing in UNAVAILABLE:
         app.add_exception_handler(passing, _unavailable)
     return app
+
+
+async def _not_found(_request: Request, error: Exception) -> Response:
+    return JSONResponse({"detail": str(error)}, 404)
 
 
 async def _unavailable(_request: Request, error: Exception) -> Response:
@@ -133,7 +148,9 @@ async def running(app: FastAPI) -> AsyncGenerator[None]:
         app.state.recorder = recorder
         app.state.deployments = deployments
         app.state.bronze = bronze
-        app.state.sweep = sweep
+        app.state.reconciler = reconciler = Reconciler(settings, sweep)
+        stack.push_async_callback(reconciler.close)
+        app.state.health = health_watch = HealthWatch(settings, ledger)
         app.state.sweep_now = sweep_now
         app.state.wake = wake
         roles: dict[str, Callable[[], Awaitable[None]]] = {"wake": wake.run}
@@ -144,6 +161,11 @@ async def running(app: FastAPI) -> AsyncGenerator[None]:
             announcer = Announcer(settings, ledger, deployments)
             gates_wake, news_wake = wake.subscribe(), wake.subscribe()
             roles["gates"] = lambda: gatekeeper.run(gates_wake)
+            notifier = Notifier(settings, ledger)
+            roles["watchdog"] = Watchdog(settings, ledger, health_watch, notifier).run
+            roles["notifier"] = notifier.run
+            if settings.heartbeat_url.get_secret_value():
+                roles["heartbeat"] = lambda: ping(settings, ledger)
             roles["announcer"] = lambda: announcer.run(news_wake)
         if "sweep" in settings.roles:
             roles["sweep"] = lambda: sweep.run(sweep_now)

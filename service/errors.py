@@ -18,6 +18,10 @@ class DatasetsError(QuicksilverError):
     """`datasets.yaml` is wrong; the message carries file, line and reason."""
 
 
+class NotFoundError(QuicksilverError):
+    """Nothing of that name is known: a dataset, a partition, a row in quarantine."""
+
+
 class LedgerUnavailableError(QuicksilverError):
     """Postgres did not answer or refused to write (down, disk full): nothing was recorded."""
 

@@ -70,6 +70,9 @@ class Settings(BaseSettings):
     port: int = Field(8420, alias="QUICKSILVER_PORT", ge=1, le=65535)
     webhook_tokens: Tokens = Field((), alias="QUICKSILVER_WEBHOOK_TOKENS")
     operator_tokens: Tokens = Field((), alias="QUICKSILVER_OPERATOR_TOKENS")
+    # Who may only read, and who may only read the metrics.
+    viewer_tokens: Tokens = Field((), alias="QUICKSILVER_VIEWER_TOKENS")
+    metrics_tokens: Tokens = Field((), alias="QUICKSILVER_METRICS_TOKENS")
     sns_topics: Names = Field((), alias="QUICKSILVER_SNS_TOPICS")
     tls_cert: Path | None = Field(None, alias="QUICKSILVER_TLS_CERT")
     tls_key: Path | None = Field(None, alias="QUICKSILVER_TLS_KEY")
@@ -80,7 +83,10 @@ class Settings(BaseSettings):
     datasets_file: Path = Field(Path(DECLARATIONS), alias="QUICKSILVER_DATASETS")
     tlc_source: str = Field("https://d37ci6vzurychx.cloudfront.net/trip-data", alias="TLC_SOURCE")
     log_format: str = Field("auto", alias="QUICKSILVER_LOG_FORMAT", pattern="^(auto|json|text)$")
-    # Who is told when something is wrong (see flows/automations.py)
+    # Who is told when something is wrong: by the service itself, or by Prefect's automations.
+    notify_by: str = Field("service", alias="QUICKSILVER_NOTIFY_BY", pattern="^(service|prefect)$")
+    notify_urls: SecretStr = Field(SecretStr(""), alias="QUICKSILVER_NOTIFY_URLS")
+    heartbeat_url: SecretStr = Field(SecretStr(""), alias="QUICKSILVER_HEARTBEAT_URL")
     notify_slack_url: SecretStr = Field(SecretStr(""), alias="QUICKSILVER_NOTIFY_SLACK_URL")
     notify_webhook_url: SecretStr = Field(SecretStr(""), alias="QUICKSILVER_NOTIFY_WEBHOOK_URL")
     notify_smtp_url: SecretStr = Field(SecretStr(""), alias="QUICKSILVER_NOTIFY_SMTP_URL")
@@ -97,6 +103,8 @@ class Settings(BaseSettings):
     sweep_degraded: float = Field(30.0, alias="QUICKSILVER_SWEEP_DEGRADED", gt=0)
     canary_interval: float = Field(300.0, alias="QUICKSILVER_CANARY_INTERVAL", ge=0)
     max_running: int = Field(4, alias="QUICKSILVER_MAX_RUNNING", ge=1)
+    # What workers are told to wait between two questions for runs: Prefect's own variable.
+    worker_poll: float = Field(10.0, alias="PREFECT_WORKER_QUERY_SECONDS", gt=0)
     start_deadline: float = Field(120.0, alias="QUICKSILVER_START_DEADLINE", gt=0)
     claim_lease: float = Field(30.0, alias="QUICKSILVER_CLAIM_LEASE", gt=0)
     abandon_grace: float = Field(5.0, alias="QUICKSILVER_ABANDON_GRACE", gt=0)
@@ -109,7 +117,14 @@ class Settings(BaseSettings):
     run_memory: int = Field(2_000_000_000, alias="QUICKSILVER_RUN_MEMORY", ge=256_000_000)
 
     @field_validator(
-        "webhook_tokens", "operator_tokens", "sns_topics", "roles", "trusted_proxies", mode="before"
+        "webhook_tokens",
+        "operator_tokens",
+        "viewer_tokens",
+        "metrics_tokens",
+        "sns_topics",
+        "roles",
+        "trusted_proxies",
+        mode="before",
     )
     @classmethod
     def _split(cls, value: object) -> object:
@@ -123,7 +138,7 @@ class Settings(BaseSettings):
         found = _SIZE.fullmatch(value.strip()) if isinstance(value, str) else None
         return int(found[1]) * _UNITS[found[2].upper()] if found else value
 
-    @field_validator("webhook_tokens", "operator_tokens")
+    @field_validator("webhook_tokens", "operator_tokens", "viewer_tokens", "metrics_tokens")
     @classmethod
     def _one_word_each(cls, value: tuple[SecretStr, ...]) -> tuple[SecretStr, ...]:
         if any(character.isspace() for token in value for character in token.get_secret_value()):

@@ -1,8 +1,9 @@
 """The command line: `quicksilver …`. Thin: each command calls one function and shows its answer."""
 
-from quicksilver.cli import backfill, doctor, ledger, quarantine, stack
-from quicksilver.cli.shared import app
+from quicksilver.cli import acting, alerts, backfill, doctor, ledger, quarantine, stack
+from quicksilver.cli.shared import LOOK, app
 
-app.add_typer(quarantine.app, name="quarantine")
+app.add_typer(quarantine.app, name="quarantine", rich_help_panel=LOOK)
+app.add_typer(alerts.app, name="alerts", rich_help_panel=LOOK)
 
-__all__ = ["app", "backfill", "doctor", "ledger", "quarantine", "stack"]
+__all__ = ["acting", "alerts", "app", "backfill", "doctor", "ledger", "quarantine", "stack"]

@@ -1,4 +1,4 @@
-"""Commands that read and steer the ledger, with the same words and numbers as the page."""
+"""Commands that read the ledger, with the same words and numbers as the page."""
 
 import time
 from typing import Annotated, Any
@@ -8,30 +8,31 @@ from rich.console import Group, RenderableType
 from rich.live import Live
 from rich.text import Text
 
+from quicksilver.cli.alerts import alerts_table
 from quicksilver.cli.gates import gates_table
+from quicksilver.cli.health import ask_parts, parts_lines
 from quicksilver.cli.listing import Listing
 from quicksilver.cli.proof import proof_tables, read_proof
 from quicksilver.cli.shared import (
+    LOOK,
     AsJson,
-    DatasetName,
     OnlyDataset,
-    actor,
     app,
     console,
-    named,
     print_json,
     reported,
     with_ledger,
 )
-from quicksilver.errors import LedgerUnavailableError, QuicksilverError
-from quicksilver.lake.bronze import Bronze
+from quicksilver.errors import LedgerUnavailableError, NotFoundError
 from quicksilver.ledger import Ledger
 from quicksilver.operators.explain import explain as explain_key
 from quicksilver.operators.gates import look_at_gates
-from quicksilver.operators.shapes import State, shown, shown_gate
-from quicksilver.roles.sweep import Sweep, SweepResult
+from quicksilver.operators.shapes import State, shown_all, shown_gate
 from quicksilver.settings import Settings
 from quicksilver.support.text import escape_control_characters
+
+# Causes, not partitions: more of them than that are read on the page.
+_CAUSES = 20
 
 # In the order of the page's tiles.
 _COLOURS = {
@@ -44,7 +45,7 @@ _COLOURS = {
 }
 
 
-@app.command()
+@app.command(rich_help_panel=LOOK)
 @reported
 def status(
     dataset: OnlyDataset = None,
@@ -59,15 +60,21 @@ def status(
     ] = 2000,
     as_json: AsJson = False,
 ) -> None:
-    """Every partition's state, and how many are in which; or the proof that nothing was lost."""
+    """What is wrong first, then every partition's state; or the proof that nothing was lost."""
 
-    async def work(_: Settings, ledger: Ledger) -> dict[str, Any]:
+    async def work(settings: Settings, ledger: Ledger) -> dict[str, Any]:
+        if dataset is not None and dataset not in await known_names(ledger):
+            raise NotFoundError(
+                f"dataset {dataset} is not known: {', '.join(sorted(await known_names(ledger)))}"
+            )
         if proof:
             return await read_proof(ledger, dataset=dataset, last=last)
         rows = await ledger.views.partitions(dataset=dataset, state=state, limit=limit)
         counts = await ledger.views.state_counts()
         return {
-            "partitions": [shown(row) for row in rows],
+            "parts": await ask_parts(settings),
+            "alerts": await ledger.notices.alerts(limit=_CAUSES),
+            "partitions": await shown_all(ledger, rows),
             "counts": [
                 {"dataset": c["dataset"], "state": c["shown_state"], "partitions": c["partitions"]}
                 for c in counts
@@ -99,8 +106,13 @@ def status(
 
 
 def _status(answer: dict[str, Any]) -> RenderableType:
-    partitions = status_table(answer)
-    return Group(partitions, gates_table(answer["gates"])) if answer["gates"] else partitions
+    shown: list[RenderableType] = [parts_lines(answer["parts"])]
+    if answer["alerts"]:
+        shown.append(alerts_table(answer["alerts"]))
+    shown.append(status_table(answer))
+    if answer["gates"]:
+        shown.append(gates_table(answer["gates"]))
+    return Group(*shown)
 
 
 def status_table(answer: dict[str, Any]) -> Listing:
@@ -117,7 +129,7 @@ def status_table(answer: dict[str, Any]) -> Listing:
         listing.add(
             row["dataset"],
             row["partition"],
-            Text(row["state"], _COLOURS[row["state"]]) + (", gone" if row["gone_at"] else ""),
+            Text(row["detail"], _COLOURS[row["state"]]),
             str(row["generation"]),
             str(row["built_generation"]),
             _number(row["rows_silver"]),
@@ -131,6 +143,12 @@ def status_table(answer: dict[str, Any]) -> Listing:
     return listing
 
 
+async def known_names(ledger: Ledger) -> set[str]:
+    """Datasets that are declared, or of which anything ever landed."""
+    rows = await ledger.views.dataset_rows()
+    return {row["name"] for row in rows} | set(ledger.datasets.by_name)
+
+
 def _totals(counts: list[dict[str, Any]]) -> dict[str, int]:
     """Partitions by state, over all datasets."""
     return {
@@ -142,7 +160,7 @@ def _number(value: int | None) -> str:
     return "" if value is None else f"{value:,}"
 
 
-@app.command()
+@app.command(rich_help_panel=LOOK)
 @reported
 def events(
     dataset: OnlyDataset = None,
@@ -184,7 +202,7 @@ def events_table(rows: list[dict[str, Any]]) -> Listing:
     return listing
 
 
-@app.command()
+@app.command(rich_help_panel=LOOK)
 @reported
 def explain(
     key: Annotated[str, typer.Argument(help="An object's key, with or without s3://bucket/.")],
@@ -231,91 +249,3 @@ def builds_table(rows: list[dict[str, Any]]) -> Listing:
 def _run(row: dict[str, Any]) -> str:
     shared = f" (shared by {row['run_builds']})" if row["run_builds"] > 1 else ""
     return f"{row['flow_run_id'] or 'none'}{shared}"
-
-
-@app.command()
-@reported
-def rebuild(
-    dataset: DatasetName,
-    partition: Annotated[str, typer.Argument(help="A partition's name, such as 2024-05-01.")],
-    as_json: AsJson = False,
-) -> None:
-    """Build a partition anew though nothing changed."""
-    which = named(dataset, partition)
-
-    async def work(_: Settings, ledger: Ledger) -> list[int]:
-        ledger.datasets.get(dataset)
-        raised = await ledger.recording.rebuild([which])
-        if raised:
-            await ledger.operators.log_action(actor(), "rebuild", str(which))
-        return raised
-
-    raised = with_ledger(work)
-    if not raised:
-        raise QuicksilverError(
-            f"nothing of {which} ever landed: see `quicksilver status --dataset {dataset}`"
-        )
-    if as_json:
-        print_json({"dataset": dataset, "partition": which.name, "generation": raised[0]})
-    else:
-        console.print(f"{which} will be built as generation {raised[0]}", highlight=False)
-
-
-@app.command()
-@reported
-def reconcile(
-    dataset: OnlyDataset = None,
-    as_json: AsJson = False,
-) -> None:
-    """List bronze and compare it with the ledger; what differs is built."""
-
-    async def work(settings: Settings, ledger: Ledger) -> list[SweepResult]:
-        await ledger.upkeep.sync_datasets()
-        sweep = Sweep(settings, ledger, Bronze(settings))
-        with console.status("listing bronze"):
-            results = await sweep.run_once([dataset] if dataset else None)
-        await ledger.operators.log_action(actor(), "reconcile", dataset or "all datasets")
-        return results
-
-    results = with_ledger(work)
-    if as_json:
-        print_json(
-            [
-                {"dataset": r.dataset, "listed": r.listed, "found": r.found, "gone": r.gone}
-                for r in results
-            ]
-        )
-        return
-    for r in results:
-        console.print(
-            f"{r.dataset}: {r.listed} objects listed, {r.found} that no event told of,"
-            f" {r.gone} partitions lost objects",
-            highlight=False,
-        )
-
-
-@app.command()
-@reported
-def pause(dataset: DatasetName) -> None:
-    """Stop building a dataset; its events go on accumulating."""
-
-    async def work(_: Settings, ledger: Ledger) -> bool:
-        ledger.datasets.get(dataset)
-        await ledger.upkeep.sync_datasets()
-        await ledger.operators.log_action(actor(), "pause", dataset)
-        return await ledger.operators.pause(dataset, actor())
-
-    console.print(f"{dataset}: " + ("paused" if with_ledger(work) else "was paused already"))
-
-
-@app.command()
-@reported
-def resume(dataset: DatasetName) -> None:
-    """Build again, beginning with what accumulated."""
-
-    async def work(_: Settings, ledger: Ledger) -> bool:
-        ledger.datasets.get(dataset)
-        await ledger.operators.log_action(actor(), "resume", dataset)
-        return await ledger.operators.resume(dataset)
-
-    console.print(f"{dataset}: " + ("resumed" if with_ledger(work) else "was not paused"))

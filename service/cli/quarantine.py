@@ -1,4 +1,4 @@
-"""`quicksilver quarantine …`: what was authentic and understood by nobody."""
+"""`quicksilver quarantine …`: what was authentic and could not be parsed."""
 
 from typing import Annotated, Any
 
@@ -76,18 +76,30 @@ def show(row_id: RowId, as_json: AsJson = False) -> None:
 
 @app.command()
 @reported
-def replay(row_id: RowId) -> None:
-    """Take the body again, through the service; understood, it leaves the quarantine."""
+def replay(row_id: RowId, as_json: AsJson = False) -> None:
+    """Take the body again, through the service; parsed this time, it leaves the quarantine."""
     answer = call_service("POST", f"/api/quarantine/{row_id}/replay")
-    console.print(answer["outcome"], markup=False, highlight=False)
+    if as_json:
+        print_json(answer)
+    else:
+        console.print(answer["outcome"], markup=False, highlight=False)
 
 
 @app.command()
 @reported
-def discard(row_id: RowId) -> None:
+def discard(
+    row_id: RowId,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    as_json: AsJson = False,
+) -> None:
     """Drop a row for good."""
-    call_service("DELETE", f"/api/quarantine/{row_id}")
-    console.print(f"discarded {row_id}")
+    if not yes:
+        typer.confirm(f"Delete the bytes of row {row_id} for good?", abort=True, err=True)
+    answer = call_service("DELETE", f"/api/quarantine/{row_id}")
+    if as_json:
+        print_json(answer)
+    else:
+        console.print(f"discarded {row_id}")
 
 
 def call_service(method: str, path: str) -> dict[str, Any]:

@@ -5,9 +5,11 @@ import functools
 import getpass
 import json
 import sys
+from calendar import monthrange
 from collections.abc import AsyncGenerator, Callable, Coroutine, Generator
 from contextlib import asynccontextmanager, contextmanager
 from datetime import date, datetime
+from importlib.metadata import version as installed_version
 from typing import Annotated, Any, ParamSpec, TypeVar
 from uuid import UUID
 
@@ -17,7 +19,13 @@ from rich.console import Console
 
 from quicksilver.domain.datasets import load_datasets
 from quicksilver.domain.partition import Partition
-from quicksilver.errors import QuicksilverError, SettingsError
+from quicksilver.errors import (
+    UNAVAILABLE,
+    LedgerUnavailableError,
+    NotFoundError,
+    QuicksilverError,
+    SettingsError,
+)
 from quicksilver.ledger import Ledger
 from quicksilver.settings import Settings, load_settings
 from quicksilver.support.postgres import Database
@@ -31,7 +39,39 @@ app = typer.Typer(
     help="Bronze lands, silver builds: MinIO events become Prefect runs, one per partition.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
+    # Brackets in a help text are brackets.
+    rich_markup_mode="markdown",
+    epilog="Exit codes: 0 done, 1 not done, 2 wrong usage or setting, 3 unknown name,"
+    " 4 a part is away.",
 )
+
+# The groups of commands in the help.
+RUN, LOOK, ACT = "Run", "Look", "Act"
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"quicksilver {installed_version('quicksilver')}")
+        raise typer.Exit
+
+
+@app.callback()
+def _main(  # pyright: ignore[reportUnusedFunction]
+    version: Annotated[  # noqa: ARG001
+        bool,
+        typer.Option(
+            "--version",
+            help="Print the version and end.",
+            callback=_print_version,
+            is_eager=True,
+        ),
+    ] = False,
+) -> None:
+    return
+
+
+# With a Postgres that is away a command ends after so many seconds.
+_CONNECT_WITHIN = 2
 
 # Into a file or a pipe nothing is folded: a program reads lines, and a search wants names whole.
 _UNFOLDED = 100_000
@@ -75,7 +115,8 @@ AsJson = Annotated[bool, typer.Option("--json", help="Machine-readable output.")
 
 
 def reported(command: Callable[P, R]) -> Callable[P, R]:
-    """Errors made for people end the command with their sentence: exit 1, wrong settings 2."""
+    """Errors made for people end the command with their sentence, and a code that says which kind:
+    1 it could not be done, 2 wrong usage or setting, 3 an unknown name, 4 a part is away."""
 
     @functools.wraps(command)
     def run(*args: P.args, **kwargs: P.kwargs) -> R:
@@ -86,9 +127,15 @@ def reported(command: Callable[P, R]) -> Callable[P, R]:
             raise typer.Exit(2) from None
         except QuicksilverError as error:
             complain(f"error: {error}")
-            raise typer.Exit(1) from None
+            raise typer.Exit(_exit_code(error)) from None
 
     return run
+
+
+def _exit_code(error: QuicksilverError) -> int:
+    if isinstance(error, NotFoundError):
+        return 3
+    return 4 if isinstance(error, UNAVAILABLE) else 1
 
 
 def actor() -> str:
@@ -112,9 +159,17 @@ async def opened_ledger(settings: Settings) -> AsyncGenerator[Ledger]:
     """The ledger of the settings, open for a command."""
     settings.require("database_url")
     datasets = load_datasets(settings.datasets_file)
-    database = Database(
-        settings.database_url.get_secret_value(), size=2, application="quicksilver-cli"
-    )
+    url = settings.database_url.get_secret_value()
+    # A pool waits for a Postgres that restarts; a person is told at once.
+    try:
+        await (await psycopg.AsyncConnection.connect(url, connect_timeout=_CONNECT_WITHIN)).close()
+    except psycopg.OperationalError as error:
+        said = " ".join(str(error).split())
+        raise LedgerUnavailableError(
+            f"the ledger's Postgres cannot be reached: {said}. Start it, or correct"
+            " QUICKSILVER_DATABASE_URL"
+        ) from error
+    database = Database(url, size=2, application="quicksilver-cli")
     await database.open()
     try:
         with refusals_told():
@@ -188,3 +243,15 @@ def named(dataset: str, name: str) -> Partition:
             if declared.pattern.fields_of(name + rest) is not None:
                 return Partition(dataset, name + rest)
     return Partition(dataset, name)
+
+
+def parse_last(text: str) -> date:
+    """YYYY-MM-DD, or YYYY-MM for its last day: the end of a range.
+
+    Raises:
+        typer.BadParameter: anything else.
+    """
+    first = parse_date(text)
+    if text.count("-") > 1:
+        return first
+    return first.replace(day=monthrange(first.year, first.month)[1])

@@ -10,7 +10,7 @@ import typer
 import uvicorn
 
 from quicksilver import stack
-from quicksilver.cli.shared import app, console, refusals_told, reported
+from quicksilver.cli.shared import RUN, app, console, refusals_told, reported
 from quicksilver.errors import QuicksilverError, SettingsError
 from quicksilver.settings import Settings, load_settings
 from quicksilver.stack.initialise import initialise_child
@@ -19,7 +19,7 @@ from quicksilver.support.log import configure_logging
 _LOOPBACK = {"127.0.0.1", "localhost", "::1"}
 
 
-@app.command()
+@app.command(rich_help_panel=RUN)
 @reported
 def up() -> None:
     """Run the embedded stack in the foreground, until Ctrl-C."""
@@ -38,7 +38,7 @@ def _ready(environment: Mapping[str, str]) -> None:
     )
 
 
-@app.command()
+@app.command(rich_help_panel=RUN)
 @reported
 def down() -> None:
     """Stop the embedded stack of this home."""
@@ -46,7 +46,7 @@ def down() -> None:
     _say("stopped" if stopped else "nothing runs in this home")
 
 
-@app.command()
+@app.command(rich_help_panel=RUN)
 @reported
 def demo() -> None:
     """Ingest twelve months, see each built, overwrite one: the main job, with its counts."""
@@ -55,14 +55,14 @@ def demo() -> None:
     run_demo(load_settings(), console)
 
 
-@app.command()
+@app.command(rich_help_panel=RUN)
 @reported
 def env() -> None:
     """Print `export NAME=value` lines that reach the running embedded stack."""
     typer.echo(stack.shell_lines(stack.environment(load_settings())))
 
 
-@app.command()
+@app.command(rich_help_panel=RUN)
 @reported
 def init(
     queue_dir: Annotated[
@@ -109,7 +109,7 @@ def init(
     )
 
 
-@app.command()
+@app.command(rich_help_panel=RUN)
 @reported
 def migrate() -> None:
     """Bring the ledger's schema to the newest version."""
@@ -122,7 +122,7 @@ def migrate() -> None:
     _say("\n".join(f"applied {name}" for name in applied) or "the ledger is up to date")
 
 
-@app.command()
+@app.command(rich_help_panel=RUN)
 @reported
 def serve() -> None:
     """Run the service: receiver, dispatcher, settler and sweep."""

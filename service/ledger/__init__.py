@@ -10,6 +10,7 @@ from pathlib import Path
 from quicksilver.domain.datasets import Datasets
 from quicksilver.ledger.claims import Claims
 from quicksilver.ledger.gates import Gating
+from quicksilver.ledger.notices import Notices
 from quicksilver.ledger.operators import Operators
 from quicksilver.ledger.outbox import Announcements
 from quicksilver.ledger.overview import Overview
@@ -49,6 +50,7 @@ class Ledger:
         self.outbox = Announcements(database, datasets)
         self.gates = Gating(database, datasets)
         self.operators = Operators(database, datasets)
+        self.notices = Notices(database, datasets)
 
 
 __all__ = [

@@ -8,10 +8,13 @@ from quicksilver.support.postgres import Row
 class Operators(LedgerPart):
     """The operators' own side of the ledger."""
 
-    async def pause(self, name: str, actor: str) -> bool:
+    async def pause(self, name: str, actor: str, reason: str = "") -> bool:
         """Stop building a dataset; events go on accumulating. False when it was paused already."""
         async with self.database.transaction() as tx:
-            return bool(await tx.run("pause_dataset", name=name, actor=actor, now=clock.now()))
+            changed = await tx.run(
+                "pause_dataset", name=name, actor=actor, reason=reason or None, now=clock.now()
+            )
+            return bool(changed)
 
     async def resume(self, name: str) -> bool:
         """Build again what accumulated. False when it was not paused."""
@@ -25,7 +28,27 @@ class Operators(LedgerPart):
         async with self.database.transaction() as tx:
             await tx.run("log_action", actor=actor, action=action, subject=subject, now=clock.now())
 
-    async def actions(self, *, subject: str | None = None, limit: int = 50) -> list[Row]:
-        """What operators did, newest first."""
+    async def actions(
+        self,
+        *,
+        subject: str | None = None,
+        part: str | None = None,
+        actor: str | None = None,
+        action: str | None = None,
+        before: int | None = None,
+        limit: int = 50,
+    ) -> list[Row]:
+        """What operators did, newest first; `before` is the last id of the page before.
+
+        `subject` and `action` are exact, `part` is a part of the subject, `actor` one of the name.
+        """
         async with self.database.transaction() as tx:
-            return await tx.fetch("list_actions", subject=subject, limit=limit)
+            return await tx.fetch(
+                "list_actions",
+                subject=subject,
+                part=part,
+                actor=actor,
+                action=action,
+                before=before,
+                limit=limit,
+            )

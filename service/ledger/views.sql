@@ -23,7 +23,7 @@ order by 1, 2
 
 
 -- name: list_datasets
-select d.name, d.is_declared, d.paused_at, d.paused_by, d.newest_first, d.max_running, d.priority
+select d.name, d.is_declared, d.paused_at, d.paused_by, d.paused_for, d.newest_first, d.max_running, d.priority
 from quicksilver.dataset as d
 order by d.name
 

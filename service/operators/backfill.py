@@ -115,9 +115,12 @@ async def _unbuilt(
 
 
 async def watch(
-    ledger: Ledger, dataset: Dataset, work: Backfill, show: Callable[[int, list[Row]], None]
+    ledger: Ledger, dataset: Dataset, work: Backfill, show: Callable[[int, list[Row], int], None]
 ) -> list[Row]:
-    """Wait until every partition of a backfill is built or failed, telling how many are.
+    """Wait until every partition of a backfill is built or failed.
+
+    `show` gets how many are built, the rows that failed, and how many wait because the dataset is
+    paused.
 
     Returns:
         The rows that failed.
@@ -132,7 +135,8 @@ async def watch(
             )
         built = sum(row["shown_state"] == "built" for row in rows)
         failed = [row for row in rows if row["shown_state"] == "failed"]
-        show(built, failed)
+        paused = sum(row["shown_state"] == "paused" for row in rows)
+        show(built, failed, paused)
         if built + len(failed) == len(wanted):
             return failed
         await asyncio.sleep(_LOOK)

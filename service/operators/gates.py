@@ -1,10 +1,13 @@
 """Gates as operators see them."""
 
 from dataclasses import dataclass
+from typing import Literal
 
 from quicksilver.domain.gates import GateSet, members_of, sets_of
 from quicksilver.ledger import Ledger
 from quicksilver.support.postgres import Row
+
+GateState = Literal["waiting", "pending", "fired"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,7 +21,7 @@ class GateView:
     fired: Row | None
 
     @property
-    def state(self) -> str:
+    def state(self) -> GateState:
         """Where the set is; one that fired and is dirty again waits."""
         if not self.found.is_complete:
             return "waiting"

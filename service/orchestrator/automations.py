@@ -33,8 +33,8 @@ _PARTITION_BODY = (
 )
 _QUARANTINE_SUBJECT = "Quicksilver: an event went to quarantine"
 _QUARANTINE_BODY = (
-    "An event of {{ event.payload.size }} bytes from {{ event.payload.source }} was understood by"
-    " nobody: {{ event.payload.reason }}\n{{ event.payload.link }}/quarantine"
+    "An event of {{ event.payload.size }} bytes from {{ event.payload.source }} could not be"
+    " parsed: {{ event.payload.reason }}\n{{ event.payload.link }}/quarantine"
 )
 _ALERT_SUBJECT = "Quicksilver: {{ event.payload.kind }} {{ event.payload.subject }}"
 _ALERT_BODY = "{{ event.payload.reason }}\n{{ event.payload.link }}"
@@ -124,8 +124,12 @@ def _template(text: str) -> dict[str, str]:
 
 
 async def channels(client: PrefectClient, settings: Settings) -> list[Channel]:
-    """The channels that the settings name, their blocks saved under `quicksilver-…`."""
+    """The channels that the settings name, their blocks saved under `quicksilver-…`; none while the
+    service itself tells people (QUICKSILVER_NOTIFY_BY)."""
     found: list[Channel] = []
+    if settings.notify_by != "prefect":
+        # The service tells people itself: from both they would hear everything twice.
+        return found
     slack = settings.notify_slack_url.get_secret_value()
     if slack:
         block = SlackWebhook(url=SecretStr(slack))  # pyright: ignore[reportCallIssue]

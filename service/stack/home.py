@@ -23,6 +23,10 @@ _SHORT_ENOUGH = 64
 # stack started from everything else that runs on the machine.
 MARKER = "QUICKSILVER_STACK_CHILD"
 
+# Seconds between two polls of the worker: a run waits half of that on average. Below it the
+# server spends more on answering polls than the wait costs.
+WORKER_POLL = "0.25"
+
 
 @dataclass(frozen=True)
 class Home:
@@ -127,6 +131,7 @@ class Home:
             "QUICKSILVER_HOST": LOOPBACK,
             "QUICKSILVER_PORT": str(self.port("service")),
             "QUICKSILVER_HOME": str(self.folder),
+            "PREFECT_WORKER_QUERY_SECONDS": WORKER_POLL,
         }
 
     def base_environment(self) -> dict[str, str]:

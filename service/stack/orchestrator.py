@@ -20,9 +20,6 @@ from quicksilver.support.http import local_http_client
 from quicksilver.support.project import project_folder
 
 POOL = "default"
-# Seconds between two polls of the worker: a run waits half of that on average. Below it the
-# server spends more on answering polls than the wait costs.
-_POLL_INTERVAL = "0.25"
 
 
 def prefect_program(home: Home) -> Program:
@@ -52,7 +49,7 @@ def prefect_program(home: Home) -> Program:
 def _runs_environment(home: Home) -> dict[str, str]:
     """What worker and engine have alike, so that a run need not read Prefect's settings anew."""
     lean = lean_client_environment(home.prefect_url, private_folder(home.folder / "prefect"))
-    return {**home.child_environment(), **lean, "PREFECT_WORKER_QUERY_SECONDS": _POLL_INTERVAL}
+    return {**home.child_environment(), **lean}
 
 
 def engine_program(home: Home) -> Program:

@@ -1,11 +1,53 @@
 """Operators: a bearer token for programs, a signed cookie for browsers."""
 
-from fastapi import HTTPException, Request
+from fastapi import HTTPException, Request, Security
+from fastapi.security import APIKeyCookie, HTTPBearer
 
 from quicksilver.settings import Settings
-from quicksilver.web.sessions import CSRF_HEADER, Session, is_local_name, is_own_origin, session_of
+from quicksilver.web.sessions import (
+    COOKIE,
+    CSRF_HEADER,
+    Session,
+    is_local_name,
+    is_own_origin,
+    session_of,
+)
 from quicksilver.web.throttle import failed_logins
-from quicksilver.web.tokens import bearer
+from quicksilver.web.tokens import bearer, is_accepted
+
+# For the API's schema alone: what they find is looked at below, with a limit on guesses.
+OPERATOR_SCHEMES = [
+    Security(
+        HTTPBearer(
+            scheme_name="operatorToken",
+            description="One of QUICKSILVER_OPERATOR_TOKENS, or QUICKSILVER_VIEWER_TOKENS to read",
+            auto_error=False,
+        )
+    ),
+    Security(
+        APIKeyCookie(
+            name=COOKIE,
+            scheme_name="session",
+            description="A browser's session; what changes something carries X-CSRF-Token too",
+            auto_error=False,
+        )
+    ),
+]
+METRICS_SCHEME = Security(
+    HTTPBearer(
+        scheme_name="metricsToken",
+        description="One of QUICKSILVER_METRICS_TOKENS, or an operator's or viewer's",
+        auto_error=False,
+    )
+)
+SENDER_SCHEME = Security(
+    HTTPBearer(
+        scheme_name="webhookToken",
+        description="One of QUICKSILVER_WEBHOOK_TOKENS",
+        auto_error=False,
+    )
+)
+
 
 _READING = {"GET", "HEAD", "OPTIONS"}
 _CHALLENGE = {"WWW-Authenticate": "Bearer"}
@@ -32,9 +74,23 @@ def require_operator(request: Request) -> str:
             "an operator's token is needed: send Authorization: Bearer <token>",
             _CHALLENGE,
         )
-    if request.method in _READING or session.accepts(request.headers.get(CSRF_HEADER)):
+    if request.method in _READING:
+        return session.actor
+    refuse_viewers(session)
+    if session.accepts(request.headers.get(CSRF_HEADER)):
         return session.actor
     raise HTTPException(403, "a browser's session changes nothing without X-CSRF-Token")
+
+
+def require_metrics(request: Request) -> None:
+    """Let in what may read the metrics: a token for that alone, or whatever reads everything.
+
+    Raises:
+        HTTPException: 401 or 403 with what to do.
+    """
+    settings: Settings = request.app.state.settings
+    if not is_accepted(bearer(request.headers.get("authorization")), settings.metrics_tokens):
+        require_operator(request)
 
 
 def known_session(request: Request) -> Session | None:
@@ -48,10 +104,21 @@ def known_session(request: Request) -> Session | None:
         raise_for_guessing(request)
         raise HTTPException(
             401,
-            "this token is not accepted: it is one of QUICKSILVER_OPERATOR_TOKENS",
+            "this token is not accepted: use one of QUICKSILVER_OPERATOR_TOKENS, or of"
+            " QUICKSILVER_VIEWER_TOKENS to read",
             _CHALLENGE,
         )
     return session
+
+
+def refuse_viewers(session: Session) -> None:
+    """Keep a token that may only read from acting.
+
+    Raises:
+        HTTPException: 403.
+    """
+    if session.role != "operator":
+        raise HTTPException(403, "this token may only read: an operator's token is needed")
 
 
 def raise_for_guessing(request: Request) -> None:

@@ -1,39 +1,70 @@
 """The operators' API: the same words and numbers as the page and the command line."""
 
+from datetime import timedelta
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, HTTPException, Query, Request
+from fastapi import APIRouter, Depends, HTTPException, Query, Request, Response
 
 from quicksilver.domain.partition import Partition
-from quicksilver.errors import DatasetsError
-from quicksilver.intake.record import record_body
 from quicksilver.ledger import Ledger
-from quicksilver.operators.gates import look_at_gates
-from quicksilver.operators.shapes import State, shown, shown_gate
-from quicksilver.web.access import require_operator
+from quicksilver.operators.actions import Actions
+from quicksilver.operators.reconciling import Reconciler
+from quicksilver.operators.shapes import (
+    RECONCILE,
+    Outcome,
+    PartitionPage,
+    QuarantinePage,
+    Raised,
+    RaisedMany,
+    ShownPartition,
+    ShownReconciliation,
+    Silenced,
+    State,
+    Switched,
+    shown_all,
+    shown_reconciliation,
+)
+from quicksilver.web.access import OPERATOR_SCHEMES, require_operator
 from quicksilver.web.params import Name, PartitionName, RowId
+
+Answers = dict[int | str, dict[str, Any]]
+
+# What every operation may answer besides its own.
+REFUSALS: Answers = {
+    401: {"description": "No operator's token, or an unknown one"},
+    403: {
+        "description": "A token that may only read, a browser's session without X-CSRF-Token, or"
+        " another site's page"
+    },
+    429: {"description": "Too many wrong tokens from this address: wait as Retry-After says"},
+    503: {"description": "Ledger or bronze is away, nothing was changed: try again"},
+}
 
 router = APIRouter(
     prefix="/api",
     tags=["operators"],
-    dependencies=[Depends(require_operator)],
-    responses={
-        401: {"description": "No operator's token, or an unknown one"},
-        403: {"description": "A browser's session without X-CSRF-Token, or another site's page"},
-        503: {"description": "Ledger or bronze is away, nothing was changed: try again"},
-    },
+    dependencies=[Depends(require_operator), *OPERATOR_SCHEMES],
+    responses=REFUSALS,
 )
 
 Actor = Annotated[str, Depends(require_operator)]
 
-Answers = dict[int | str, dict[str, Any]]
 _NO_PARTITION: Answers = {404: {"description": "Nothing of the partition ever landed"}}
 _NO_ROW: Answers = {404: {"description": "Quarantine holds no such row"}}
+_NO_ALERT: Answers = {404: {"description": "No such alert is open"}}
 _NO_DATASET: Answers = {404: {"description": "The dataset is not declared in datasets.yaml"}}
 
 
 def _ledger(request: Request) -> Ledger:
     return request.app.state.ledger
+
+
+def _actions(request: Request, actor: Actor) -> Actions:
+    return Actions(_ledger(request), actor)
+
+
+Reason = Annotated[str, Query(max_length=500, pattern=r"^[^\x00]*$")]
+Acting = Annotated[Actions, Depends(_actions)]
 
 
 def _cursor(after: str | None) -> Partition | None:
@@ -52,46 +83,33 @@ async def partitions(
     state: State | None = None,
     limit: Annotated[int, Query(ge=1, le=1000)] = 100,
     after: Annotated[str | None, Query(max_length=300, pattern=r"^[^\x00]*$")] = None,
-) -> dict[str, Any]:
+) -> PartitionPage:
     """A page of partitions, in the order of dataset and name; `next` continues it."""
     rows = await _ledger(request).views.partitions(
         dataset=dataset, state=state, limit=limit, after=_cursor(after)
     )
     last = f"{rows[-1]['dataset']}/{rows[-1]['partition']}" if len(rows) == limit else None
-    return {"partitions": [shown(row) for row in rows], "next": last}
+    return {"partitions": await shown_all(_ledger(request), rows), "next": last}
 
 
 @router.get("/partitions/{dataset}/{partition:path}", responses=_NO_PARTITION)
 async def one_partition(
     request: Request, dataset: Name, partition: PartitionName
-) -> dict[str, Any]:
+) -> ShownPartition:
     """One partition."""
     row = await _ledger(request).views.partition(Partition(dataset, partition))
     if row is None:
         raise HTTPException(404, f"nothing of {dataset}/{partition} ever landed")
-    return shown(row)
+    return (await shown_all(_ledger(request), [row]))[0]
 
 
 @router.post(
     "/partitions/{dataset}/{partition:path}/rebuild", status_code=202, responses=_NO_PARTITION
 )
-async def rebuild(
-    request: Request, dataset: Name, partition: PartitionName, actor: Actor
-) -> dict[str, Any]:
+async def rebuild(actions: Acting, dataset: Name, partition: PartitionName) -> Raised:
     """Build a partition anew though nothing changed: raises its generation."""
-    ledger = _ledger(request)
-    _declared(ledger, dataset)
-    raised = await ledger.recording.rebuild([Partition(dataset, partition)])
-    if not raised:
-        raise HTTPException(404, f"nothing of {dataset}/{partition} ever landed")
-    await ledger.operators.log_action(actor, "rebuild", f"{dataset}/{partition}")
-    return {"dataset": dataset, "partition": partition, "generation": raised[0]}
-
-
-@router.get("/gates")
-async def gates(request: Request) -> dict[str, Any]:
-    """Every set of every gate, those that wait first: what is missing, and what was fired."""
-    return {"gates": [shown_gate(view) for view in await look_at_gates(_ledger(request))]}
+    generation = await actions.rebuild(Partition(dataset, partition))
+    return {"dataset": dataset, "partition": partition, "generation": generation}
 
 
 @router.get("/quarantine")
@@ -99,70 +117,69 @@ async def quarantine(
     request: Request,
     limit: Annotated[int, Query(ge=1, le=1000)] = 100,
     key: Annotated[str | None, Query(max_length=2000, description="Bodies that name it")] = None,
-) -> dict[str, Any]:
-    """What was authentic and understood by nobody, newest first."""
-    return {"quarantine": await _ledger(request).quarantine.list(key=key, limit=limit)}
+) -> QuarantinePage:
+    """What was authentic and could not be parsed, newest first."""
+    rows: Any = await _ledger(request).quarantine.list(key=key, limit=limit)
+    return {"quarantine": rows}
 
 
 @router.post("/quarantine/{row_id}/replay", responses=_NO_ROW)
-async def replay(request: Request, row_id: RowId, actor: Actor) -> dict[str, Any]:
-    """Take a quarantined body again, as if it had just come; understood, it leaves."""
-    ledger = _ledger(request)
-    row = await ledger.quarantine.body(row_id)
-    if row is None:
-        raise HTTPException(404, f"quarantine holds no row {row_id}")
-    outcome = await record_body(request.app.state, bytes(row["body"]), "push", row["source"])
-    if not outcome.startswith("quarantined"):
-        await ledger.quarantine.discard(row_id)
-    await ledger.operators.log_action(actor, "replay", f"quarantine/{row_id}")
-    return {"id": row_id, "outcome": outcome}
+async def replay(request: Request, actions: Acting, row_id: RowId) -> Outcome:
+    """Take a quarantined body again, as if it had just come; parsed this time, it leaves."""
+    return {"id": row_id, "outcome": await actions.replay(row_id, request.app.state)}
 
 
 @router.delete("/quarantine/{row_id}", responses=_NO_ROW)
-async def discard(request: Request, row_id: RowId, actor: Actor) -> dict[str, Any]:
+async def discard(actions: Acting, row_id: RowId) -> Outcome:
     """Drop a quarantined body for good."""
-    ledger = _ledger(request)
-    if not await ledger.quarantine.discard(row_id):
-        raise HTTPException(404, f"quarantine holds no row {row_id}")
-    await ledger.operators.log_action(actor, "discard", f"quarantine/{row_id}")
+    await actions.discard(row_id)
     return {"id": row_id, "outcome": "discarded"}
 
 
-@router.post("/reconcile")
-async def reconcile(request: Request, actor: Actor) -> dict[str, Any]:
-    """List bronze now and compare it with the ledger."""
-    results = await request.app.state.sweep.run_once()
-    await _ledger(request).operators.log_action(actor, "reconcile", "all datasets")
-    return {
-        "datasets": [
-            {"dataset": r.dataset, "listed": r.listed, "found": r.found, "gone": r.gone}
-            for r in results
-        ]
-    }
+@router.post("/reconcile", status_code=202)
+async def reconcile(request: Request, response: Response, actions: Acting) -> ShownReconciliation:
+    """List bronze and compare it with the ledger, in the background, one listing at a time.
+
+    While one runs, asking again begins no other. `GET` of the same path says how far it is.
+    """
+    reconciler: Reconciler = request.app.state.reconciler
+    last, _ = reconciler.start(actions)
+    response.headers["Location"] = RECONCILE
+    return shown_reconciliation(last)
+
+
+@router.get("/reconcile")
+async def reconciliation(request: Request) -> ShownReconciliation:
+    """The comparison that was asked for last, of this replica."""
+    reconciler: Reconciler = request.app.state.reconciler
+    return shown_reconciliation(reconciler.last)
 
 
 @router.post("/datasets/{dataset}/pause", responses=_NO_DATASET)
-async def pause(request: Request, dataset: Name, actor: Actor) -> dict[str, Any]:
+async def pause(actions: Acting, dataset: Name, reason: Reason = "") -> Switched:
     """Stop building a dataset; its events go on accumulating."""
-    ledger = _ledger(request)
-    _declared(ledger, dataset)
-    changed = await ledger.operators.pause(dataset, actor)
-    await ledger.operators.log_action(actor, "pause", dataset)
-    return {"dataset": dataset, "paused": True, "changed": changed}
+    return {"dataset": dataset, "paused": True, "changed": await actions.pause(dataset, reason)}
 
 
 @router.post("/datasets/{dataset}/resume", responses=_NO_DATASET)
-async def resume(request: Request, dataset: Name, actor: Actor) -> dict[str, Any]:
+async def resume(actions: Acting, dataset: Name) -> Switched:
     """Build again, beginning with what accumulated."""
-    ledger = _ledger(request)
-    _declared(ledger, dataset)
-    changed = await ledger.operators.resume(dataset)
-    await ledger.operators.log_action(actor, "resume", dataset)
-    return {"dataset": dataset, "paused": False, "changed": changed}
+    return {"dataset": dataset, "paused": False, "changed": await actions.resume(dataset)}
 
 
-def _declared(ledger: Ledger, dataset: str) -> None:
-    try:
-        ledger.datasets.get(dataset)
-    except DatasetsError as error:
-        raise HTTPException(404, str(error)) from None
+@router.post("/alerts/{alert}/silence", responses=_NO_ALERT)
+async def silence(
+    actions: Acting,
+    alert: RowId,
+    reason: Annotated[str, Query(min_length=1, max_length=500, pattern=r"^[^\x00]*\S[^\x00]*$")],
+    minutes: Annotated[int, Query(ge=1, le=43_200)] = 60,
+) -> Silenced:
+    """Tell nobody of an open alert for so many minutes."""
+    subject = await actions.silence(alert, timedelta(minutes=minutes), reason)
+    return {"id": alert, "subject": subject, "minutes": minutes}
+
+
+@router.post("/alerts/{alert}/rebuild", status_code=202, responses=_NO_ALERT)
+async def rebuild_cause(actions: Acting, alert: RowId) -> RaisedMany:
+    """Build anew every partition that failed of an alert's cause."""
+    return {"partitions": await actions.rebuild_cause(alert)}

@@ -22,13 +22,14 @@ from quicksilver.intake.refusals import Refusals
 from quicksilver.settings import Settings
 from quicksilver.support import failpoint
 from quicksilver.support.metrics import EVENTS, RECEIVE_SECONDS
+from quicksilver.web.access import SENDER_SCHEME
 from quicksilver.web.body import BodyTooLargeError, read_body
 from quicksilver.web.throttle import failed_logins
 from quicksilver.web.tokens import bearer, is_accepted
 
 _log = structlog.get_logger(__name__)
 
-router = APIRouter(tags=["events"])
+router = APIRouter(tags=["events"], dependencies=[SENDER_SCHEME])
 
 # A ledger that takes longer hangs. The outcome is unknown then: sent again, it counts once.
 _RECORD_SECONDS = 20.0
@@ -77,7 +78,17 @@ def _source(request: Request) -> str:
     return request.client.host if request.client else "unknown"
 
 
-@router.get("/events/minio", summary="Whether the token is accepted; records nothing")
+_REFUSALS: dict[int | str, dict[str, str]] = {
+    401: {"description": "Missing or unknown token"},
+    429: {"description": "Unknown token, too often from this address"},
+}
+
+
+@router.get(
+    "/events/minio",
+    summary="Whether the token is accepted; records nothing",
+    responses={200: {"description": "The token is accepted"}, **_REFUSALS},
+)
 @router.head("/events/minio", include_in_schema=False)
 async def probe(request: Request) -> Response:
     """Answer 200 to a probe with a right token, 401 otherwise."""
@@ -90,11 +101,10 @@ async def probe(request: Request) -> Response:
     responses={
         200: {"description": "Durable: recorded, ignored or quarantined, as the text says"},
         400: {"description": "The sender hung up before the body was complete"},
-        401: {"description": "Missing or unknown token"},
         408: {"description": "The body did not arrive in time"},
         413: {"description": "The body is over the limit"},
-        429: {"description": "Unknown token, too often from this address"},
         503: {"description": "The ledger is away: nothing was recorded, send again"},
+        **_REFUSALS,
     },
 )
 async def receive(

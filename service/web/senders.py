@@ -9,6 +9,7 @@ from starlette.responses import Response
 
 from quicksilver.intake.sns import SnsRefusedError, SnsUnavailableError, Topics
 from quicksilver.support.metrics import EVENTS
+from quicksilver.web.access import SENDER_SCHEME
 from quicksilver.web.events import answer, receive_body, reject_unless_authorized
 
 _log = structlog.get_logger(__name__)
@@ -38,6 +39,7 @@ def basic_password(header: str | None) -> str | None:
 @router.post(
     "/events/s3",
     summary="Take any notification of S3's shape, or EventBridge's",
+    dependencies=[SENDER_SCHEME],
     responses={
         **_ANSWERS,
         401: {"description": "Missing or unknown token"},

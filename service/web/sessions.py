@@ -10,7 +10,7 @@ import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any
+from typing import Any, Literal
 from urllib.parse import urlsplit
 
 from itsdangerous import BadSignature, URLSafeSerializer
@@ -31,6 +31,10 @@ LIFETIME = timedelta(hours=12)
 _NAME_LENGTH = 40
 
 
+# A viewer reads everything and changes nothing.
+Role = Literal["operator", "viewer"]
+
+
 @dataclass(frozen=True, slots=True)
 class Session:
     """Who is at the browser, and what their forms must carry.
@@ -43,6 +47,7 @@ class Session:
     csrf: str
     cookie: str | None = None
     is_by_header: bool = False
+    role: Role = "operator"
 
     def accepts(self, token: object) -> bool:
         """Whether a form's or header's CSRF token is this session's.
@@ -56,9 +61,8 @@ class Session:
 
 def log_in(settings: Settings, token: str, name: str) -> Session | None:
     """A new session for whoever shows an accepted token, under the name they give; else None."""
-    if not is_accepted(token, settings.operator_tokens):
-        return None
-    return _open(_key(token), _clean(name))
+    role = _role_of(settings, token)
+    return _open(_key(token), _clean(name), role=role) if role else None
 
 
 def session_of(settings: Settings, connection: HTTPConnection) -> Session | None:
@@ -75,14 +79,26 @@ def session_of(settings: Settings, connection: HTTPConnection) -> Session | None
         return _read(key, cookie, "local") or _open(key, "", "local")
     presented = bearer(connection.headers.get("authorization"))
     if presented is not None:
-        if not is_accepted(presented, settings.operator_tokens):
+        role = _role_of(settings, presented)
+        if role is None:
             return None
-        return Session("token", _csrf(_key(presented), "header"), is_by_header=True)
-    for token in settings.operator_tokens:
-        session = _read(_key(token.get_secret_value()), cookie, "page")
-        if session is not None:
-            return session
+        return Session("token", _csrf(_key(presented), "header"), is_by_header=True, role=role)
+    for role, tokens in _tokens(settings):
+        for token in tokens:
+            session = _read(_key(token.get_secret_value()), cookie, "page", role)
+            if session is not None:
+                return session
     return None
+
+
+def _tokens(settings: Settings) -> tuple[tuple[Role, tuple[SecretStr, ...]], ...]:
+    return ("operator", settings.operator_tokens), ("viewer", settings.viewer_tokens)
+
+
+def _role_of(settings: Settings, token: str) -> Role | None:
+    """What a token allows; every list is compared, whichever it is in."""
+    found: list[Role] = [role for role, tokens in _tokens(settings) if is_accepted(token, tokens)]
+    return found[0] if found else None
 
 
 def is_own_origin(settings: Settings, connection: HTTPConnection) -> bool:
@@ -122,21 +138,21 @@ def cookie_settings(
     }
 
 
-def _open(key: bytes, name: str, kind: str = "page") -> Session:
+def _open(key: bytes, name: str, kind: str = "page", role: Role = "operator") -> Session:
     session_id = secrets.token_urlsafe(16)
     until = int((clock.now() + LIFETIME).timestamp())
     cookie = _serializer(key).dumps({"id": session_id, "name": name, "until": until})
-    return Session(_actor(kind, name), _csrf(key, session_id), str(cookie))
+    return Session(_actor(kind, name), _csrf(key, session_id), str(cookie), role=role)
 
 
-def _read(key: bytes, cookie: str, kind: str) -> Session | None:
+def _read(key: bytes, cookie: str, kind: str, role: Role = "operator") -> Session | None:
     try:
         data: Mapping[str, Any] = _serializer(key).loads(cookie)
     except BadSignature:
         return None
     if data["until"] <= clock.now().timestamp():
         return None
-    return Session(_actor(kind, data["name"]), _csrf(key, data["id"]))
+    return Session(_actor(kind, data["name"]), _csrf(key, data["id"]), role=role)
 
 
 def _actor(kind: str, name: str) -> str:

@@ -220,7 +220,75 @@ async def test_rebuild_pause_resume_ask_first_and_are_logged(looker: Looker, sit
     await expect(looker.cell("2019-01-01: pending")).to_be_visible()
     done = [(row["actor"], row["action"]) for row in await site.ledger.operators.actions()]
     assert done == [("page:anna", "resume"), ("page:anna", "pause"), ("page:anna", "rebuild")]
+    await page.get_by_role("link", name="Activity").click()
     await expect(page.locator("#actions")).to_contain_text("page:anna")
+    await page.goto(f"{site.url}/activity?action=pause")
+    await expect(page.locator("#actions tbody tr")).to_have_count(1)
+    ask = "url => fetch(url).then(answer => answer.text())"
+    lines = (await page.evaluate(ask, "/activity.csv?subject=yellow")).splitlines()
+    assert lines[0] == "at,actor,action,subject"
+    assert [line.split(",")[1:3] for line in lines[1:]] == [
+        ["page:anna", "resume"],
+        ["page:anna", "pause"],
+        ["page:anna", "rebuild"],
+    ]
+
+
+async def test_what_needs_somebody_comes_first_as_causes(looker: Looker, site: Site) -> None:
+    for month in (1, 2, 3):
+        sealed = await site.dispatch(await site.land(MONTHLY, f"2019-{month:02d}-01"))
+        key = f"bronze/nyc_tlc/dt=2019-{month:02d}-01/data.parquet"
+        await site.fail(sealed, f"{key}: required column id is missing")
+    watchdog = site.watchdog()
+    await looker.log_in()
+    page = looker.page
+    act_now = page.locator("#alerts")
+    await expect(act_now).to_contain_text("Nothing needs you")
+    await watchdog.run_once()
+    cause = act_now.locator("li", has_text=f"3 partitions of {MONTHLY} failed")
+    await expect(cause).to_contain_text("required column id is missing")
+    await cause.get_by_role("link", name="Silence").click()
+    dialog = page.get_by_role("dialog")
+    await dialog.get_by_label("Why").fill("the vendor knows")
+    await dialog.get_by_role("button", name="Silence").click()
+    await expect(cause).to_contain_text("the vendor knows")
+    await cause.get_by_role("link", name="Rebuild all").click()
+    await looker.agree("Rebuild")
+    await expect(page.locator(".notice")).to_contain_text("3 partitions will be built")
+    await expect(looker.cell("2019-02-01: pending")).to_be_visible()
+    await watchdog.run_once()
+    await expect(act_now).to_contain_text("Nothing needs you")
+    done = [row["action"] for row in await site.ledger.operators.actions()]
+    assert done == ["rebuild", "rebuild", "rebuild", "silence"]
+
+
+async def test_the_parts_are_told_on_every_page(looker: Looker, site: Site) -> None:
+    """Here Prefect is nowhere; the words are `/readyz`'s own."""
+    await looker.log_in()
+    await site.app.state.health.look()
+    page = looker.page
+    async with httpx.AsyncClient(base_url=site.url, trust_env=False) as client:
+        told = (await client.get("/readyz")).json()
+    for path in ("/", "/events", "/delivery", "/activity"):
+        await page.goto(site.url + path)
+        strip = page.locator("#health")
+        await expect(strip).to_contain_text("prefect")
+        await expect(strip).to_contain_text(told["problems"]["prefect"])
+        await expect(strip).to_contain_text("start Prefect's server")
+
+
+async def test_light_or_dark_and_whose_time_are_kept(looker: Looker, site: Site) -> None:
+    await site.build(await site.land(MONTHLY, "2019-03-01"))
+    await looker.log_in()
+    page = looker.page
+    ground = "getComputedStyle(document.body).backgroundColor"
+    light = await page.evaluate(ground)
+    await page.get_by_role("button", name="Light or dark").click()
+    assert await page.evaluate(ground) != light
+    await page.goto(f"{site.url}/events")
+    assert await page.evaluate(ground) != light
+    await page.get_by_role("button", name="UTC").click()
+    await expect(page.locator("footer")).to_contain_text("this browser's time")
 
 
 async def test_a_gate_says_what_is_missing_and_what_it_fired(looker: Looker, site: Site) -> None:
@@ -263,11 +331,13 @@ async def test_reconcile_lists_bronze_and_the_proof_says_so(
         put_object(lake, key)
         await looker.log_in()
         page = looker.page
+        await page.goto(f"{site.url}/delivery")
         await expect(page.locator("#proof")).to_contain_text("not compared yet")
         await page.get_by_role("link", name="Reconcile now").click()
         await looker.agree("Reconcile")
         await expect(page.locator(".notice")).to_contain_text("1 that no event told of")
         await expect(looker.cell("2019-07-01: pending")).to_be_visible()
+        await page.goto(f"{site.url}/delivery")
         await expect(page.locator("#proof")).to_contain_text("not built at the newest generation")
         row = page.locator("#proof table").first.get_by_role("row", name=MONTHLY)
         assert await row.get_by_role("cell").nth(0).text_content() == "1"
@@ -544,11 +614,12 @@ async def furnish(site: Site) -> None:
             listed=23,
             found=0,
             gone=0,
-            names=[o.partition for o in site.objects if o.dataset == MONTHLY and o.dt.month in dts],
+            names=[o.name for o in site.objects if o.dataset == MONTHLY and o.dt.month in dts],
         )
     await site.tell(b'{"Records": [{"s3": {"object": {"key": 7}}}]}', "durable")
     await site.tell(b"<script>alert(1)</script>\x1b[31m\xff", "fast")
     await site.tell(notification(f"bronze/elsewhere/{_HOSTILE}", "a" * 32, clock.now()))
+    await site.watchdog().run_once()
 
 
 async def test_every_page_is_accessible(browser: Browser, site: Site) -> None:
@@ -573,6 +644,9 @@ async def test_every_page_is_accessible(browser: Browser, site: Site) -> None:
         "quarantined": "/quarantine/2",
         "not-there": f"/partitions/{MONTHLY}/1999-01-01",
         "unknown": "/nowhere",
+        "delivery": "/delivery",
+        "activity": "/activity",
+        "silence": "/alerts/1/silence",
         "api": "/docs",
     }
     found: list[str] = []

@@ -46,7 +46,7 @@ def inbox() -> Iterator[tuple[str, list[dict[str, Any]]]]:
 
 
 def settings_with(url: str) -> Settings:
-    return load_settings(notify_webhook_url=url)
+    return load_settings(notify_by="prefect", notify_webhook_url=url)
 
 
 async def test_applied_twice_there_is_one_of_each(prefect_api: str, inbox: Any) -> None:

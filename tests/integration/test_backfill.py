@@ -64,7 +64,10 @@ async def test_a_year_twice_is_twelve_builds(kit: LedgerHarness) -> None:
     assert await kit.cycle() == []
     seen: list[int] = []
     failed = await backfill.watch(
-        kit.ledger, kit.datasets.get(NAME), again, lambda built, _: seen.append(built)
+        kit.ledger,
+        kit.datasets.get(NAME),
+        again,
+        lambda built, _failed, _paused: seen.append(built),
     )
     assert (seen, failed) == ([12], [])
     assert {row["dt"] for row in await kit.ledger.views.partitions(limit=100)} == set(MONTHS)

@@ -11,7 +11,7 @@ import pytest
 from psycopg import sql
 from typer.testing import CliRunner
 
-from quicksilver.cli import backfill, ledger
+from quicksilver.cli import acting, backfill
 from quicksilver.cli.main import app
 from quicksilver.settings import Settings
 from tests.support.checkout import PROJECT
@@ -94,7 +94,7 @@ def test_who_reconciled_and_backfilled_is_logged_and_shown_whole(
     def bronze(_: Settings) -> FakeBronze:
         return lake
 
-    for module in (ledger, backfill):
+    for module in (acting, backfill):
         monkeypatch.setattr(module, "Bronze", bronze)
     monkeypatch.setenv("QUICKSILVER_DATABASE_URL", ledger_url)
     name = "nyc_tlc.yellow_tripdata"
@@ -114,5 +114,5 @@ def test_who_reconciled_and_backfilled_is_logged_and_shown_whole(
     assert logged == [
         (who, "reconcile", name),
         (who, "reconcile", "all datasets"),
-        (who, "backfill", f"{name} from 2024-01-01 to 2024-02-01"),
+        (who, "backfill", f"{name} from 2024-01-01 to 2024-02-29"),
     ]

@@ -1,5 +1,6 @@
 """Every route against its own schema and against what its schema forbids: never a 5xx."""
 
+import asyncio
 from collections.abc import Iterator
 from typing import Any, cast
 from urllib.parse import quote
@@ -11,6 +12,7 @@ from fastapi.routing import APIRoute
 from schemathesis.config import GenerationConfig, ProjectConfig, ProjectsConfig, SchemathesisConfig
 
 from quicksilver.app import create_app
+from quicksilver.operators.reconciling import Reconciler
 from quicksilver.roles.sweep import Sweep, SweepResult
 from tests.support.payloads import KEY, notification, record
 from tests.support.servers import Postgres
@@ -20,6 +22,7 @@ from tests.support.serving import (
     Served,
     receiver_settings,
     serving,
+    until,
 )
 
 _APP = create_app(receiver_settings("postgresql://nobody@127.0.0.1/nothing"))
@@ -44,12 +47,20 @@ class NothingInBronze(Sweep):
         return [SweepResult("nyc_tlc.yellow_tripdata", 0, 0, 0)]
 
 
+class Held(NothingInBronze):
+    """A listing that does not end."""
+
+    async def run_once(self, *arguments: Any, **named: Any) -> list[SweepResult]:
+        await asyncio.Event().wait()
+        return []
+
+
 @pytest.fixture(scope="module")
 def served(stack_postgres: Postgres, ledger_template: str) -> Iterator[Served]:
     """A receiver with a partition and a quarantined body to be named by lucky guesses."""
     url = stack_postgres.create_database("openapi", "ledger", ledger_template)
     with serving(url) as running:
-        running.app.state.sweep = NothingInBronze()
+        running.app.state.reconciler = Reconciler(running.app.state.settings, NothingInBronze())
         assert running.client.post(notification(record(KEY))).status == 200
         assert running.client.post(b"junk").status == 200
         yield running
@@ -154,6 +165,48 @@ def test_no_page_breaks_over_what_it_is_asked(unlocked: Served, path: str) -> No
             if "html" in answer.headers.get("content-type", ""):
                 assert b"<script>alert(1)" not in answer.body, url
             assert "x-evil" not in answer.headers, url
+
+
+def test_every_operation_says_who_may_and_what_it_answers() -> None:
+    schema = _APP.openapi()
+    schemes = schema["components"]["securitySchemes"]
+    assert {"operatorToken", "session", "webhookToken"} <= set(schemes)
+    for path, methods in schema["paths"].items():
+        for method, operation in methods.items():
+            where = f"{method} {path}"
+            answers = operation["responses"]
+            if path.startswith("/api/"):
+                assert operation["security"] == [{"operatorToken": []}, {"session": []}], where
+                assert {"401", "403", "429", "503"} <= set(answers), where
+                (good,) = [answers[code] for code in answers if code.startswith("2")]
+                shape = good["content"]["application/json"]["schema"]
+                assert "$ref" in shape, f"{where} has no typed answer"
+            elif path in ("/events/minio", "/events/s3"):
+                assert operation["security"] == [{"webhookToken": []}], where
+                assert {"200", "401", "429"} <= set(answers), where
+
+
+def test_reconcile_is_taken_and_says_where_to_look(served: Served) -> None:
+    begun = served.client.operate("POST", "/api/reconcile")
+    assert (begun.status, begun.headers["location"]) == (202, "/api/reconcile")
+    until(
+        lambda: served.client.operate("GET", "/api/reconcile").json["state"] == "done",
+        "the comparison ends",
+    )
+    seen = served.client.operate("GET", "/api/reconcile").json
+    nothing = {"dataset": "nyc_tlc.yellow_tripdata", "listed": 0, "found": 0, "gone": 0}
+    assert (seen["actor"], seen["error"], seen["datasets"]) == ("token", None, [nothing])
+    assert seen["started_at"] <= seen["ended_at"]
+
+
+def test_one_comparison_runs_at_a_time(served: Served) -> None:
+    usual = served.app.state.reconciler
+    served.app.state.reconciler = Reconciler(served.app.state.settings, Held())
+    begun = served.client.operate("POST", "/api/reconcile").json
+    again = served.client.operate("POST", "/api/reconcile").json
+    served.app.state.reconciler = usual
+    assert begun["state"] == "running"
+    assert again == begun
 
 
 def test_the_schema_tells_no_secret(served: Served) -> None:

@@ -5,7 +5,9 @@ from collections.abc import Iterator
 from urllib.parse import urlencode
 
 import pytest
+from typer.testing import CliRunner
 
+from quicksilver.cli.main import app
 from tests.support.payloads import KEY, notification, record
 from tests.support.servers import Postgres
 from tests.support.serving import OPERATOR_TOKEN, Client, Served, serving
@@ -123,6 +125,89 @@ def test_who_shows_the_token_acts_without_a_forms_field(
     assert without.status == 403
     actions = served.rows("select actor, action, subject from quicksilver.action")
     assert [tuple(row.values()) for row in actions] == [("token", "rebuild", f"{DATASET}/{DT}")]
+
+
+@pytest.fixture
+def guarded(served: Served) -> Iterator[Served]:
+    """Another replica over the same ledger, with a token for each role."""
+    with serving(served.database_url, viewer_tokens="a-viewers", metrics_tokens="a-scrapers") as it:
+        yield it
+
+
+def test_a_viewers_token_reads_everything_and_changes_nothing(guarded: Served) -> None:
+    viewer = Client(guarded.client.port, "a-viewers")
+    for path in [*PAGES, *PROGRAMS]:
+        assert viewer.request("GET", path).status == 200, path
+    before = guarded.rows("select count(*) as n from quicksilver.action")
+    api = f"/api/partitions/{DATASET}/{DT}/rebuild"
+    for method, path in (("POST", REBUILD), ("POST", api), ("DELETE", "/api/quarantine/1")):
+        refused = viewer.request(method, path)
+        assert (refused.status, "may only read" in refused.text) == (403, True), path
+    body = urlencode({"token": "a-viewers", "name": "eve"}).encode()
+    cookie = guarded.client.request("POST", "/login", body).headers["set-cookie"].partition(";")[0]
+    page = guarded.client.request("GET", "/", Authorization="", Cookie=cookie)
+    assert page.status == 200
+    assert "Reconcile now" not in page.text
+    csrf = page.text.split('name="csrf" value="')[1].split('"')[0]
+    form = urlencode({"csrf": csrf}).encode()
+    acted = guarded.client.request("POST", REBUILD, form, Authorization="", Cookie=cookie)
+    assert acted.status == 403
+    assert guarded.rows("select count(*) as n from quicksilver.action") == before
+
+
+def test_a_metrics_token_reads_the_metrics_alone(guarded: Served) -> None:
+    scraper = Client(guarded.client.port, "a-scrapers", "127.0.0.11")
+    assert scraper.request("GET", "/metrics").status == 200
+    assert {scraper.request("GET", path).status for path in ["/", "/api/partitions"]} == {401}
+
+
+@pytest.mark.parametrize("path", [*PAGES, "/docs"])
+def test_a_page_answers_head_as_get_without_its_body(operator: Client, path: str) -> None:
+    answer = operator.request("HEAD", path)
+    assert (answer.status, answer.body) == (200, b"")
+    assert answer.headers["content-type"].startswith("text/html")
+
+
+def test_an_action_is_logged_once_and_only_if_it_changed_something(
+    served: Served, operator: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By the API, by the page and by the command line alike."""
+    monkeypatch.setenv("QUICKSILVER_DATABASE_URL", served.database_url)
+
+    def by_api(action: str) -> None:
+        assert operator.request("POST", f"/api/datasets/{DATASET}/{action}").status == 200
+
+    def by_page(action: str) -> None:
+        assert operator.request("POST", f"/datasets/{DATASET}/{action}").status == 303
+
+    def by_command(action: str) -> None:
+        assert CliRunner().invoke(app, [action, DATASET]).exit_code == 0
+
+    for act in (by_api, by_page, by_command):
+        before = len(logged(served))
+        for action in ("pause", "pause", "resume", "resume"):
+            act(action)
+        assert logged(served)[before:] == [("pause", DATASET), ("resume", DATASET)], act
+
+
+def logged(served: Served) -> list[tuple[str, str]]:
+    """Every action and its subject, in order."""
+    found = served.rows("select action, subject from quicksilver.action order by id")
+    return [(row["action"], row["subject"]) for row in found]
+
+
+def test_what_is_not_there_is_404_and_exit_code_3(
+    served: Served, operator: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = logged(served)
+    assert operator.request("POST", "/api/datasets/no.such/pause").status == 404
+    assert operator.request("POST", "/datasets/no.such/pause").status == 404
+    assert operator.request("POST", f"/api/partitions/{DATASET}/1999-01-01/rebuild").status == 404
+    assert operator.request("DELETE", "/api/quarantine/77").status == 404
+    monkeypatch.setenv("QUICKSILVER_DATABASE_URL", served.database_url)
+    for command in (["pause", "no.such"], ["resume", "no.such"], ["rebuild", DATASET, "1999-01"]):
+        assert CliRunner().invoke(app, command).exit_code == 3, command
+    assert logged(served) == before
 
 
 def test_guessing_at_pages_is_slowed_down(served: Served) -> None:

@@ -30,7 +30,11 @@ from quicksilver.intake.group_commit import Recorder
 from quicksilver.lake.bronze import Bronze
 from quicksilver.ledger import ClaimedBuild, Ledger, SealedBuild
 from quicksilver.ledger.listener import LedgerListener
+from quicksilver.operators.reconciling import Reconciler
+from quicksilver.roles.health import HealthWatch
+from quicksilver.roles.notifier import Notifier
 from quicksilver.roles.sweep import Sweep
+from quicksilver.roles.watchdog import Watchdog
 from quicksilver.settings import Settings, load_settings
 from quicksilver.support import clock
 from quicksilver.support.postgres import Database
@@ -90,6 +94,11 @@ class Site:
     settings: Settings
     ledger: Ledger
     objects: dict[Partition, list[ListedObject]] = field(default_factory=dict)
+
+    def watchdog(self) -> Watchdog:
+        """What raises and clears alerts; a test has it look when it wants."""
+        notifier = Notifier(self.settings, self.ledger)
+        return Watchdog(self.settings, self.ledger, self.app.state.health, notifier)
 
     def dataset(self, name: str) -> Dataset:
         """A declared dataset."""
@@ -236,7 +245,9 @@ async def serve(
     await ledger.upkeep.sync_datasets()
     bronze, wake = Bronze(settings), LedgerListener(ledger_url)
     app.state.ledger, app.state.recorder, app.state.wake = ledger, Recorder(ledger), wake
-    app.state.bronze, app.state.sweep = bronze, Sweep(settings, ledger, bronze)
+    app.state.bronze = bronze
+    app.state.health = HealthWatch(settings, ledger)
+    app.state.reconciler = Reconciler(settings, Sweep(settings, ledger, bronze))
     server = uvicorn.Server(
         uvicorn.Config(app, log_config=None, lifespan="off", timeout_graceful_shutdown=3)
     )

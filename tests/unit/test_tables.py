@@ -18,6 +18,7 @@ _PARTITION: dict[str, Any] = {
     "dataset": "shop.orders",
     "partition": "2024-01-01",
     "state": "failed",
+    "detail": "failed",
     "generation": 2,
     "built_generation": 1,
     "rows_silver": 9_931,

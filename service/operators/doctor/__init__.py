@@ -1,4 +1,5 @@
-"""`quicksilver doctor`: walks the chain from the settings to silver, link by link.
+"""`quicksilver doctor`: walks the chain from the settings to silver, link by link; then the
+parts as `/readyz`, the page and `quicksilver status` tell them.
 
 A link whose forerunner is broken is skipped: what it would say would be a consequence.
 """
@@ -6,7 +7,7 @@ A link whose forerunner is broken is skipped: what it would say would be a conse
 from collections.abc import Callable
 
 from quicksilver.errors import QuicksilverError, SettingsError
-from quicksilver.operators.doctor import databases, lake, orchestrator
+from quicksilver.operators.doctor import databases, host, lake, orchestrator
 from quicksilver.operators.doctor.check import BrokenError, Check, Finding, Probe
 
 __all__ = ["Finding", "Probe", "run_checks", "skipped_checks"]
@@ -21,13 +22,17 @@ _LINKS: tuple[tuple[str, tuple[str, ...], Check], ...] = (
     ("bucket", ("minio", "datasets"), lake.check_bucket),
     ("lanes", ("bucket",), lake.check_lanes),
     ("service", ("settings",), lake.check_service),
+    ("operators", ("service",), lake.check_operators),
     ("reach", ("lanes", "service"), lake.check_reach),
     ("canary", ("reach", "migrations"), lake.check_canary),
     ("prefect", (), orchestrator.check_prefect),
     ("work pool", ("prefect",), orchestrator.check_pool),
     ("deployments", ("prefect", "datasets"), orchestrator.check_deployments),
     ("worker", ("work pool",), orchestrator.check_worker),
+    ("engine", ("worker",), orchestrator.check_engine),
     ("dbt", ("settings",), orchestrator.check_dbt),
+    ("disk", (), host.check_disk),
+    ("clock", ("ledger",), host.check_clock),
 )
 
 

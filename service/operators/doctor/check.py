@@ -7,12 +7,13 @@ from quicksilver.domain.datasets import Datasets
 from quicksilver.ledger import Ledger
 from quicksilver.orchestrator.pool import POOL
 from quicksilver.roles.canary import PATIENCE
+from quicksilver.roles.health import HealthWatch
 from quicksilver.settings import Settings
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One link: `ok`, `broken` or `skipped`; what was seen, and the command that mends it."""
+    """One link: `ok`, `broken` or `skipped`; what was seen, and the command that fixes it."""
 
     link: str
     status: str
@@ -21,7 +22,7 @@ class Finding:
 
 
 class BrokenError(Exception):
-    """A link is broken: what was seen, and what mends it."""
+    """A link is broken: what was seen, and what fixes it."""
 
     def __init__(self, found: str, fix: str) -> None:
         super().__init__(found)
@@ -42,6 +43,14 @@ class Probe:
     datasets: Datasets | None = None
     ledger: Ledger | None = None
     findings: list[Finding] = field(default_factory=list[Finding])
+    _health: HealthWatch | None = None
+
+    @property
+    def health(self) -> HealthWatch:
+        """The parts as the service itself sees them, asked from here."""
+        if self._health is None:
+            self._health = HealthWatch(self.settings, self.ledger, self.pool)
+        return self._health
 
     def declared(self) -> Datasets:
         """The datasets, once they were read."""

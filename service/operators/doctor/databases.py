@@ -26,7 +26,7 @@ async def check_datasets(probe: Probe) -> str:
     try:
         probe.datasets = load_datasets(probe.settings.datasets_file)
     except QuicksilverError as error:
-        raise BrokenError(str(error), "mend that line of datasets.yaml") from error
+        raise BrokenError(str(error), "correct that line of datasets.yaml") from error
     return ", ".join(probe.datasets.by_name)
 
 

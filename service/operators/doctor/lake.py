@@ -119,9 +119,32 @@ async def check_service(probe: Probe) -> str:
         problems: dict[str, str] = ready.json().get("problems", {})
         raise BrokenError(
             "not ready: " + "; ".join(f"{name}: {why}" for name, why in problems.items()),
-            "mend what it names, as the service sees it from its own host",
+            "fix what it names, as the service sees it from its own host",
         )
     return "alive, ready, and accepts the tokens"
+
+
+async def check_operators(probe: Probe) -> str:
+    """Every token of this environment, as the command line and Prometheus would show it."""
+    settings = probe.settings
+    roles = {
+        "QUICKSILVER_OPERATOR_TOKENS": (settings.operator_tokens, "/api/datasets"),
+        "QUICKSILVER_VIEWER_TOKENS": (settings.viewer_tokens, "/api/datasets"),
+        "QUICKSILVER_METRICS_TOKENS": (settings.metrics_tokens, "/metrics"),
+    }
+    count = 0
+    async with httpx.AsyncClient(base_url=settings.url, timeout=2 * _ANSWER_WITHIN) as client:
+        for name, (tokens, path) in roles.items():
+            for place, token in enumerate(tokens, 1):
+                header = {"Authorization": f"Bearer {token.get_secret_value()}"}
+                answer = await client.get(path, headers=header)
+                count += 1
+                if answer.status_code in (401, 403, 429):
+                    raise BrokenError(
+                        f"the service does not accept token {place} of this environment's {name}",
+                        f"give both the same {name} and restart the service",
+                    )
+    return f"accepts {count} tokens" if count else "no token: whoever is on the service's host"
 
 
 async def check_reach(probe: Probe) -> str:

@@ -1,15 +1,14 @@
 """Prefect, the worker, and dbt."""
 
 import asyncio
-from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import httpx
 
 from quicksilver.operators.doctor.check import BrokenError, Probe, first_line
 
-# Prefect's workers beat every 30 s.
-_WORKER_BEAT = timedelta(seconds=90)
+# Worker and engine are seen in one look.
+_SAME_LOOK = 5.0
 
 
 async def check_prefect(probe: Probe) -> str:
@@ -87,19 +86,22 @@ async def check_deployments(probe: Probe) -> str:
 
 
 async def check_worker(probe: Probe) -> str:
-    answer = await _api(probe, "POST", f"/work_pools/{probe.pool}/workers/filter", {})
-    since = datetime.now(UTC) - _WORKER_BEAT
-    alive = [
-        worker["name"]
-        for worker in answer.json()
-        if datetime.fromisoformat(worker["last_heartbeat_time"]) > since
-    ]
-    if not alive:
-        raise BrokenError(
-            f"no worker polls {probe.pool}",
-            f"prefect worker start --pool {probe.pool} --type process --limit 8",
-        )
-    return ", ".join(alive)
+    """Also runs that are late, and a pool that is paused: what the page's strip says."""
+    return await _part(probe, "worker")
+
+
+async def check_engine(probe: Probe) -> str:
+    return await _part(probe, "engine")
+
+
+async def _part(probe: Probe, name: str) -> str:
+    health = await probe.health.look(fresh=_SAME_LOOK)
+    part = next((part for part in health.parts if part.name == name), None)
+    if part is None:
+        return "not asked"
+    if part.state == "trouble":
+        raise BrokenError(part.sentence, part.fix)
+    return part.sentence
 
 
 async def check_dbt(_patient: Probe) -> str:
@@ -108,5 +110,5 @@ async def check_dbt(_patient: Probe) -> str:
     try:
         parsed = await asyncio.to_thread(dbt_project.manifest)
     except Exception as error:
-        raise BrokenError(f"dbt does not parse: {error}", "mend the model that it names") from error
+        raise BrokenError(f"dbt does not parse: {error}", "fix the model that it names") from error
     return f"{len(parsed.nodes)} nodes"

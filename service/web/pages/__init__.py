@@ -7,6 +7,8 @@ from starlette.staticfiles import StaticFiles
 
 from quicksilver.web.pages import (
     actions,
+    alerts,
+    delivery,
     events,
     live,
     login,
@@ -21,7 +23,11 @@ from quicksilver.web.pages.headers import SecurityHeaders
 
 def install(app: FastAPI) -> None:
     """Add the pages, what they load, and the headers that guard them."""
-    for part in (overview, partition, events, quarantine, actions, login, live, reference):
+    # What is done to a partition before the partition: its name may hold slashes.
+    for part in (
+        *(overview, actions, alerts, partition, events, quarantine),
+        *(delivery, login, live, reference),
+    ):
         app.include_router(part.router)
     app.include_router(reference.openapi_router)
     strays.install(app)

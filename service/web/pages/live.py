@@ -10,7 +10,7 @@ from starlette.responses import Response
 from quicksilver.errors import LedgerUnavailableError
 from quicksilver.ledger.listener import LedgerListener, wait_or_timeout
 from quicksilver.web.access import known_session, refuse_foreign_pages
-from quicksilver.web.pages.page import ledger_of
+from quicksilver.web.pages.page import health_of, ledger_of
 from quicksilver.web.sessions import session_of
 
 router = APIRouter(include_in_schema=False)
@@ -42,6 +42,9 @@ async def _changes(request: Request) -> AsyncGenerator[ServerSentEvent]:
         while session_of(request.app.state.settings, request) is not None:
             try:
                 pulse = await ledger.overview.pulse()
+                health = health_of(request).glance()
+                if health is not None:
+                    pulse += "".join(part.state[0] for part in health.parts)
             except LedgerUnavailableError:
                 pulse = "away"
             if pulse != seen:

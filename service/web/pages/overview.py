@@ -40,8 +40,6 @@ async def overview(
     totals = dict.fromkeys(STATES, 0)
     for row in counts:
         totals[row["shown_state"]] = totals.get(row["shown_state"], 0) + row["partitions"]
-    proof = await ledger.proof.compare()
-    origins = {row["dataset"]: row for row in await ledger.proof.origins()}
     gates = await look_at_gates(ledger)
     return render(
         request,
@@ -61,12 +59,8 @@ async def overview(
         gate_sets=len(gates),
         gates_waiting=sum(view.state == "waiting" for view in gates),
         run_url=run_url(request.app.state.settings),
-        proof=proof,
-        origins=origins,
         counters=await ledger.views.counters(),
-        alerts=await ledger.watch.alerts(is_open=True, limit=_LISTED),
-        measures=await ledger.watch.lane_states(),
-        actions=await ledger.operators.actions(limit=10),
+        alerts=await ledger.notices.alerts(limit=_LISTED),
     )
 
 

@@ -12,12 +12,13 @@ from itsdangerous import BadSignature, URLSafeSerializer
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 
-from quicksilver.errors import UNAVAILABLE
+from quicksilver.errors import UNAVAILABLE, NotFoundError, QuicksilverError
 from quicksilver.ledger import Ledger
+from quicksilver.roles.health import HealthWatch
 from quicksilver.settings import Settings
 from quicksilver.support import clock
 from quicksilver.support.text import escape_control_characters
-from quicksilver.web.access import known_session, refuse_foreign_pages
+from quicksilver.web.access import known_session, refuse_foreign_pages, refuse_viewers
 from quicksilver.web.body import BodyTooLargeError, read_body
 from quicksilver.web.pages import formats
 from quicksilver.web.sessions import CSRF_FIELD, LIFETIME, Session, cookie_settings, session_of
@@ -81,7 +82,7 @@ def partition_url(dataset: str, partition: object, action: str = "") -> str:
 _templates = _environment()
 
 
-def viewer(request: Request) -> Session:
+async def viewer(request: Request) -> Session:
     """Who looks at a page: by the operators' token in the header, or by a browser's session.
 
     Raises:
@@ -113,14 +114,16 @@ async def form_of(request: Request) -> dict[str, str]:
 
 
 async def actor(request: Request, session: Viewer) -> str:
-    """Who acts through a posted form, for the log of actions.
+    """Who acts through a posted form, for the log of actions; `request.state.form` has its fields.
 
     Raises:
         HTTPException: 403, the form does not carry the session's token.
     """
+    refuse_viewers(session)
     form = await form_of(request)
     if not session.accepts(form.get(CSRF_FIELD)):
         raise HTTPException(403, "the form was too old, or not ours: go back, reload, try again")
+    request.state.form = form
     return session.actor
 
 
@@ -130,6 +133,11 @@ Actor = Annotated[str, Depends(actor)]
 def ledger_of(request: Request) -> Ledger:
     """The application's ledger."""
     return request.app.state.ledger
+
+
+def health_of(request: Request) -> HealthWatch:
+    """What is known of every part."""
+    return request.app.state.health
 
 
 def render(
@@ -145,9 +153,11 @@ def render(
     notice = _notice(request, session)
     html = _templates.get_template(template).render(
         session=session,
+        may_act=session is not None and session.role == "operator",
         needs_login=bool(settings.operator_tokens),
         notice=notice,
         here=request.url.path,
+        health=health_of(request).glance(),
         csrf_field=CSRF_FIELD,
         **context,
     )
@@ -193,6 +203,12 @@ def _notice(request: Request, session: Session | None) -> str | None:
 class PageRoute(APIRoute):
     """A route whose errors are pages, and whose strangers are sent to log in."""
 
+    def __init__(self, *arguments: Any, **named: Any) -> None:
+        super().__init__(*arguments, **named)
+        if self.methods and "GET" in self.methods:
+            # The server leaves the body out. FastAPI does not do it by itself, Starlette does.
+            self.methods = {*self.methods, "HEAD"}
+
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         """The route's handler, with its errors shown."""
         handle = super().get_route_handler()
@@ -210,8 +226,12 @@ class PageRoute(APIRoute):
             except RequestValidationError as error:
                 first = error.errors()[0]
                 return error_page(request, 422, f"{first['loc'][-1]}: {first['msg']}")
+            except NotFoundError as error:
+                return error_page(request, 404, str(error))
             except UNAVAILABLE as error:
                 return error_page(request, 503, str(error))
+            except QuicksilverError as error:
+                return error_page(request, 422, str(error))
 
         return shown
 

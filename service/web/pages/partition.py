@@ -6,6 +6,7 @@ from fastapi import APIRouter, HTTPException, Request
 from starlette.responses import Response
 
 from quicksilver.domain.partition import Partition
+from quicksilver.operators.condition import condition
 from quicksilver.settings import Settings
 from quicksilver.support import clock
 from quicksilver.support.postgres import Row
@@ -39,13 +40,18 @@ async def show(
     newest = builds[0] if builds else None
     covers_newest = newest is not None and newest["generation"] == row["generation"]
     is_dirty = row["state"] in ("waiting", "pending")
+    details = _details(builds)
     return render(
         request,
         "partition.html",
         session,
         partition=row,
         state="gone" if row["gone_at"] and row["state"] in SETTLED else row["shown_state"],
-        is_emptied=row["built_manifest"] == [],
+        condition=condition(
+            row,
+            newest["state"] if newest is not None and newest["state"] in ACTIVE else None,
+            len(details["warnings"]) if details else 0,
+        ),
         # A change that no build took up yet is on its way, too.
         way=way(newest, now, is_active=newest["state"] in ACTIVE)
         if newest is not None and (covers_newest or not is_dirty)
@@ -54,7 +60,7 @@ async def show(
             {**build, "way": way(build, now, is_active=build["state"] in ACTIVE)}
             for build in builds
         ],
-        details=_details(builds),
+        details=details,
         # A column is new to bronze in one build only: told as long as that one is listed.
         new_columns=[
             (build["id"], columns)

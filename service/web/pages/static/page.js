@@ -52,6 +52,7 @@ function swap(page) {
   }
   const summary = document.getElementById("summary");
   const said = page.getElementById("summary");
+  stamps();
   if (said && said.textContent !== summary.textContent) summary.textContent = said.textContent;
   document.title = page.title;
 }
@@ -69,7 +70,10 @@ async function refresh() {
     do {
       again = false;
       const page = await fetchPage(location.href);
-      if (page) swap(page);
+      if (page) {
+        swap(page);
+        shownAt = new Date();
+      }
     } while (again);
   } catch {
     say("reconnecting", true);
@@ -78,10 +82,17 @@ async function refresh() {
   }
 }
 
+// What stands here was true at that moment: nothing is acted on until the ledger answers again.
+let shownAt = new Date();
 function say(text, isAway) {
   live.hidden = false;
   live.classList.toggle("away", isAway);
   document.getElementById("live-text").textContent = text;
+  const bar = document.getElementById("stale");
+  bar.hidden = !isAway;
+  const at = shownAt.toISOString().slice(11, 19);
+  if (isAway) bar.textContent = `Showing data from ${at} UTC: ${text}. Actions are off until it is back.`;
+  document.body.classList.toggle("is-stale", isAway);
 }
 
 let stream = null;
@@ -136,6 +147,10 @@ setInterval(() => {
 // An action's question, asked in a dialog instead of on a page of its own.
 document.addEventListener("click", async (event) => {
   const link = event.target.closest("a[data-dialog]");
+  if (link && document.body.classList.contains("is-stale")) {
+    event.preventDefault();
+    return;
+  }
   if (!link || event.ctrlKey || event.metaKey || event.shiftKey || event.button !== 0) return;
   event.preventDefault();
   try {
@@ -164,4 +179,75 @@ document.addEventListener("submit", (event) => {
 });
 window.addEventListener("pageshow", () => {
   for (const button of document.querySelectorAll("button:disabled")) button.disabled = false;
+});
+
+// Light or dark, and whose time: kept in this browser, against what its system says.
+const kept = {
+  get: (name) => {
+    try { return localStorage.getItem(name); } catch { return null; }
+  },
+  set: (name, value) => {
+    try { localStorage.setItem(name, value); } catch { /* a private window forgets */ }
+  },
+};
+const theme = document.getElementById("theme");
+if (theme) {
+  const apply = (name) => name && (document.documentElement.dataset.theme = name);
+  apply(kept.get("theme"));
+  theme.hidden = false;
+  theme.addEventListener("click", () => {
+    const isDark = getComputedStyle(document.documentElement).colorScheme === "dark" ||
+      (!document.documentElement.dataset.theme && matchMedia("(prefers-color-scheme: dark)").matches);
+    const chosen = isDark ? "light" : "dark";
+    apply(chosen);
+    kept.set("theme", chosen);
+  });
+}
+
+const zone = document.getElementById("zone");
+function stamps() {
+  const isLocal = kept.get("zone") === "local";
+  for (const time of document.querySelectorAll("time.stamp")) {
+    if (!time.dataset.utc) time.dataset.utc = time.textContent;
+    const at = new Date(time.dateTime);
+    const pad = (number, size = 2) => String(number).padStart(size, "0");
+    const local = `${at.getFullYear()}-${pad(at.getMonth() + 1)}-${pad(at.getDate())} ` +
+      `${pad(at.getHours())}:${pad(at.getMinutes())}:${pad(at.getSeconds())}.${pad(at.getMilliseconds(), 3)}`;
+    const text = isLocal ? local : time.dataset.utc;
+    if (time.textContent !== text) time.textContent = text;
+  }
+  if (zone) zone.textContent = isLocal ? "Local time" : "UTC";
+  const said = document.getElementById("zone-said");
+  if (said) said.textContent = isLocal ? "Moments are in this browser's time, ranges in UTC." : "Times are UTC.";
+}
+if (zone) {
+  zone.hidden = false;
+  zone.addEventListener("click", () => {
+    kept.set("zone", kept.get("zone") === "local" ? "utc" : "local");
+    stamps();
+  });
+  stamps();
+}
+
+// "/" goes to the search, as everywhere.
+document.addEventListener("keydown", (event) => {
+  if (event.key !== "/" || event.ctrlKey || event.metaKey || event.altKey) return;
+  if (event.target.closest("input, textarea, select, dialog")) return;
+  const search = document.getElementById("search");
+  if (search) {
+    event.preventDefault();
+    search.focus();
+  }
+});
+
+// What is long and copied often: keys, run ids, commands that fix something.
+document.addEventListener("click", async (event) => {
+  const button = event.target.closest("button[data-copy]");
+  if (!button) return;
+  const text = button.previousElementSibling.textContent;
+  try {
+    await navigator.clipboard.writeText(text);
+    button.textContent = "copied";
+    setTimeout(() => (button.textContent = "copy"), 1500);
+  } catch { /* without a clipboard it can be selected */ }
 });

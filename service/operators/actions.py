@@ -1,0 +1,217 @@
+"""What operators do, once: the page, the API and the command line call these, and nothing else.
+
+Each action is checked, carried out, and logged when the ledger has accepted it: what changed
+nothing and what was refused leave no line in the log.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date, timedelta
+from typing import Any
+
+from quicksilver.domain.datasets import Dataset
+from quicksilver.domain.partition import Partition
+from quicksilver.errors import DatasetsError, NotFoundError, QuicksilverError
+from quicksilver.intake.record import record_body
+from quicksilver.lake.bronze import Bronze
+from quicksilver.ledger import Ledger
+from quicksilver.operators import backfill
+from quicksilver.operators.backfill import Backfill
+from quicksilver.roles.sweep import Sweep, SweepResult
+from quicksilver.support import clock
+
+# A sentence, not a report.
+_REASON = 500
+
+# One bulk rebuild: what is left is asked for again.
+_AT_ONCE = 10_000
+
+
+@dataclass(frozen=True, slots=True)
+class Actions:
+    """What one person or program may do; `actor` is the name in the log of actions.
+
+    Every method raises LedgerUnavailableError when nothing was done because the ledger is away.
+    """
+
+    ledger: Ledger
+    actor: str
+
+    async def pause(self, dataset: str, reason: str = "") -> bool:
+        """Stop building a dataset; its events go on accumulating. False: it was paused already.
+
+        `reason` is shown as long as it is paused.
+
+        Raises:
+            NotFoundError: the dataset is not declared.
+        """
+        await self._declared(dataset)
+        changed = await self.ledger.operators.pause(dataset, self.actor, reason[:_REASON])
+        if changed:
+            await self._log("pause", dataset)
+        return changed
+
+    async def resume(self, dataset: str) -> bool:
+        """Build again what accumulated. False: it was not paused.
+
+        Raises:
+            NotFoundError: the dataset is not declared.
+        """
+        await self._declared(dataset)
+        changed = await self.ledger.operators.resume(dataset)
+        if changed:
+            await self._log("resume", dataset)
+        return changed
+
+    async def rebuild(self, partition: Partition) -> int:
+        """Build a partition anew though nothing changed; its new generation.
+
+        Raises:
+            NotFoundError: the dataset is not declared, or nothing of the partition ever landed.
+        """
+        await self._declared(partition.dataset)
+        raised = await self.ledger.recording.rebuild([partition])
+        if not raised:
+            raise NotFoundError(
+                f"nothing of {partition} ever landed: see `quicksilver status --dataset"
+                f" {partition.dataset}`"
+            )
+        await self._log("rebuild", str(partition))
+        return raised[0]
+
+    async def rebuild_many(self, partitions: Sequence[Partition]) -> int:
+        """Build partitions anew, each logged; how many. Those that never landed are left out.
+
+        Raises:
+            NotFoundError: a dataset of them is not declared; nothing was done.
+        """
+        for dataset in sorted({partition.dataset for partition in partitions}):
+            await self._declared(dataset)
+        raised = await self.ledger.recording.rebuild(partitions)
+        for partition in partitions:
+            await self._log("rebuild", str(partition))
+        return len(raised)
+
+    async def rebuild_cause(self, alert: int) -> int:
+        """Build anew every partition that failed of an alert's cause; how many.
+
+        Raises:
+            NotFoundError: no open alert has this id, it is not about failures, or nothing of it
+                failed any more.
+        """
+        row = await self.ledger.notices.alert(alert)
+        if row is None or row["kind"] != "failed":
+            raise NotFoundError(f"no open alert {alert} is about failed partitions")
+        dataset, _, cause = row["subject"].partition(": ")
+        failed = await self.ledger.notices.partitions_of(dataset, cause, limit=_AT_ONCE)
+        if not failed:
+            raise NotFoundError(f"nothing of {dataset} failed of it any more")
+        return await self.rebuild_many(failed)
+
+    async def silence(self, alert: int, span: timedelta, reason: str) -> str:
+        """Tell nobody of an open alert for so long; its subject.
+
+        Raises:
+            NotFoundError: no open alert has this id.
+            QuicksilverError: the reason is missing.
+        """
+        if not reason.strip():
+            raise QuicksilverError("say why: the others read the reason beside the alert")
+        until = clock.now() + span
+        row = await self.ledger.notices.silence(alert, until, self.actor, reason.strip()[:_REASON])
+        if row is None:
+            raise NotFoundError(f"no alert {alert} is open")
+        await self._log("silence", f"{row['kind']} {row['subject']}")
+        return row["subject"]
+
+    async def reconcile(
+        self, sweep: Sweep, datasets: Sequence[str] | None = None
+    ) -> list[SweepResult]:
+        """List bronze and compare it with the ledger; logged when it begins.
+
+        Raises:
+            NotFoundError: a dataset is not declared.
+            BronzeUnavailableError: what was found until then stays.
+        """
+        for dataset in datasets or ():
+            await self._declared(dataset)
+        await self.ledger.upkeep.sync_datasets()
+        await self._log("reconcile", ", ".join(datasets) if datasets else "all datasets")
+        return await sweep.run_once(datasets)
+
+    async def backfill(
+        self,
+        bronze: Bronze,
+        dataset: str,
+        first: date,
+        last: date,
+        *,
+        newest_first: bool = False,
+        rebuild: bool = False,
+    ) -> Backfill:
+        """Make dirty what bronze holds from `first` to `last`, both included, and silver does not.
+
+        Raises:
+            NotFoundError: the dataset is not declared.
+            QuicksilverError: the range is empty or upside down.
+            BronzeUnavailableError: what was scheduled so far stays.
+        """
+        work = await backfill.schedule(
+            self.ledger,
+            bronze,
+            await self._declared(dataset),
+            first,
+            last,
+            newest_first=newest_first,
+            rebuild=rebuild,
+        )
+        await self._log("backfill", f"{dataset} from {first} to {last}")
+        return work
+
+    async def replay(self, row_id: int, intake: Any) -> str:
+        """Take a quarantined body again, as if it had just come; what became of it, in words.
+
+        Args:
+            row_id: the row in quarantine; parsed this time, it leaves.
+            intake: the application's state, which holds the recorder.
+
+        Raises:
+            NotFoundError: quarantine holds no such row.
+        """
+        row = await self.ledger.quarantine.body(row_id)
+        if row is None:
+            raise _no_row(row_id)
+        outcome = await record_body(intake, bytes(row["body"]), "push", row["source"])
+        if not outcome.startswith("quarantined"):
+            await self.ledger.quarantine.discard(row_id)
+        await self._log("replay", f"quarantine/{row_id}")
+        return outcome
+
+    async def discard(self, row_id: int) -> None:
+        """Drop a quarantined body for good.
+
+        Raises:
+            NotFoundError: quarantine holds no such row.
+        """
+        if not await self.ledger.quarantine.discard(row_id):
+            raise _no_row(row_id)
+        await self._log("discard", f"quarantine/{row_id}")
+
+    async def _declared(self, name: str) -> Dataset:
+        """A declared dataset, known to the database too: a pause needs its row."""
+        try:
+            dataset = self.ledger.datasets.get(name)
+        except DatasetsError as error:
+            raise NotFoundError(str(error)) from None
+        await self.ledger.upkeep.sync_datasets()
+        return dataset
+
+    async def _log(self, action: str, subject: str) -> None:
+        await self.ledger.operators.log_action(self.actor, action, subject)
+
+
+def _no_row(row_id: int) -> NotFoundError:
+    return NotFoundError(
+        f"quarantine holds no row {row_id}: see `quicksilver quarantine list`; it may have been"
+        " replayed or discarded"
+    )

@@ -1,0 +1,78 @@
+"""Reconcile on request: a long listing goes on by itself, one at a time in each process."""
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Literal
+
+import structlog
+
+from quicksilver.errors import QuicksilverError
+from quicksilver.operators.actions import Actions
+from quicksilver.roles.sweep import Sweep, SweepResult
+from quicksilver.settings import Settings
+from quicksilver.support import clock
+
+_log = structlog.get_logger(__name__)
+
+
+@dataclass(slots=True)
+class Reconciliation:
+    """One comparison: `running`, `done` or `failed`; `results` has the datasets compared."""
+
+    started_at: datetime
+    actor: str
+    datasets: Sequence[str] | None = None
+    state: Literal["running", "done", "failed"] = "running"
+    ended_at: datetime | None = None
+    error: str | None = None
+    results: list[SweepResult] = field(default_factory=list[SweepResult])
+
+
+class Reconciler:
+    """Runs comparisons in the background of its process."""
+
+    def __init__(self, settings: Settings, sweep: Sweep) -> None:
+        self._settings = settings
+        self._sweep = sweep
+        self._task: asyncio.Task[None] | None = None
+        self.last: Reconciliation | None = None
+
+    def start(
+        self, actions: Actions, datasets: Sequence[str] | None = None
+    ) -> tuple[Reconciliation, bool]:
+        """Begin to compare, and whether it began: the one that runs already is given as it is.
+
+        Raises:
+            SettingsError: the lake's credentials are not set here.
+        """
+        if self.last is not None and self.last.state == "running":
+            return self.last, False
+        self._settings.require("minio_access_key", "minio_secret_key")
+        self.last = begun = Reconciliation(clock.now(), actions.actor, datasets)
+        self._task = asyncio.create_task(self._run(begun, actions))
+        return begun, True
+
+    async def wait(self, seconds: float) -> None:
+        """Until the comparison ends, or the time is over: it goes on then."""
+        if self._task is not None:
+            await asyncio.wait({self._task}, timeout=seconds)
+
+    async def close(self) -> None:
+        """End the comparison that runs; what it found until now stays."""
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.wait({self._task})
+
+    async def _run(self, begun: Reconciliation, actions: Actions) -> None:
+        try:
+            begun.results = await actions.reconcile(self._sweep, begun.datasets)
+            begun.state = "done"
+        except QuicksilverError as error:
+            begun.state, begun.error = "failed", str(error)
+        except Exception as error:
+            begun.state, begun.error = "failed", f"{type(error).__name__}: {error}"
+            _log.exception("the comparison broke off")
+        finally:
+            begun.ended_at = clock.now()

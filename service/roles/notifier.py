@@ -1,0 +1,200 @@
+"""The notifier: tells people of alerts, from the service itself, whether Prefect lives or not.
+
+One message for all that is new since the last one; `resolved` follows each that was told. Channels:
+a webhook, Slack, e-mail, and whatever an Apprise URL names.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+import httpx
+import structlog
+
+from quicksilver.errors import LedgerUnavailableError
+from quicksilver.ledger import Ledger
+from quicksilver.settings import Settings
+from quicksilver.support.mail import send_mail
+from quicksilver.support.postgres import Row
+
+_log = structlog.get_logger(__name__)
+
+_TICK = 3.0
+
+# So long an alert gathers what belongs to it: forty bad files land within seconds.
+_GATHER = timedelta(seconds=6)
+
+# Between two messages, however much happens.
+_PAUSE = 10.0
+
+_SEND_WITHIN = 20.0
+_PING_EVERY = 60.0
+
+# A subject line, and a line of a list, are read at a glance.
+_LINE = 160
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """What people get: a subject, a text, and the alerts as programs take them."""
+
+    subject: str
+    body: str
+    alerts: Sequence[dict[str, Any]] = ()
+
+
+class Notifier:
+    """Sends alerts to every channel that the settings name."""
+
+    def __init__(self, settings: Settings, ledger: Ledger) -> None:
+        self._settings = settings
+        self._ledger = ledger
+        self._channels = channels(settings)
+
+    async def run(self) -> None:
+        """Tell until cancelled."""
+        while True:
+            try:
+                told = await self.run_once()
+            except LedgerUnavailableError as error:
+                _log.warning("alerts wait for the ledger", error=str(error))
+                told = 0
+            await asyncio.sleep(_PAUSE if told else _TICK)
+
+    async def run_once(self) -> int:
+        """Tell of what is new; how many alerts were told.
+
+        Raises:
+            LedgerUnavailableError: it is not known what is new.
+        """
+        if not self._channels:
+            return 0
+        rows = await self._ledger.notices.lease(older_than=_GATHER)
+        if not rows:
+            return 0
+        ids = [row["id"] for row in rows]
+        if not await self._send(compose(rows, self._settings.url)):
+            await self._ledger.notices.release(ids)
+            return 0
+        ended = [row["id"] for row in rows if row["cleared_at"]]
+        await self._ledger.notices.mark_told(ids, ended=ended)
+        return len(rows)
+
+    async def tell(self, subject: str, body: str) -> bool:
+        """Send a message that no alert of the ledger stands behind; whether any channel took it."""
+        return await self._send(Message(subject, body))
+
+    async def _send(self, message: Message) -> bool:
+        results = await asyncio.gather(
+            *(self._through(name, send, message) for name, send in self._channels.items())
+        )
+        return any(results)
+
+    async def _through(
+        self, name: str, send: Callable[[Message], Awaitable[None]], message: Message
+    ) -> bool:
+        try:
+            async with asyncio.timeout(_SEND_WITHIN):
+                await send(message)
+        except Exception as error:
+            # Whatever a channel says: the others are still to be tried, and this one again.
+            _log.warning("a message was not taken", channel=name, error=f"{type(error).__name__}")
+            return False
+        _log.info("told", channel=name, subject=message.subject)
+        return True
+
+
+async def ping(settings: Settings, ledger: Ledger) -> None:
+    """Call QUICKSILVER_HEARTBEAT_URL every minute while the ledger answers: whoever misses the call
+    knows that the service is dead."""
+    url = settings.heartbeat_url.get_secret_value()
+    while True:
+        try:
+            await ledger.upkeep.next_due()
+            async with httpx.AsyncClient(timeout=_SEND_WITHIN) as client:
+                (await client.get(url)).raise_for_status()
+        except (LedgerUnavailableError, httpx.HTTPError) as error:
+            _log.warning("the heartbeat was not sent", error=type(error).__name__)
+        await asyncio.sleep(_PING_EVERY)
+
+
+def compose(rows: Sequence[Row], url: str) -> Message:
+    """One message for alerts that were raised, and for those that are over. Pure."""
+    raised = [row for row in rows if not row["cleared_at"]]
+    ended = [row for row in rows if row["cleared_at"]]
+    lines = [f"{row['text']}\n{url}{row['link']}" for row in raised]
+    lines += [
+        f"Resolved after {_length(row['cleared_at'] - row['raised_at'])}: {row['text']}"
+        for row in ended
+    ]
+    if len(rows) == 1:
+        subject = f"Quicksilver: {'resolved: ' if ended else ''}{rows[0]['text']}"
+    else:
+        counts = [f"{len(raised)} new"] if raised else []
+        counts += [f"{len(ended)} resolved"] if ended else []
+        subject = f"Quicksilver: {', '.join(counts)}"
+    if len(subject) > _LINE:
+        subject = subject[: _LINE - 1] + "…"
+    return Message(
+        subject,
+        "\n\n".join(lines),
+        [
+            {
+                "state": "resolved" if row["cleared_at"] else "raised",
+                "kind": row["kind"],
+                "subject": row["subject"],
+                "text": row["text"],
+                "count": row["count"],
+                "since": row["raised_at"].isoformat(),
+                "link": url + row["link"],
+            }
+            for row in rows
+        ],
+    )
+
+
+def _length(span: timedelta) -> str:
+    seconds = int(span.total_seconds())
+    return f"{seconds} s" if seconds < 120 else f"{seconds // 60} min"
+
+
+def channels(settings: Settings) -> dict[str, Callable[[Message], Awaitable[None]]]:
+    """How people are reached, by the channel's name; none where Prefect's automations tell them."""
+    found: dict[str, Callable[[Message], Awaitable[None]]] = {}
+    if settings.notify_by != "service":
+        return found
+    if webhook := settings.notify_webhook_url.get_secret_value():
+        found["webhook"] = lambda message: _post(
+            webhook,
+            {"subject": message.subject, "body": message.body, "alerts": list(message.alerts)},
+        )
+    if slack := settings.notify_slack_url.get_secret_value():
+        found["slack"] = lambda message: _post(
+            slack, {"text": f"{message.subject}\n{message.body}"}
+        )
+    if smtp := settings.notify_smtp_url.get_secret_value():
+        sender = settings.notify_email_from or settings.notify_email_to
+        found["e-mail"] = lambda message: asyncio.to_thread(
+            send_mail, smtp, sender, settings.notify_email_to, message.subject, message.body
+        )
+    if urls := settings.notify_urls.get_secret_value().split():
+        found["apprise"] = lambda message: asyncio.to_thread(_by_apprise, urls, message)
+    return found
+
+
+async def _post(url: str, content: dict[str, Any]) -> None:
+    async with httpx.AsyncClient(timeout=_SEND_WITHIN) as client:
+        (await client.post(url, json=content)).raise_for_status()
+
+
+def _by_apprise(urls: Sequence[str], message: Message) -> None:
+    from apprise import Apprise
+
+    apprise = Apprise()
+    for url in urls:
+        if not apprise.add(url):
+            raise ValueError("QUICKSILVER_NOTIFY_URLS holds an address that Apprise does not know")
+    if not apprise.notify(title=message.subject, body=message.body or message.subject):
+        raise OSError("Apprise could not deliver it")

@@ -1,0 +1,55 @@
+"""A question before an action: a page of its own without the script, a dialog with it."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Annotated
+
+from fastapi import Depends, Request
+from starlette.responses import Response
+
+from quicksilver.operators.actions import Actions
+from quicksilver.web.pages.page import Actor, ledger_of, render
+from quicksilver.web.sessions import Session
+
+
+def _actions(request: Request, actor: Actor) -> Actions:
+    return Actions(ledger_of(request), actor)
+
+
+# What the person behind a posted form may do.
+Acting = Annotated[Actions, Depends(_actions)]
+
+
+@dataclass(frozen=True, slots=True)
+class Field:
+    """Something to fill in: a line of text, or one of `choices` (value and words)."""
+
+    name: str
+    label: str
+    choices: Sequence[tuple[str, str]] = ()
+    is_required: bool = False
+
+
+def ask(
+    request: Request,
+    session: Session,
+    title: str,
+    text: str,
+    button: str,
+    back: str,
+    *,
+    fields: Sequence[Field] = (),
+    is_grave: bool = False,
+) -> Response:
+    """The page that asks; its form is posted to where it was got."""
+    return render(
+        request,
+        "confirm.html",
+        session,
+        title=title,
+        text=text,
+        button=button,
+        back=back,
+        fields=fields,
+        is_grave=is_grave,
+    )
