@@ -29,6 +29,10 @@ inner join quicksilver.dataset as d
 where p.state in ('waiting', 'pending') and p.due_at > %(now)s and p.due_at < 'infinity'
 
 
+-- name: present_time
+select clock_timestamp() as moment
+
+
 -- name: prune_events
 -- Generations live with the partition: an event that goes frees none.
 delete from quicksilver.event
@@ -46,6 +50,10 @@ where
     %(above)s::bigint > coalesce(
         pg_sequence_last_value(pg_get_serial_sequence('quicksilver.build', 'id')::regclass), 0
     )
+
+
+-- name: renew_identity
+update quicksilver.identity set id = gen_random_uuid(), made_at = %(now)s
 
 
 -- name: retire_dispatcher
@@ -68,4 +76,5 @@ on conflict (name) do update set
 
 -- name: undeclare_datasets
 update quicksilver.dataset set is_declared = false
-where not name = any(%(names)s)
+where is_declared and not name = any(%(names)s)
+returning name
