@@ -82,11 +82,19 @@ class Upkeep(LedgerPart):
             await tx.run("count_up", name=name, by=by)
 
     async def prune(self, *, keep: timedelta) -> int:
-        """Drop decided events and dispatchers older than `keep`; how many events went.
+        """Drop what is older than `keep` and decides nothing any more; how many rows.
+
+        These are decided events, the manifests of builds that ended, the log of actions, and the
+        firings of gates that fired again since. Builds stay: they keep generations and attempts.
 
         A call drops a bounded number: call again until it answers 0.
         """
         before = clock.now() - keep
         async with self.database.transaction() as tx:
             await tx.run("forget_dispatchers", before=before)
-            return await tx.run("prune_events", before=before)
+            return sum(
+                [
+                    await tx.run(name, before=before)
+                    for name in ("prune_events", "prune_manifests", "prune_actions", "prune_gates")
+                ]
+            )

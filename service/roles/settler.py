@@ -187,9 +187,11 @@ class Settler:
             return await self._settle_unheld(build, is_working=is_working)
         is_asked_to_stop = build.cancel_requested_at is not None
         if build.state == "dispatched":
+            if run.has_begun:
+                return await self._settle_begun(build)
             if not (_is_late(build) or is_asked_to_stop):
                 return False
-            if not is_asked_to_stop and await self._is_in_its_right(build, run):
+            if not is_asked_to_stop and await self._is_kept_waiting(build, run):
                 return False
             why = f"the run stayed {run.name} past its deadline: is a worker polling?"
             return await self._replace(build, why, counted=False)
@@ -204,13 +206,37 @@ class Settler:
             return await self._end(build, None)
         return await self._replace(build, "the run did not stop when asked to", counted=True)
 
-    async def _is_in_its_right(self, build: ActiveBuild, run: RunState) -> bool:
-        """Whether a run missed its start for a reason: it has begun, or is kept from beginning."""
+    async def _settle_begun(self, build: ActiveBuild) -> bool:
+        """A run that works, of which the ledger was told nothing: Prefect's RUNNING counts.
+
+        Somebody else's flow stands behind no fence: past its time limit it is asked to stop, and
+        nothing new starts while its worker has not let go.
+        """
+        if not _is_late(build):
+            return False
         dataset = self._ledger.datasets.by_name.get(build.partition.dataset)
-        if run.has_begun:
-            # Prefect's RUNNING counts, whether the flow tells the ledger or not; once.
-            limit = dataset.time_limit if dataset else timedelta(0)
-            return await self._ledger.settlement.note_begun(build, within=limit)
+        if build.cancel_requested_at is None:
+            if build.started_at is None:
+                limit = dataset.time_limit if dataset else timedelta(0)
+                await self._ledger.settlement.note_begun(build, within=limit)
+                return False
+            why = "the build ran past the dataset's time limit"
+            if await self._ledger.settlement.request_cancel(build, why, within=_CANCEL_WITHIN):
+                await self._stop(build, why, force=False)
+            return False
+        if dataset is not None and dataset.ends_by == "run":
+            await raise_alert(
+                self._ledger,
+                _ALERT,
+                str(build.partition),
+                f"run {build.flow_run_id} of {build.partition} was asked to stop, and its worker has"
+                " not let go: is the worker alive? Cancel the run in Prefect when its work is over",
+            )
+            return False
+        return await self._replace(build, "the run did not stop when asked to", counted=True)
+
+    async def _is_kept_waiting(self, build: ActiveBuild, run: RunState) -> bool:
+        """Whether a run missed its start for a reason that is not its worker's."""
         hold = await self._deployments.hold_of(run)
         if hold is None:
             return False
