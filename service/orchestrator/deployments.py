@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import os
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Collection, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any, cast
@@ -20,7 +20,6 @@ from prefect.client.schemas.objects import State, StateType
 from prefect.exceptions import ObjectNotFound, PrefectHTTPStatusError
 from prefect.settings import get_current_settings
 from prefect.states import Cancelled, Cancelling, Completed
-from prefect.utilities.schema_tools.validation import validate
 
 from quicksilver.errors import (
     DeploymentNotFoundError,
@@ -196,10 +195,13 @@ class Deployments:
             self._schemas[name] = schema
         return self._ids[name]
 
-    async def refusal_of(self, name: str, parameters: dict[str, Any]) -> str | None:
-        """Why runs of `flow/deployment` with such parameters cannot work; None when they can.
+    async def refusal_of(
+        self, name: str, given: Collection[str], *, at_will: bool = False
+    ) -> str | None:
+        """Why runs of `flow/deployment` with these parameters cannot work; None when they can.
 
-        Prefect is asked anew, so that what was mended meanwhile is seen.
+        Prefect is asked anew, so that what was mended meanwhile is seen. `at_will`: a run is given
+        those of them that the flow takes.
 
         Raises:
             PrefectUnavailableError: Prefect does not answer.
@@ -210,13 +212,15 @@ class Deployments:
         except DeploymentRefusedError as error:
             return str(error)
         schema = self._schemas[name]
-        unknown = sorted(set(parameters) - set(schema.get("properties") or ()))
-        if unknown and schema:
+        if not schema:
+            return None
+        taken: dict[str, Any] = schema.get("properties") or {}
+        unknown = [] if at_will else sorted(set(given) - set(taken))
+        if unknown:
             return f"the flow of deployment {name} takes no parameter {', '.join(unknown)}"
-        found = validate(parameters, schema, raise_on_error=False) if schema else []
-        if found:
-            what = " ".join(str(found[0].message).split())
-            return f"the flow of deployment {name} does not take the parameters: {what}"
+        missing = sorted(set(schema.get("required") or ()) - set(given))
+        if missing:
+            return f"the flow of deployment {name} wants the parameter {', '.join(missing)}"
         return None
 
     def takes(self, name: str, parameter: str) -> bool:

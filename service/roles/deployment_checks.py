@@ -3,10 +3,10 @@
 One that cannot is its datasets' trouble alone: an alert names it, and everything else goes on.
 """
 
-from typing import Any
+from collections.abc import Collection
 
 from quicksilver.domain.datasets import Dataset, Gate
-from quicksilver.domain.gates import GateSet
+from quicksilver.domain.parameters import OF_OUR_FLOW
 from quicksilver.ledger import Ledger
 from quicksilver.orchestrator.deployments import Deployments
 from quicksilver.roles.alerts import clear_alert, raise_alert
@@ -47,15 +47,19 @@ class DeploymentChecks:
         declared = self._ledger.datasets
         found: dict[str, str] = {}
         for each in (*declared.datasets, *declared.gates):
-            why = await self._deployments.refusal_of(each.deployment, sample_parameters(each))
+            given, at_will = given_parameters(each)
+            why = await self._deployments.refusal_of(each.deployment, given, at_will=at_will)
             if why is not None:
                 found[each.name] = f"{each.name} cannot be fired: {why}"
         return found
 
 
-def sample_parameters(declared: Dataset | Gate) -> dict[str, Any]:
-    """Parameters such as a run for this dataset or gate has."""
+def given_parameters(declared: Dataset | Gate) -> tuple[Collection[str], bool]:
+    """The names of a run's parameters, and whether it is given only those that its flow takes."""
     if isinstance(declared, Gate):
-        key = "2024" if declared.each == "year" else "2024-01-01"
-        return GateSet(declared, key, (), 1).parameters
-    return {"dataset": declared.name, "dt": "2024-01-01", "generation": 1}
+        return ("year",) if declared.each == "year" else ("dt",), False
+    if declared.parameters is not None:
+        return tuple(declared.parameters), False
+    if declared.ends_by == "ledger":
+        return tuple(OF_OUR_FLOW), False
+    return declared.known_fields, True

@@ -13,7 +13,6 @@ from typing import Any
 import httpx
 import structlog
 
-from quicksilver.errors import LedgerUnavailableError
 from quicksilver.ledger import Ledger
 from quicksilver.settings import Settings
 from quicksilver.support.mail import send_mail

@@ -229,8 +229,8 @@ class Settler:
                 self._ledger,
                 _ALERT,
                 str(build.partition),
-                f"run {build.flow_run_id} of {build.partition} was asked to stop, and its worker has"
-                " not let go: is the worker alive? Cancel the run in Prefect when its work is over",
+                f"run {build.flow_run_id} of {build.partition} was asked to stop, and its worker"
+                " has not let go: is the worker alive? Cancel the run in Prefect when it is over",
             )
             return False
         return await self._replace(build, "the run did not stop when asked to", counted=True)
@@ -371,6 +371,8 @@ class Settler:
             build, state, error=error, counted=counted, retry_at=retry_at
         )
         if ended:
+            if build.cancel_requested_at is not None:
+                await clear_alert(self._ledger, _ALERT, str(build.partition))
             # A measure that the ledger cannot give now is not worth the pass.
             with contextlib.suppress(LedgerUnavailableError):
                 row = await self._ledger.views.build(build.id)

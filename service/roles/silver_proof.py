@@ -71,7 +71,9 @@ class SilverProof:
     async def _compare(self, dataset: Dataset) -> dict[Partition, str]:
         told = await self._ledger.proof.published(dataset.name)
         held = {one.partition: one for one in await self._warehouse.holdings(dataset)}
-        differing = {p: why for p, build in told.items() if (why := _difference(build, held.get(p)))}
+        differing = {
+            p: why for p, build in told.items() if (why := _difference(build, held.get(p)))
+        }
         if differing:
             # What was published or raised meanwhile says nothing about what was there before.
             now = await self._ledger.proof.published(dataset.name)

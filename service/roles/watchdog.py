@@ -3,14 +3,12 @@
 Alerts live in the ledger; while that is away, people are told of it directly.
 """
 
-import asyncio
 from dataclasses import dataclass
 from datetime import timedelta
 from urllib.parse import urlencode
 
 import structlog
 
-from quicksilver.errors import LedgerUnavailableError
 from quicksilver.ledger import Ledger
 from quicksilver.roles.alerts import clear_alert, raise_alert
 from quicksilver.roles.health import Health, HealthWatch
