@@ -58,6 +58,9 @@ _LIST_WITHIN = 60.0
 _MAX_LISTINGS = 5
 
 
+# Seconds for what is on its way when the service is asked to stop: one call of Prefect's.
+_END_WITHIN = 2.0
+
 # The alert of a dataset of which no build can begin.
 _ALERT = "misfit"
 
@@ -136,9 +139,13 @@ class Dispatcher:
         return min(self._settings.tick, max(0.01, min(seconds, default=self._settings.tick)))
 
     async def retire(self) -> None:
-        """End in good order: what is on its way ends, and the claims need not wait for a lease."""
+        """End in good order: the claims need not wait for a lease."""
         if self._under_way:
-            await asyncio.wait(self._under_way, timeout=self._settings.claim_lease)
+            on_their_way = list(self._under_way)
+            await asyncio.wait(on_their_way, timeout=_END_WITHIN)
+            for task in on_their_way:
+                task.cancel()
+            await asyncio.wait(on_their_way)
         with suppress(LedgerUnavailableError):
             await self._ledger.upkeep.retire(self.owner)
 
