@@ -25,5 +25,16 @@ trap 'rm -f -- "$script"' EXIT
   echo 'drop schema if exists quicksilver cascade;'
   pg_restore --no-owner --file=- "$file"
 } >"$script"
+# Prefect knows what this ledger asked for since the backup: under keys of its own, nothing of it is
+# taken for an answer.
+cat >>"$script" <<'SQL'
+do $$
+begin
+    if to_regclass('quicksilver.identity') is not null then
+        update quicksilver.identity set id = gen_random_uuid(), made_at = now();
+    end if;
+end
+$$;
+SQL
 psql --no-psqlrc --quiet --single-transaction --set=ON_ERROR_STOP=1 --file="$script" >/dev/null
 echo "restored $file: start the service; its first sweep finds what came after the backup"

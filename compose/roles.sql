@@ -64,6 +64,10 @@ grant usage on schema quicksilver to ledger_service;
 grant select, insert, update, delete on all tables in schema quicksilver to ledger_service;
 alter default privileges for role ledger in schema quicksilver
     grant select, insert, update, delete on tables to ledger_service;
+-- Build ids are raised past those that a used warehouse knows.
+grant usage, select, update on all sequences in schema quicksilver to ledger_service;
+alter default privileges for role ledger in schema quicksilver
+    grant usage, select, update on sequences to ledger_service;
 
 \connect warehouse
 set client_min_messages = warning;

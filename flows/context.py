@@ -1,10 +1,12 @@
 """How flows meet the service: through the ledger, whether the service is up or not."""
 
+import contextlib
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 from quicksilver.domain.datasets import load_datasets
+from quicksilver.errors import LedgerUnavailableError
 from quicksilver.lake.bronze import Bronze
 from quicksilver.ledger import Ledger
 from quicksilver.orchestrator.blocks import settings_of_run
@@ -36,6 +38,10 @@ async def opened() -> AsyncGenerator[FlowContext]:
     )
     await database.open()
     try:
-        yield FlowContext(settings, Ledger(database, datasets), Bronze(settings))
+        ledger = Ledger(database, datasets)
+        # Deadlines are everybody's: not this host's clock decides. One that is away is asked later.
+        with contextlib.suppress(LedgerUnavailableError):
+            await ledger.upkeep.set_clock()
+        yield FlowContext(settings, ledger, Bronze(settings))
     finally:
         await database.close()

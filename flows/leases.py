@@ -1,5 +1,7 @@
 """What a run does for the builds that it has begun: hold them, and say how they ended."""
 
+import asyncio
+import contextlib
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
 
@@ -23,21 +25,50 @@ retry_while_ledger_restarts = retry(
     reraise=True,
 )
 
+# Seconds between two looks at the session that holds a build: a part of the settler's grace.
+_LOOK = 1.0
+
 
 @asynccontextmanager
 async def build_leases(lake: FlowContext, builds: Sequence[BegunBuild]) -> AsyncGenerator[None]:
     """Hold builds by locks of one session: they end with this process, however that ends.
 
-    The settler reads them as the sign of life of each build.
+    The settler reads them as the sign of life of each build. A ledger that restarts ends the
+    session: another one takes the locks within the settler's grace.
     """
-    connection = await _hold(lake, [build.id for build in builds])
+    ids = [build.id for build in builds]
+    keeper = asyncio.create_task(_keep(lake, ids, await _hold(lake, ids)))
     try:
         yield
+    finally:
+        keeper.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await keeper
+
+
+async def _keep(
+    lake: FlowContext, builds: Sequence[int], connection: psycopg.AsyncConnection[TupleRow]
+) -> None:
+    """Hold the locks again whenever the session that held them is gone, until cancelled."""
+    try:
+        while True:
+            await asyncio.sleep(_LOOK)
+            try:
+                await connection.execute("select 1")
+            except psycopg.Error:
+                await connection.close()
+                with contextlib.suppress(LedgerUnavailableError):
+                    connection = await _hold(lake, builds)
     finally:
         await connection.close()
 
 
-@retry_while_ledger_restarts
+@retry(
+    retry=retry_if_exception_type(LedgerUnavailableError),
+    wait=wait_exponential_jitter(initial=0.1, max=1, jitter=0.2),
+    stop=stop_after_delay(60),
+    reraise=True,
+)
 async def _hold(lake: FlowContext, builds: Sequence[int]) -> psycopg.AsyncConnection[TupleRow]:
     try:
         connection = await psycopg.AsyncConnection.connect(

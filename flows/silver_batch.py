@@ -46,7 +46,7 @@ async def build_together(
             await lake.ledger.runs.yield_build(build.id, str(outcome))
             logger.info("bronze changed meanwhile, the next build takes over: %s", outcome)
         else:
-            await lake.ledger.runs.record_error(build.id, str(outcome))
+            await lake.ledger.runs.record_error(build.id, str(outcome), is_final=outcome.is_final)
             logger.error("%s: %s", build.partition, outcome)
 
     async with build_leases(lake, builds), traced(lake.settings, builds[0], together=len(builds)):
@@ -55,7 +55,9 @@ async def build_together(
         except QuicksilverError as error:
             for build in builds:
                 if build not in outcomes:
-                    await lake.ledger.runs.record_error(build.id, str(error))
+                    await lake.ledger.runs.record_error(
+                        build.id, str(error), is_final=error.is_final
+                    )
             raise
         built = [one for one in outcomes.values() if isinstance(one, BuildResult)]
         if built:

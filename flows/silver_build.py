@@ -82,7 +82,7 @@ async def silver_build(
                 logger.warning("this build was given up meanwhile: %s", error)
                 return Completed(name="Fenced", message=str(error))
             except QuicksilverError as error:
-                await lake.ledger.runs.record_error(begun.id, str(error))
+                await lake.ledger.runs.record_error(begun.id, str(error), is_final=error.is_final)
                 raise
             trace_steps(result.timings)
             failpoint.reach("after-warehouse-commit-before-mark")
@@ -134,14 +134,14 @@ async def _claim(lake: FlowContext, partition: Partition, run: UUID) -> SealedBu
     )
     owner = f"flow-run:{run}"
     lease = timedelta(seconds=lake.settings.claim_lease)
-    claims = await ledger.claims.claim(owner, slots=_NO_LIMIT, lease=lease, only=[partition])
+    claims = await ledger.claims.claim(owner, slots=_NO_LIMIT, lease=lease, only=partition)
     if not claims:
         async with failing_over(lake.settings, ledger) as failover:
             if await failover.is_wanted():
                 # Nobody else ends what holds it, a build of the same kind as this one perhaps.
                 await failover.run_once()
                 claims = await ledger.claims.claim(
-                    owner, slots=_NO_LIMIT, lease=lease, only=[partition]
+                    owner, slots=_NO_LIMIT, lease=lease, only=partition
                 )
     if claims:
         sealed = await seal_listed(ledger, lake.bronze, owner, claims[0])

@@ -1,9 +1,10 @@
 """The service: receiver, dispatcher, settler and sweep in one process, over one ledger."""
 
 import asyncio
+import contextlib
 import os
 import socket
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator
 from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import timedelta
 from importlib.metadata import version
@@ -11,40 +12,38 @@ from uuid import uuid4
 
 import structlog
 from fastapi import FastAPI, Request
+from starlette.datastructures import State
 from starlette.middleware.gzip import GZipMiddleware
 from starlette.responses import JSONResponse, Response
 
-from quicksilver.domain.datasets import Datasets, load_datasets
-from quicksilver.errors import (
-    UNAVAILABLE,
-    DatasetsError,
-    DeploymentNotFoundError,
-    LedgerUnavailableError,
-    NotFoundError,
-    PrefectUnavailableError,
-)
+from quicksilver.domain.datasets import load_datasets
+from quicksilver.errors import UNAVAILABLE, NotFoundError
 from quicksilver.intake.group_commit import Recorder
-from quicksilver.intake.refusals import Refusals
+from quicksilver.intake.refusals import FLUSH_SECONDS, Refusals
 from quicksilver.lake.bronze import Bronze
 from quicksilver.ledger import Ledger
-from quicksilver.ledger.listener import LedgerListener
+from quicksilver.ledger.listener import RECONNECT, LedgerListener
 from quicksilver.ledger.migrate import migrate
 from quicksilver.operators.reconciling import Reconciler
 from quicksilver.orchestrator.deployments import Deployments
-from quicksilver.roles.announcer import Announcer
-from quicksilver.roles.canary_watch import CanaryWatch
+from quicksilver.roles import (
+    alignment,
+    announcer,
+    canary_watch,
+    deployment_checks,
+    freshness,
+    gatekeeper,
+    notifier,
+    pruning,
+    sweep,
+    watchdog,
+)
 from quicksilver.roles.dispatcher import Dispatcher
-from quicksilver.roles.freshness import FreshnessWatch
-from quicksilver.roles.gatekeeper import Gatekeeper
 from quicksilver.roles.health import HealthWatch
-from quicksilver.roles.notifier import Notifier, ping
+from quicksilver.roles.loop import Job, run_jobs
 from quicksilver.roles.settler import Settler
-from quicksilver.roles.sweep import Sweep
-from quicksilver.roles.watchdog import Watchdog
 from quicksilver.settings import Settings
 from quicksilver.support import tracing
-from quicksilver.support.backoff import delay
-from quicksilver.support.metrics import ROLE_FAILURES
 from quicksilver.support.postgres import Database
 from quicksilver.warehouse.absent import NoWarehouse
 from quicksilver.warehouse.connection import Warehouse
@@ -56,8 +55,8 @@ _log = structlog.get_logger(__name__)
 
 VERSION = version("quicksilver")
 
-# Events are pruned in small bites, now and then: nothing waits for it.
-_PRUNE_INTERVAL = 600.0
+# Seconds between two looks at Postgres' clock: between them the process' own monotonic time counts.
+_CLOCK = 30.0
 
 
 def owner_name() -> str:
@@ -108,6 +107,8 @@ async def _unavailable(_request: Request, error: Exception) -> Response:
 async def running(app: FastAPI) -> AsyncGenerator[None]:
     """Open what the application's roles need, start them, and stop them in reverse.
 
+    A receiver alone needs the ledger and nothing else.
+
     Raises:
         SettingsError, DatasetsError: a setting or `datasets.yaml` is wrong; nothing was started.
         LedgerUnavailableError: the ledger's Postgres cannot be reached.
@@ -129,102 +130,96 @@ async def running(app: FastAPI) -> AsyncGenerator[None]:
         await database.open()
         stack.push_async_callback(database.close)
         ledger = Ledger(database, datasets)
+        await ledger.upkeep.set_clock()
         await ledger.upkeep.sync_datasets()
         deployments = Deployments(settings.prefect_api_url)
         await deployments.open()
         stack.push_async_callback(deployments.close)
-        await check_deployments(datasets, deployments)
         recorder = Recorder(ledger)
         stack.push_async_callback(recorder.close)
         bronze = Bronze(settings)
-        wake = LedgerListener(url)
-        sweep_now = asyncio.Event()
-        dispatcher = Dispatcher(settings, ledger, bronze, deployments, owner_name())
-        has_warehouse = bool(settings.warehouse_url.get_secret_value())
-        warehouse = Warehouse(settings) if has_warehouse else NoWarehouse()
-        settler = Settler(settings, ledger, deployments, warehouse)
-        sweep = Sweep(settings, ledger, bronze)
         app.state.ledger = ledger
         app.state.recorder = recorder
         app.state.deployments = deployments
         app.state.bronze = bronze
-        app.state.reconciler = reconciler = Reconciler(settings, sweep)
-        stack.push_async_callback(reconciler.close)
-        app.state.health = health_watch = HealthWatch(settings, ledger)
-        app.state.sweep_now = sweep_now
-        app.state.wake = wake
-        roles: dict[str, Callable[[], Awaitable[None]]] = {"wake": wake.run}
+        app.state.sweep = sweep.Sweep(settings, ledger, bronze)
+        app.state.reconciler = Reconciler(settings, app.state.sweep)
+        stack.push_async_callback(app.state.reconciler.close)
+        app.state.health = HealthWatch(settings, ledger)
+        app.state.wake = LedgerListener(url)
         if "dispatcher" in settings.roles:
-            roles["dispatcher"] = lambda: dispatcher.run(wake)
-            roles["settler"] = lambda: settler.run(wake)
-            gatekeeper = Gatekeeper(ledger, deployments)
-            announcer = Announcer(settings, ledger, deployments)
-            gates_wake, news_wake = wake.subscribe(), wake.subscribe()
-            roles["gates"] = lambda: gatekeeper.run(gates_wake)
-            notifier = Notifier(settings, ledger)
-            roles["watchdog"] = Watchdog(settings, ledger, health_watch, notifier).run
-            roles["notifier"] = notifier.run
-            if settings.heartbeat_url.get_secret_value():
-                roles["heartbeat"] = lambda: ping(settings, ledger)
-            roles["announcer"] = lambda: announcer.run(news_wake)
-        if "sweep" in settings.roles:
-            roles["sweep"] = lambda: sweep.run(sweep_now)
-            roles["freshness"] = FreshnessWatch(ledger).run
-            roles["prune"] = lambda: prune(ledger, timedelta(days=settings.retention_days))
-        if "sweep" in settings.roles and settings.canary_interval:
-            roles["canary"] = CanaryWatch(settings, ledger, sweep, sweep_now).run
-        if "receiver" in settings.roles:
-            refusals: Refusals = app.state.refusals
-            roles["refusals"] = lambda: refusals.run(ledger)
-        async with asyncio.TaskGroup() as group:
-            tasks = [group.create_task(keep_running(name, run)) for name, run in roles.items()]
-            try:
-                yield
-            finally:
-                for task in tasks:
-                    task.cancel()
-
-
-async def keep_running(name: str, run: Callable[[], Awaitable[None]]) -> None:
-    """A role that breaks is a bug: it is logged whole, and started again."""
-    failures = 0
-    while True:
+            # What another dispatcher declares, and this one does not, is built by nobody.
+            gone = await ledger.upkeep.undeclare_datasets()
+            if gone:
+                _log.warning("datasets are no longer declared, and are not built", datasets=gone)
+            await ledger.recording.look_again()
+        by_role = jobs(app.state)
+        started = [job for role in ("", *settings.roles) for job in by_role[role]]
+        work = asyncio.create_task(run_jobs(started))
         try:
-            await run()
-        except LedgerUnavailableError as error:
-            ROLE_FAILURES.labels(name).inc()
-            failures += 1
-            _log.warning("a role waits for the ledger", role=name, error=str(error))
-            await asyncio.sleep(delay(failures, base=0.5, cap=10))
-        except Exception:
-            ROLE_FAILURES.labels(name).inc()
-            failures += 1
-            _log.exception("a role broke off and is started again", role=name)
-            await asyncio.sleep(delay(failures, base=0.5, cap=30))
+            yield
+        finally:
+            work.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await work
 
 
-async def prune(ledger: Ledger, keep: timedelta) -> None:
-    """Drop what is older than the retention, a bounded bite at a time."""
-    while True:
-        while await ledger.upkeep.prune(keep=keep):
-            pass
-        await asyncio.sleep(_PRUNE_INTERVAL)
-
-
-async def check_deployments(datasets: Datasets, deployments: Deployments) -> None:
-    """Refuse a dataset whose deployment Prefect does not know; Prefect away is no reason to.
-
-    Raises:
-        DatasetsError: with the file and the dataset.
-    """
-    for declared in (*datasets.datasets, *datasets.gates):
-        try:
-            await deployments.deployment_id(declared.deployment)
-        except DeploymentNotFoundError as error:
-            line = datasets.line_of(declared.name, "deployment")
-            raise DatasetsError(
-                f"{datasets.path}:{line}: {declared.name}: deployment: {error}"
-            ) from error
-        except PrefectUnavailableError as error:
-            _log.warning("deployments are not checked: Prefect is away", error=str(error))
-            return
+def jobs(state: State) -> dict[str, list[Job]]:
+    """The background jobs of each role in `settings.ROLES`; under "" those of every process."""
+    settings: Settings = state.settings
+    ledger: Ledger = state.ledger
+    deployments: Deployments = state.deployments
+    wake: LedgerListener = state.wake
+    sweeping: sweep.Sweep = state.sweep
+    refusals: Refusals = state.refusals
+    has_warehouse = bool(settings.warehouse_url.get_secret_value())
+    warehouse = Warehouse(settings) if has_warehouse else NoWarehouse()
+    changed = wake.subscribe()
+    dispatcher = Dispatcher(settings, ledger, state.bronze, deployments, owner_name(), changed)
+    settler = Settler(settings, ledger, deployments, warehouse)
+    aligning = alignment.Alignment(ledger, warehouse)
+    checks = deployment_checks.DeploymentChecks(ledger, deployments)
+    gates = gatekeeper.Gatekeeper(ledger, deployments)
+    news = announcer.Announcer(settings, ledger, deployments)
+    watch = freshness.FreshnessWatch(ledger)
+    canary = canary_watch.CanaryWatch(settings, ledger, sweeping)
+    prune = pruning.Pruning(ledger, timedelta(days=settings.retention_days))
+    telling = notifier.Notifier(settings, ledger)
+    watching = watchdog.Watchdog(settings, ledger, state.health, telling)
+    by_role = {
+        "": [
+            Job("wake", wake.run_once, RECONNECT),
+            Job("clock", ledger.upkeep.set_clock, _CLOCK, first=_CLOCK),
+        ],
+        "receiver": [Job("refusals", lambda: refusals.run_once(ledger), FLUSH_SECONDS)],
+        "dispatcher": [
+            Job(
+                "dispatcher",
+                dispatcher.begin_once,
+                dispatcher.pause,
+                changed,
+                at_end=dispatcher.retire,
+            ),
+            Job("settler", settler.run_once, settler.pause, wake.subscribe()),
+            Job("alignment", aligning.run_once, alignment.INTERVAL),
+            Job("deployments", checks.run_once, deployment_checks.INTERVAL),
+            Job("gates", gates.run_once, gatekeeper.TICK, wake.subscribe()),
+            Job("watchdog", watching.run_pass, watchdog.INTERVAL),
+            Job("notifier", telling.run_once, telling.pause),
+            Job("announcer", news.run_once, announcer.TICK, wake.subscribe()),
+        ],
+        "sweep": [
+            Job("sweep", sweeping.run_due, sweeping.pause, sweeping.changed),
+            Job("fresh", sweeping.look_again, sweep.SETTLED.total_seconds()),
+            Job("freshness", watch.run_once, freshness.INTERVAL),
+            Job("prune", prune.run_once, pruning.INTERVAL),
+        ],
+    }
+    if settings.heartbeat_url.get_secret_value():
+        by_role["dispatcher"].append(
+            Job("heartbeat", lambda: notifier.ping(settings, ledger), notifier.PING_EVERY)
+        )
+    if settings.canary_interval:
+        first = min(canary_watch.FIRST, settings.canary_interval)
+        by_role["sweep"].append(Job("canary", canary.run_once, canary.pause, first=first))
+    return by_role

@@ -26,11 +26,23 @@ class LedgerUnavailableError(QuicksilverError):
     """Postgres did not answer or refused to write (down, disk full): nothing was recorded."""
 
 
+class LedgerRightsError(QuicksilverError):
+    """The ledger's role may not do what was asked: a right is missing, and was never granted."""
+
+
 class PrefectUnavailableError(QuicksilverError):
     """Prefect's API did not answer: a condition that passes, never counted as an attempt."""
 
 
-class DeploymentNotFoundError(QuicksilverError):
+class PrefectRefusedError(QuicksilverError):
+    """Prefect answered, and refused what was asked: nothing that passes by itself."""
+
+
+class DeploymentRefusedError(PrefectRefusedError):
+    """Prefect refused a run of one deployment: the trouble of the datasets that name it."""
+
+
+class DeploymentNotFoundError(DeploymentRefusedError):
     """The deployment that a dataset names is not known to Prefect."""
 
 

@@ -32,11 +32,13 @@ class Arrival:
     def identity(self) -> bytes:
         """The same for one event on both lanes, retried or replayed: 32 bytes."""
         event = self.event
+        # Many senders have no sequencer: then the time tells two writes of one content apart.
+        moment = event.event_at.isoformat() if event.event_at else ""
         parts = (
             event.bucket,
             event.key,
             event.version_id or event.etag or "",
-            event.sequencer or "",
+            event.sequencer or moment,
             event.name,
             *((self.partition.dataset,) if self.place and self.partition else ()),
         )

@@ -1,6 +1,5 @@
 """When the receiver last refused a sender's token, told to the ledger."""
 
-import asyncio
 from dataclasses import dataclass, field
 from datetime import datetime
 
@@ -9,7 +8,7 @@ from quicksilver.ledger import Ledger
 from quicksilver.support import clock
 
 # Whoever is refused costs the ledger one row this often, however fast they try.
-_FLUSH_SECONDS = 2.0
+FLUSH_SECONDS = 2.0
 
 
 @dataclass(slots=True)
@@ -22,12 +21,6 @@ class Refusals:
         """A token was refused; other names than the lanes' are not kept."""
         if lane in LANES:
             self.last[lane] = clock.now()
-
-    async def run(self, ledger: Ledger) -> None:
-        """Tell the ledger until cancelled: another process may fly the canaries."""
-        while True:
-            await self.run_once(ledger)
-            await asyncio.sleep(_FLUSH_SECONDS)
 
     async def run_once(self, ledger: Ledger) -> int:
         """Tell the ledger of what is new; how many lanes that were.

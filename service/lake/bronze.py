@@ -57,10 +57,17 @@ class Bronze:
         """
         return await asyncio.to_thread(lambda: list(self.walk(bucket, prefix)))
 
-    def walk(self, bucket: str, prefix: str) -> Iterator[ListedObject]:
-        """As `list_folder`, page by page: memory stays flat however many objects there are."""
+    def walk(self, bucket: str, prefix: str, *, start: str = "") -> Iterator[ListedObject]:
+        """As `list_folder`, page by page: memory stays flat however many objects there are.
+
+        `start` is the first key of interest.
+        """
         try:
-            for item in self._client.list_objects(bucket, prefix=prefix, recursive=True):
+            # The API lists what comes after a key: one that ends before it begins just earlier.
+            after = start[:-1] or None
+            for item in self._client.list_objects(
+                bucket, prefix=prefix, recursive=True, start_after=after
+            ):
                 if item.is_dir or item.object_name is None or item.last_modified is None:
                     continue
                 yield ListedObject(

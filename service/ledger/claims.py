@@ -1,7 +1,8 @@
 """From dirty to a Prefect run: claims, and what became of them."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime, timedelta
+from typing import Any
 from uuid import UUID, uuid4
 
 from quicksilver.domain.partition import Partition
@@ -14,12 +15,9 @@ from quicksilver.ledger.rows import (
     partition_of,
     where_of,
 )
+from quicksilver.ledger.turns import ActiveRuns, choose_runs, most_needed
 from quicksilver.support import clock
 from quicksilver.support.postgres import Transaction
-
-# More due partitions of a dataset than this are a backlog: two years of months. Fewer are built
-# soonest by runs of their own, and a year that is ingested shows twelve runs.
-BACKLOG = 24
 
 # One advisory lock of the database: whoever holds it claims.
 _CLAIM_LOCK = 0x51_53_43_4C
@@ -46,30 +44,58 @@ class Claims(LedgerPart):
         *,
         slots: int,
         lease: timedelta,
-        only: Sequence[Partition] | None = None,
+        only: Partition | None = None,
         batches: Mapping[str, int] | None = None,
+        held: Collection[str] = (),
+        on_trial: Collection[str] = (),
     ) -> list[ClaimedBuild]:
         """Take the partitions that are due, up to the free slots, each with a build of its own.
 
-        `batches` says for which datasets, and how many at most, builds may share a run: they do
-        when a backlog waits.
+        Args:
+            owner: the dispatcher or flow run that claims.
+            slots: how many runs may be under way at once, over all datasets and owners.
+            lease: how long the claims are this owner's without a sign of life.
+            only: this partition and no other.
+            batches: for which datasets, and how many at most, builds may share a run: they do when
+                a backlog waits.
+            held: datasets of which nothing is claimed now.
+            on_trial: datasets of which one run may be under way.
         """
         now = clock.now()
-        wanted = {
-            "owner": owner,
-            "now": now,
-            "deadline": now + lease,
-            "slots": slots,
-            "only": as_json([where_of(p) for p in only]) if only is not None else None,
-            "batches": as_json(
-                [{"dataset": name, "at_most": most} for name, most in (batches or {}).items()]
-            ),
-            "backlog": BACKLOG,
-            "batch": uuid4().hex[:16],
-        }
+        batches = batches or {}
         async with self.database.transaction() as tx:
-            _, rows = await tx.fetch_together(
-                [("lock_claims", {"lock": _CLAIM_LOCK}), ("claim", wanted)]
+            # Claims are short and counted: one at a time over all replicas keeps the limits exact.
+            _, active, due = await tx.fetch_together(
+                [
+                    ("lock_claims", {"lock": _CLAIM_LOCK}),
+                    ("active_runs", {}),
+                    (
+                        "due_partitions",
+                        {
+                            "now": now,
+                            "most": most_needed(slots, batches),
+                            "only": [only.name] if only else None,
+                            "datasets": [only.dataset] if only else None,
+                            "held": list(held),
+                        },
+                    ),
+                ]
+            )
+            runs = choose_runs(
+                due,
+                {r["dataset"]: ActiveRuns(r["runs"], r["has_batches"]) for r in active},
+                slots=slots,
+                batches=batches,
+                on_trial=on_trial,
+            )
+            if not runs:
+                return []
+            rows = await tx.fetch(
+                "take_partitions",
+                items=as_json(_items(runs)),
+                owner=owner,
+                now=now,
+                deadline=now + lease,
             )
         return [
             ClaimedBuild(row["id"], partition_of(row), row["generation"], None, now, row["run_key"])
@@ -88,6 +114,7 @@ class Claims(LedgerPart):
                 row["idempotency_key"],
                 row["claimed_at"],
                 row["run_key"],
+                is_paused=bool(row["is_paused"]),
             )
             for row in rows
         ]
@@ -101,10 +128,20 @@ class Claims(LedgerPart):
             )
 
     async def release(
-        self, build: ClaimedBuild, owner: str, *, error: str, due_at: datetime
+        self,
+        build: ClaimedBuild,
+        owner: str,
+        *,
+        error: str,
+        due_at: datetime,
+        counted: bool = False,
     ) -> bool:
-        """Give back a claim that cannot go on now, with the reason, to be tried later."""
+        """Give back a claim that cannot go on now, with the reason, to be tried later.
+
+        `counted` counts an attempt, but never the last one of the dataset's.
+        """
         now = clock.now()
+        declared = self.datasets.by_name.get(build.partition.dataset)
         async with self.database.transaction() as tx:
             # Partition first, build second: the order in which every transition locks.
             await tx.one("lock_partition", **where_of(build.partition))
@@ -116,6 +153,8 @@ class Claims(LedgerPart):
                 wait_reason=None,
                 due_at=due_at,
                 error=error,
+                counted=int(counted),
+                at_most=declared.attempts - 1 if declared else 0,
                 now=now,
                 **where_of(build.partition),
             )
@@ -160,3 +199,13 @@ class Claims(LedgerPart):
                     payload = {"generation": build.generation, "flow_run_id": str(flow_run_id)}
                     await announce_partition(tx, LANDED, build.partition, payload, now)
         return marked
+
+
+def _items(runs: Sequence[Sequence[Partition]]) -> list[dict[str, Any]]:
+    """Chosen runs as rows; builds that share a run have its key."""
+    batch = uuid4().hex[:16]
+    rows: list[dict[str, Any]] = []
+    for run in runs:
+        key = f"{run[0]}+:{batch}" if len(run) > 1 else None
+        rows += [{**where_of(p), "run_key": key} for p in run]
+    return [{**row, "place": place} for place, row in enumerate(rows)]

@@ -13,106 +13,66 @@ where
 returning b.id
 
 
--- name: claim
--- The oldest due partitions, as many as there are free slots, each with a build of its own. A slot
--- is a run: where a dataset's backlog is long, neighbours in its order share one. What failed before
--- runs alone. The caller holds the claim lock, so the counts below are the counts.
-with active as (
-    select
-        b.dataset,
-        count(distinct coalesce(b.run_key, b.id::text)) as running,
-        bool_or(b.run_key is not null) as has_batches
-    from quicksilver.build as b
-    where b.state in ('claimed', 'dispatched', 'running', 'published', 'yielded')
-    group by b.dataset
-),
+-- name: active_runs
+-- What each dataset has under way; builds that share a run count once.
+select
+    b.dataset,
+    count(distinct coalesce(b.run_key, b.id::text)) as runs,
+    bool_or(b.run_key is not null) as has_batches
+from quicksilver.build as b
+where b.state in ('claimed', 'dispatched', 'running', 'published', 'yielded')
+group by b.dataset
 
-due as (
-    select
-        p.dataset,
-        p.partition,
-        p.priority + d.priority as priority,
-        case
-            when d.newest_first then -extract(epoch from p.dirty_since)
-            else extract(epoch from p.dirty_since)
-        end as turn,
-        coalesce(d.max_running, %(slots)s) as dataset_slots,
-        coalesce(a.running, 0) as running,
-        coalesce(a.has_batches, false) as has_batches,
-        i.at_most,
-        i.at_most is not null and p.attempts = 0 as may_share
+
+-- name: due_partitions
+-- Of each dataset the partitions that are built next, in their order: enough to choose from.
+select p.dataset, p.partition, p.attempts, p.priority + d.priority as priority, p.turn, d.max_running
+from quicksilver.dataset as d
+cross join lateral (
+    (
+        select x.dataset, x.partition, x.attempts, x.priority, extract(epoch from x.dirty_since) as turn
+        from quicksilver.partition as x
+        where
+            not d.newest_first and x.dataset = d.name
+            and x.state in ('waiting', 'pending') and x.due_at <= %(now)s
+            and (%(only)s::text[] is null or x.partition = any(%(only)s))
+        order by x.priority desc, x.dirty_since, x.partition
+        limit %(most)s
+    )
+    union all
+    (
+        select x.dataset, x.partition, x.attempts, x.priority, -extract(epoch from x.dirty_since) as turn
+        from quicksilver.partition as x
+        where
+            d.newest_first and x.dataset = d.name
+            and x.state in ('waiting', 'pending') and x.due_at <= %(now)s
+            and (%(only)s::text[] is null or x.partition = any(%(only)s))
+        order by x.priority desc, x.dirty_since desc, x.partition
+        limit %(most)s
+    )
+) as p
+where
+    d.is_declared and d.paused_at is null
+    and (%(datasets)s::text[] is null or d.name = any(%(datasets)s))
+    and not d.name = any(%(held)s)
+    and not exists (
+        select from quicksilver.build as b
+        where
+            b.dataset = p.dataset and b.partition = p.partition
+            and b.state in ('claimed', 'dispatched', 'running', 'published', 'yielded')
+    )
+order by p.dataset, priority desc, p.turn, p.partition
+
+
+-- name: take_partitions
+-- A partition that somebody else has locked is taken by the next pass.
+with chosen as (
+    select p.dataset, p.partition, i.run_key, i.place
     from quicksilver.partition as p
-    inner join quicksilver.dataset as d
-        on p.dataset = d.name and d.is_declared and d.paused_at is null
-    left join active as a on p.dataset = a.dataset
-    left join jsonb_to_recordset(%(batches)s::jsonb) as i (dataset text, at_most integer)
-        on p.dataset = i.dataset
-    where
-        p.state in ('waiting', 'pending')
-        and p.due_at <= %(now)s
-        and (%(only)s::jsonb is null or exists (
-            select from jsonb_to_recordset(%(only)s::jsonb) as o (dataset text, partition text)
-            where o.dataset = p.dataset and o.partition = p.partition
-        ))
-        and not exists (
-            select from quicksilver.build as b
-            where
-                b.dataset = p.dataset and b.partition = p.partition
-                and b.state in ('claimed', 'dispatched', 'running', 'published', 'yielded')
-        )
-),
-
--- A backlog that is being worked off in batches is so to its end; its slots share it evenly.
-placed as (
-    select
-        d.*,
-        row_number() over (
-            partition by d.dataset, d.may_share order by d.priority desc, d.turn, d.partition
-        ) as place,
-        case
-            when
-                d.may_share
-                and (d.has_batches or count(*) over (partition by d.dataset, d.may_share) > %(backlog)s)
-                then least(
-                    d.at_most,
-                    -- Less than ten a run saves too little of what a run costs.
-                    greatest(
-                        10,
-                        ceil(
-                            count(*) over (partition by d.dataset, d.may_share)::numeric
-                            / greatest(d.dataset_slots, 1)
-                        )
-                    )
-                )::integer
-            else 1
-        end as members
-    from due as d
-),
-
-leaders as (
-    select
-        p.*,
-        row_number() over (partition by p.dataset order by p.priority desc, p.turn, p.partition) as run
-    from placed as p
-    where (p.place - 1) %% p.members = 0
-),
-
-runs as (
-    select l.dataset, l.partition, l.may_share, l.place, l.members
-    from leaders as l
-    where l.run <= l.dataset_slots - l.running
-    order by l.priority desc, l.turn, l.dataset, l.partition
-    limit greatest(0, %(slots)s - (select coalesce(sum(a.running), 0) from active as a))
-),
-
-chosen as (
-    select p.dataset, p.partition, r.partition as leader, m.priority, m.turn
-    from quicksilver.partition as p
-    inner join placed as m on p.dataset = m.dataset and p.partition = m.partition
-    inner join runs as r
-        on
-            m.dataset = r.dataset and m.may_share = r.may_share
-            and m.place >= r.place and m.place < r.place + r.members
+    inner join jsonb_to_recordset(%(items)s::jsonb) as i (
+        dataset text, partition text, run_key text, place integer
+    )
+        on p.dataset = i.dataset and p.partition = i.partition
     where p.state in ('waiting', 'pending')
     for update of p skip locked
 ),
@@ -124,23 +84,13 @@ taken as (
         updated_at = %(now)s
     from chosen as c
     where p.dataset = c.dataset and p.partition = c.partition
-    returning p.dataset, p.partition, p.generation, c.leader, c.priority, c.turn
+    returning p.dataset, p.partition, p.generation, c.run_key, c.place
 )
 
 insert into quicksilver.build (dataset, partition, generation, owner, claimed_at, deadline_at, run_key)
-select
-    t.dataset,
-    t.partition,
-    t.generation,
-    %(owner)s,
-    %(now)s,
-    %(deadline)s,
-    case
-        when count(*) over (partition by t.dataset, t.leader) > 1
-            then t.dataset || '/' || t.leader || '+:' || %(batch)s
-    end
+select t.dataset, t.partition, t.generation, %(owner)s, %(now)s, %(deadline)s, t.run_key
 from taken as t
-order by t.priority desc, t.turn, t.dataset, t.partition
+order by t.place
 returning id, dataset, partition, generation, run_key
 
 
@@ -164,8 +114,10 @@ returning state, generation
 
 -- name: own_claims
 select
-    b.id, b.dataset, b.partition, b.generation, b.attempt, b.idempotency_key, b.claimed_at, b.run_key
+    b.id, b.dataset, b.partition, b.generation, b.attempt, b.idempotency_key, b.claimed_at, b.run_key,
+    d.paused_at is not null as is_paused
 from quicksilver.build as b
+left join quicksilver.dataset as d on b.dataset = d.name
 where b.state = 'claimed' and b.owner = %(owner)s
 order by b.id
 
@@ -183,6 +135,8 @@ update quicksilver.partition set
     wait_reason = %(wait_reason)s,
     due_at = %(due_at)s,
     error = coalesce(%(error)s, error),
+    -- Whatever refuses a run may be mended: an attempt is left for the build itself.
+    attempts = least(attempts + %(counted)s, greatest(attempts, %(at_most)s)),
     updated_at = %(now)s
 where dataset = %(dataset)s and partition = %(partition)s and state = 'running'
 returning dataset

@@ -1,6 +1,15 @@
 -- Every statement that changes an event's reason.
 
 
+-- name: all_events_overtaken
+update quicksilver.event as e set reason = 'superseded'
+from jsonb_to_recordset(%(items)s::jsonb) as i (dataset text, partition text, generation bigint)
+where
+    e.dataset = i.dataset and e.partition = i.partition
+    and e.reason in ('settling', 'paused')
+    and e.generation <= i.generation
+
+
 -- name: decide_events
 -- The event whose version the manifest holds has fired; older versions were overtaken.
 update quicksilver.event as e set

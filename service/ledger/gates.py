@@ -30,7 +30,7 @@ class Gating(LedgerPart):
             )
 
     async def unfired(self) -> list[Row]:
-        """Sets that are complete and whose run Prefect was not asked for yet."""
+        """Sets that are complete and whose run Prefect was not asked for yet, with its key."""
         async with self.database.transaction() as tx:
             return await tx.fetch("unfired_gates")
 

@@ -39,7 +39,12 @@ on conflict (gate, set_key, generation) do nothing
 
 
 -- name: unfired_gates
-select g.gate, g.set_key, g.generation
+select
+    g.gate,
+    g.set_key,
+    g.generation,
+    'gate/' || g.gate || '/' || g.set_key || ':' || g.generation::text || '@'
+    || (select left(i.id::text, 8) from quicksilver.identity as i) as key
 from quicksilver.gate_run as g
 where g.fired_at is null
 order by g.opened_at

@@ -6,8 +6,11 @@ import contextlib
 import psycopg
 import structlog
 
-from quicksilver.support.backoff import delay
+from quicksilver.errors import LedgerUnavailableError
 from quicksilver.support.postgres import conninfo
+
+# Seconds between a connection that broke and the next.
+RECONNECT = 0.2
 
 _log = structlog.get_logger(__name__)
 
@@ -32,30 +35,33 @@ class LedgerListener:
         self._events.remove(event)
 
     def wake(self) -> None:
-        """LedgerListener every waiter of this process."""
+        """Wake every waiter of this process."""
         for event in self._events:
             event.set()
 
-    async def run(self) -> None:
-        """Listen until cancelled; reconnect for as long as it takes."""
-        failures = 0
-        while True:
-            try:
-                connection = await psycopg.AsyncConnection.connect(
-                    conninfo(self._url, application_name="quicksilver-wake", connect_timeout=5),
-                    autocommit=True,
-                )
-                async with connection:
-                    await connection.execute(f"listen {CHANNEL}")
-                    failures = 0
-                    # What was notified while nobody listened is found by looking once.
+    async def run_once(self) -> None:
+        """Listen until the connection breaks.
+
+        Raises:
+            LedgerUnavailableError: there is no connection to listen on.
+        """
+        try:
+            connection = await psycopg.AsyncConnection.connect(
+                conninfo(self._url, application_name="quicksilver-wake", connect_timeout=5),
+                autocommit=True,
+            )
+        except psycopg.Error as error:
+            tried = " ".join(str(error).split())
+            raise LedgerUnavailableError(f"the ledger cannot be listened to: {tried}") from error
+        try:
+            async with connection:
+                await connection.execute(f"listen {CHANNEL}")
+                # What was notified while nobody listened is found by looking once.
+                self.wake()
+                async for _ in connection.notifies():
                     self.wake()
-                    async for _ in connection.notifies():
-                        self.wake()
-            except psycopg.Error as error:
-                failures += 1
-                _log.warning("listening broke off, reconnecting", error=str(error).strip())
-            await asyncio.sleep(delay(max(failures, 1), base=0.2, cap=10))
+        except psycopg.Error as error:
+            _log.warning("listening broke off, reconnecting", error=str(error).strip())
 
 
 async def wait_or_timeout(event: asyncio.Event, seconds: float) -> bool:

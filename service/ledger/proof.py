@@ -3,7 +3,8 @@
 from collections.abc import Iterable
 from datetime import datetime, timedelta
 
-from quicksilver.ledger.rows import LedgerPart
+from quicksilver.domain.partition import Partition
+from quicksilver.ledger.rows import LedgerPart, partition_of
 from quicksilver.support import clock
 from quicksilver.support.postgres import Row
 
@@ -46,6 +47,12 @@ class Proof(LedgerPart):
         """
         async with self.database.transaction() as tx:
             return await tx.fetch("compare_bronze")
+
+    async def published(self, dataset: str) -> dict[Partition, int]:
+        """Of each partition that is built and at rest, the build that published it last."""
+        async with self.database.transaction() as tx:
+            rows = await tx.fetch("published_builds", dataset=dataset)
+        return {partition_of(row): row["build_id"] for row in rows}
 
     async def origins(self, *, last: int = 2000) -> list[Row]:
         """Per dataset, of the object versions among the last events: who told of them.

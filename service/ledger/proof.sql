@@ -136,6 +136,19 @@ group by v.dataset
 order by v.dataset
 
 
+-- name: published_builds
+-- A partition that is dirty or being built is brought right by its build; one that never had a build
+-- holds nothing.
+select distinct on (b.partition) b.dataset, b.partition, p.dt, b.id as build_id
+from quicksilver.build as b
+inner join quicksilver.partition as p on b.dataset = p.dataset and b.partition = p.partition
+where
+    b.dataset = %(dataset)s
+    and p.state = 'built'
+    and b.state in ('published', 'succeeded')
+order by b.partition, b.id desc
+
+
 -- name: record_sweep
 -- Older sweeps keep their numbers and drop their names; those past the retention go.
 with dropped as (

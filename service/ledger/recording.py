@@ -34,6 +34,23 @@ class Change:
     traceparent: str | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class KeptObject:
+    """An object as the ledger holds it, and since when it is known so."""
+
+    key: str
+    etag: str
+    seen_at: datetime
+    partition: Partition
+
+
+# Waiting partitions that are judged in one transaction.
+_LOOKED_AT = 500
+
+# States of a partition whose newest generation is not built, and not being built.
+_DIRTY = ("waiting", "pending", "failed")
+
+
 class Recording(LedgerPart):
     """The ledger's way in."""
 
@@ -66,7 +83,7 @@ class Recording(LedgerPart):
             reason = decide(
                 arrival,
                 known.get(name),
-                is_duplicate=identity in known_events and not _is_back(arrival, known.get(name)),
+                is_duplicate=identity in known_events and not _tells_news(arrival, known.get(name)),
                 skip_unchanged=state is None or self.datasets.get(state["dataset"]).skip_unchanged,
                 is_paused=bool(state and state["is_paused"]),
             )
@@ -164,7 +181,7 @@ class Recording(LedgerPart):
                         self.datasets.get(partition.dataset),
                         files.get(partition, []),
                         received_at,
-                        locked[partition]["dirty_since"] or received_at,
+                        _dirty_since(locked[partition]) or received_at,
                     ),
                     now,
                 )
@@ -202,6 +219,54 @@ class Recording(LedgerPart):
                 await self._raise(tx, changes, locked, priority, is_forced=True)
             return [row["generation"] + 1 for row in locked.values()]
 
+    async def look_again(self) -> int:
+        """Judge every waiting partition by the readiness rules as they are declared now.
+
+        Returns:
+            How many are ready, or due at another time, than they were said to be.
+        """
+        changed = 0
+        for dataset in self.datasets.datasets:
+            after: Row | None = None
+            while True:
+                async with self.database.transaction() as tx:
+                    rows = await tx.fetch(
+                        "waiting_partitions",
+                        dataset=dataset.name,
+                        after=after["partition"] if after else None,
+                        limit=_LOOKED_AT,
+                    )
+                    changed += await self._judge(tx, dataset, rows)
+                if len(rows) < _LOOKED_AT:
+                    break
+                after = rows[-1]
+        return changed
+
+    async def _judge(self, tx: Transaction, dataset: Dataset, rows: Sequence[Row]) -> int:
+        now = clock.now()
+        files: dict[Partition, list[str]] = {}
+        items = as_json([where_of(partition_of(row)) for row in rows])
+        for row in await tx.fetch("partition_files", items=items):
+            files.setdefault(partition_of(row), []).append(row["key"])
+        judged: list[dict[str, Any]] = []
+        for row in rows:
+            partition = partition_of(row)
+            changed_at = row["changed_at"] or now
+            folder = folder_state(
+                dataset,
+                files.get(partition, []),
+                changed_at,
+                row["dirty_since"] or changed_at,
+            )
+            ready = readiness(dataset.ready, folder, now)
+            due: datetime | str = ready.due_at or NEVER
+            if ready.reason != row["wait_reason"] or due != (row["due_at"] or NEVER):
+                judged.append({**where_of(partition), "wait_reason": ready.reason, "due_at": due})
+        if judged:
+            await tx.run("judge_partitions", items=as_json(judged), now=now)
+            await tx.run("wake", payload="judged")
+        return len(judged)
+
     async def etags(self, dataset: Dataset, keys: Sequence[str]) -> dict[str, str]:
         """The etags that the ledger holds of a dataset's keys; unknown keys are absent."""
         async with self.database.transaction() as tx:
@@ -210,39 +275,92 @@ class Recording(LedgerPart):
             )
         return {row["key"]: row["etag"] for row in rows}
 
-    async def object_keys(self, dataset: str, partition: str | None = None) -> dict[str, Partition]:
-        """Every key that the ledger believes to be in bronze, with its partition."""
-        async with self.database.transaction() as tx:
-            rows = await tx.fetch("object_keys", dataset=dataset, partition=partition)
-        return {row["key"]: partition_of(row) for row in rows}
+    async def kept_objects(
+        self, dataset: str, prefix: str, *, after: str, upto: str | None, limit: int
+    ) -> list[KeptObject]:
+        """Objects of a dataset that the ledger believes to be in bronze, in the order of keys.
 
-    async def record_gone(self, bucket: str, partition: Partition, keys: Sequence[str]) -> None:
-        """Objects that bronze no longer holds. What remains of the partition is built anew; a
-        partition of which nothing remains is marked gone, and emptied where its dataset says so."""
-        if not keys:
-            return
-        now = clock.now()
-        where = where_of(partition)
-        changes = {partition: Change(1, put_at=now, received_at=now)}
+        Args:
+            dataset: its name.
+            prefix: what their keys start with.
+            after: the key before the first.
+            upto: the last key; None: to the end.
+            limit: how many at most.
+        """
         async with self.database.transaction() as tx:
-            row = await tx.one("lock_partition", **where)
-            if row is None:
-                return
-            await tx.run(
-                "forget_objects", dataset=partition.dataset, bucket=bucket, keys=list(keys)
+            rows = await tx.fetch(
+                "kept_objects", dataset=dataset, prefix=prefix, after=after, upto=upto, limit=limit
             )
-            if await tx.fetch("partition_files", items=as_json([where])):
-                await self._raise(tx, changes, {partition: row}, 0)
-            else:
-                dirty = ["waiting", "pending", "failed"]
-                removes = self.datasets.get(partition.dataset).when_gone == "remove"
+        return [KeptObject(r["key"], r["etag"], r["seen_at"], partition_of(r)) for r in rows]
+
+    async def record_gone(self, bucket: str, lost: Sequence[KeptObject]) -> set[Partition]:
+        """Objects that bronze no longer holds, as they were read: a newer one of that key stays.
+
+        What remains of a partition is built anew; a partition of which nothing remains is marked
+        gone, and emptied where its dataset says so.
+
+        Returns:
+            The partitions that lost any.
+        """
+        places = as_json([where_of(partition) for partition in sorted({o.partition for o in lost})])
+        keys = [
+            {"dataset": o.partition.dataset, "key": o.key, "etag": o.etag, "seen_at": o.seen_at}
+            for o in lost
+        ]
+        now = clock.now()
+        async with self.database.transaction() as tx:
+            locked, forgotten, left = await tx.fetch_together(
+                [
+                    ("lock_partitions", {"items": places}),
+                    ("forget_gone", {"bucket": bucket, "items": as_json(keys)}),
+                    ("partition_files", {"items": places}),
+                ]
+            )
+            touched = {partition_of(row) for row in forgotten}
+            rows = {p: row for row in locked if (p := partition_of(row)) in touched}
+            with_files = {partition_of(row) for row in left}
+            remaining = {p: row for p, row in rows.items() if p in with_files}
+            emptied = {
+                p: row
+                for p, row in rows.items()
+                if p not in with_files
+                and self.datasets.get(p.dataset).when_gone == "remove"
                 # A build that runs now may publish what is gone meanwhile.
-                if removes and (row["built_manifest"] or row["state"] == "running"):
-                    await self._raise(tx, changes, {partition: row}, 0, is_forced=True)
-                    dirty = []
-                await tx.run("mark_gone", dirty=dirty, now=now, **where)
-                if row["state"] in dirty:
-                    await tx.run("events_overtaken", generation=row["generation"], **where)
+                and (row["has_built"] or row["state"] == "running")
+            }
+            change = Change(1, put_at=now, received_at=now)
+            if remaining:
+                await self._raise(tx, dict.fromkeys(remaining, change), remaining, 0)
+            if emptied:
+                changes = dict.fromkeys(emptied, change)
+                await self._raise(tx, changes, emptied, 0, is_forced=True)
+            gone = [p for p in rows if p not in with_files]
+            if gone:
+                waiting = [p for p in gone if p not in emptied and rows[p]["state"] in _DIRTY]
+                await tx.run_together(
+                    [
+                        (
+                            "mark_all_gone",
+                            {
+                                "items": as_json([where_of(p) for p in gone]),
+                                "waiting": as_json([where_of(p) for p in waiting]),
+                                "now": now,
+                            },
+                        ),
+                        (
+                            "all_events_overtaken",
+                            {
+                                "items": as_json(
+                                    [
+                                        {**where_of(p), "generation": rows[p]["generation"]}
+                                        for p in waiting
+                                    ]
+                                )
+                            },
+                        ),
+                    ]
+                )
+        return touched
 
 
 def _name_of(arrival: Arrival) -> ObjectName:
@@ -250,10 +368,21 @@ def _name_of(arrival: Arrival) -> ObjectName:
     return dataset, arrival.event.bucket, arrival.event.key
 
 
-def _is_back(arrival: Arrival, known: KnownObject | None) -> bool:
-    """Whether a listing shows, once more, what the ledger no longer holds: an undone delete."""
+def _dirty_since(row: Row) -> datetime | None:
+    """Since when a partition waits; one that failed starts afresh, as its attempts do."""
+    return None if row["state"] == "failed" else row["dirty_since"]
+
+
+def _tells_news(arrival: Arrival, known: KnownObject | None) -> bool:
+    """Whether an event that was told before tells of other content than the ledger holds.
+
+    A listing that shows once more what had gone does: an undone delete. And an event without a
+    sequencer or a version, whose identity is weak: A, B and A again may look alike.
+    """
+    event = arrival.event
     is_listed = arrival.lane in ("sweep", "poll")
-    return is_listed and (known is None or known.etag != arrival.event.etag)
+    is_weak = event.sequencer is None and event.version_id is None and event.etag is not None
+    return (is_listed or is_weak) and (known is None or known.etag != event.etag)
 
 
 def _object_row(arrival: Arrival) -> dict[str, Any]:

@@ -23,6 +23,18 @@ inner join jsonb_to_recordset(%(items)s::jsonb) as i (dataset text, bucket text,
     on o.dataset = i.dataset and o.bucket = i.bucket and o.key = i.key
 
 
+-- name: judge_partitions
+update quicksilver.partition as p set
+    state = case when i.wait_reason is null then 'pending' else 'waiting' end,
+    wait_reason = i.wait_reason,
+    due_at = i.due_at,
+    updated_at = %(now)s
+from jsonb_to_recordset(%(items)s::jsonb) as i (
+    dataset text, partition text, wait_reason text, due_at timestamptz
+)
+where p.dataset = i.dataset and p.partition = i.partition and p.state = 'waiting'
+
+
 -- name: lock_partitions
 -- In one order everywhere, so that two recorders never wait for each other in a circle.
 select
@@ -32,6 +44,7 @@ select
     p.built_generation,
     p.state,
     p.dirty_since,
+    p.built_manifest is not null as has_built,
     d.paused_at is not null as is_paused
 from quicksilver.partition as p
 inner join jsonb_to_recordset(%(items)s::jsonb) as i (dataset text, partition text)
@@ -41,9 +54,17 @@ order by p.dataset, p.partition
 for update of p
 
 
--- name: object_keys
-select key, dataset, partition from quicksilver.object
-where dataset = %(dataset)s and (%(partition)s::text is null or partition = %(partition)s)
+-- name: kept_objects
+-- In the order in which a store lists: by the bytes of the keys.
+select o.key, o.etag, o.seen_at, o.dataset, o.partition
+from quicksilver.object as o
+where
+    o.dataset = %(dataset)s
+    and o.key collate "C" > %(after)s
+    and (%(upto)s::text is null or o.key collate "C" <= %(upto)s)
+    and starts_with(o.key, %(prefix)s)
+order by o.key collate "C"
+limit %(limit)s
 
 
 -- name: partition_files
@@ -63,7 +84,10 @@ update quicksilver.partition as p set
     attempts = 0,
     error = null,
     gone_at = null,
-    dirty_since = coalesce(p.dirty_since, i.received_at),
+    -- What failed starts afresh, as its attempts do.
+    dirty_since = case
+        when p.state = 'failed' then i.received_at else coalesce(p.dirty_since, i.received_at)
+    end,
     changed_at = i.received_at,
     -- A backfill does not send back what waits in its own right.
     priority = case
@@ -120,6 +144,20 @@ where
     and (o.last_modified is null or o.last_modified <= i.last_modified)
 
 
+-- name: waiting_partitions
+-- What waits for its files; what is gone waits for others.
+select
+    p.dataset, p.partition, p.wait_reason, p.changed_at, p.dirty_since,
+    case when isfinite(p.due_at) then p.due_at end as due_at
+from quicksilver.partition as p
+where
+    p.dataset = %(dataset)s and p.state = 'waiting' and p.gone_at is null
+    and (%(after)s::text is null or p.partition > %(after)s)
+order by p.partition
+limit %(limit)s
+for update
+
+
 -- name: upsert_objects
 insert into quicksilver.object (
     bucket, key, dataset, partition, etag, version_id, size, last_modified, found_by, seen_at
@@ -139,6 +177,32 @@ on conflict (dataset, bucket, key) do update set
     last_modified = excluded.last_modified,
     found_by = excluded.found_by,
     seen_at = excluded.seen_at
+
+
+-- name: forget_gone
+-- What was read, and nothing that came since: an object put again has another row.
+delete from quicksilver.object as o
+using jsonb_to_recordset(%(items)s::jsonb) as i (
+    dataset text, key text, etag text, seen_at timestamptz
+)
+where
+    o.dataset = i.dataset and o.bucket = %(bucket)s and o.key = i.key
+    and o.etag = i.etag and o.seen_at = i.seen_at
+returning o.dataset, o.partition
+
+
+-- name: mark_all_gone
+update quicksilver.partition as p set
+    gone_at = coalesce(p.gone_at, %(now)s),
+    state = case when w.dataset is not null then 'waiting' else p.state end,
+    wait_reason = case when w.dataset is not null then 'no file in the folder' else p.wait_reason end,
+    due_at = case when w.dataset is not null then 'infinity' else p.due_at end,
+    dirty_since = case when w.dataset is null then p.dirty_since end,
+    updated_at = %(now)s
+from jsonb_to_recordset(%(items)s::jsonb) as i (dataset text, partition text)
+left join jsonb_to_recordset(%(waiting)s::jsonb) as w (dataset text, partition text)
+    on i.dataset = w.dataset and i.partition = w.partition
+where p.dataset = i.dataset and p.partition = i.partition
 
 
 -- name: forget_objects

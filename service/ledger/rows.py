@@ -37,6 +37,8 @@ class ClaimedBuild:
     claimed_at: datetime
     # The run that it shares with other builds; None: a run of its own.
     run_key: str | None = None
+    # Its dataset was paused after the claim.
+    is_paused: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +76,9 @@ class ActiveBuild:
     cancel_requested_at: datetime | None
     error: str | None
     is_held: bool
+    # Its error is the data's: another try of the same content would end the same way.
+    is_final: bool = False
+    started_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -93,7 +93,12 @@ class Runs(LedgerPart):
         async with self.database.transaction() as tx:
             return bool(await tx.run("yield_build", build=build_id, error=why))
 
-    async def record_error(self, build_id: int, error: str) -> bool:
-        """Keep the sentence that a person needs; the run's end itself comes from Prefect."""
+    async def record_error(self, build_id: int, error: str, *, is_final: bool = False) -> bool:
+        """Keep the sentence that a person needs; the run's end itself comes from Prefect.
+
+        `is_final`: the error is the data's, and the build is not tried again.
+        """
         async with self.database.transaction() as tx:
-            return bool(await tx.run("record_error", build=build_id, error=error[:4000]))
+            return bool(
+                await tx.run("record_error", build=build_id, error=error[:4000], is_final=is_final)
+            )

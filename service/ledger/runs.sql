@@ -28,7 +28,7 @@ for update of p
 
 
 -- name: record_error
-update quicksilver.build set error = %(error)s
+update quicksilver.build set error = %(error)s, is_final = %(is_final)s
 where id = %(build)s and state = 'running'
 returning id
 

@@ -63,9 +63,10 @@ class Sealing(LedgerPart):
             refusal = await self._refuse(tx, build, owner, dataset, row, files, generation, now)
             if refusal is not None:
                 return refusal
-            versions = {o["key"]: o["version_id"] for o in told}
+            # A version is of the content that its event told of, and of no other.
+            versions = {(o["key"], o["etag"]): o["version_id"] for o in told}
             manifest = [
-                ManifestFile(o.key, o.etag, versions.get(o.key), o.size).to_json()
+                ManifestFile(o.key, o.etag, versions.get((o.key, o.etag)), o.size).to_json()
                 for o in sorted(files, key=lambda o: o.key)
                 if not dataset.is_marker(o.key)
             ]
@@ -169,6 +170,8 @@ class Sealing(LedgerPart):
                 wait_reason=ready.reason,
                 due_at=ready.due_at or NEVER,
                 error=None,
+                counted=0,
+                at_most=0,
                 now=now,
                 **where,
             )

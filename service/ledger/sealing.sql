@@ -34,7 +34,9 @@ update quicksilver.build as b set
     generation = %(generation)s,
     attempt = n.attempt,
     idempotency_key = %(dataset)s || '/' || %(partition)s || ':'
-    || %(generation)s::bigint::text || ':' || n.attempt::text,
+    || %(generation)s::bigint::text || ':' || n.attempt::text
+    -- Another ledger beside the same Prefect, or this one restored, has other keys.
+    || '@' || (select left(i.id::text, 8) from quicksilver.identity as i),
     manifest = %(manifest)s::jsonb,
     put_at = %(put_at)s,
     received_at = %(received_at)s,

@@ -31,6 +31,8 @@ class Settlement(LedgerPart):
                 row["cancel_requested_at"],
                 row["error"],
                 row["is_held"],
+                row["is_final"],
+                row["started_at"],
             )
             for row in rows
         ]
@@ -106,6 +108,25 @@ class Settlement(LedgerPart):
         """Since when nobody holds a running build; None when somebody does again."""
         async with self.database.transaction() as tx:
             await tx.run("record_abandoned", build=build_id, at=at)
+
+    async def note_begun(self, build: ActiveBuild, *, within: timedelta) -> bool:
+        """A run works on a build and has not told the ledger: it has so long from here on.
+
+        False when that was noted before, or the build moved on.
+        """
+        now = clock.now()
+        async with self.database.transaction() as tx:
+            return bool(await tx.run("note_begun", build=build.id, now=now, deadline=now + within))
+
+    async def extend_start(self, build: ActiveBuild, why: str, within: timedelta) -> bool:
+        """A run is kept from beginning, for a reason that is not its worker's: it has longer."""
+        now = clock.now()
+        async with self.database.transaction() as tx:
+            return bool(
+                await tx.run(
+                    "extend_start", build=build.id, error=why, now=now, deadline=now + within
+                )
+            )
 
     async def request_cancel(self, build: ActiveBuild, why: str, *, within: timedelta) -> bool:
         """Note that a run was asked to stop, and by when it must have; on all of its builds."""

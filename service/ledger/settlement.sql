@@ -16,6 +16,7 @@ select
     b.abandoned_at,
     b.cancel_requested_at,
     b.error,
+    b.is_final,
     exists (
         select from pg_locks as l
         where
@@ -29,6 +30,19 @@ where b.state in ('claimed', 'dispatched', 'running', 'published', 'yielded')
 order by b.id
 
 
+-- name: extend_start
+-- Shown on the partition too: it is what a person looks at.
+with extended as (
+    update quicksilver.build set deadline_at = %(deadline)s, error = %(error)s
+    where id = %(build)s and state = 'dispatched' and cancel_requested_at is null
+    returning dataset, partition
+)
+
+update quicksilver.partition as p set error = %(error)s, updated_at = %(now)s
+from extended as e
+where p.dataset = e.dataset and p.partition = e.partition
+
+
 -- name: finish_build
 -- Named by the state it expects: a build that moved on meanwhile is looked at again.
 update quicksilver.build set
@@ -37,6 +51,13 @@ update quicksilver.build set
     error = coalesce(%(error)s, error)
 where id = %(build)s and state = %(expected)s
 returning dataset, partition, generation, error
+
+
+-- name: note_begun
+update quicksilver.build set started_at = %(now)s, deadline_at = %(deadline)s
+where
+    id = %(build)s and state = 'dispatched' and started_at is null and cancel_requested_at is null
+returning id
 
 
 -- name: record_abandoned

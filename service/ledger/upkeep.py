@@ -1,6 +1,7 @@
 """Roles, declared datasets, totals, and what is pruned."""
 
 from datetime import datetime, timedelta
+from time import monotonic
 
 from quicksilver.ledger.rows import LedgerPart, as_json
 from quicksilver.support import clock
@@ -25,8 +26,20 @@ class Upkeep(LedgerPart):
             row = await tx.one("dispatchers_alive", alive_since=clock.now() - within)
         return int(row["alive"]) if row else 0
 
+    async def set_clock(self) -> None:
+        """Go by the clock of the ledger's Postgres from here on: deadlines are judged by all."""
+        async with self.database.transaction() as tx:
+            before = monotonic()
+            row = await tx.one("present_time")
+            after = monotonic()
+        if row is not None:
+            clock.tell(row["moment"], (before + after) / 2)
+
     async def sync_datasets(self) -> None:
-        """Make the declared datasets known to the database: claims join them."""
+        """Make the declared datasets known to the database: claims join them.
+
+        Datasets that others declare stay: `undeclare_datasets` is the dispatcher's.
+        """
         items = [
             {
                 "name": d.name,
@@ -38,12 +51,24 @@ class Upkeep(LedgerPart):
         ]
         async with self.database.transaction() as tx:
             await tx.run("sync_datasets", items=as_json(items))
-            await tx.run("undeclare_datasets", names=[d.name for d in self.datasets.datasets])
+
+    async def undeclare_datasets(self) -> list[str]:
+        """Have nothing claimed any more of datasets that are not declared; those that were."""
+        names = [d.name for d in self.datasets.datasets]
+        async with self.database.transaction() as tx:
+            return [r["name"] for r in await tx.fetch("undeclare_datasets", names=names)]
 
     async def raise_build_ids(self, above: int) -> bool:
-        """Let coming builds have ids above that; whether they would not have had them."""
+        """Let coming builds have ids above that; whether they would not have had them.
+
+        A ledger that would not is another one than the warehouse knows: made anew, or restored.
+        Prefect may know its keys, so that it gets an identity of its own.
+        """
         async with self.database.transaction() as tx:
-            return await tx.one("raise_build_ids", above=above) is not None
+            is_raised = await tx.one("raise_build_ids", above=above) is not None
+            if is_raised:
+                await tx.run("renew_identity", now=clock.now())
+        return is_raised
 
     async def next_due(self) -> datetime | None:
         """When a partition becomes due by the clock alone."""
@@ -57,11 +82,19 @@ class Upkeep(LedgerPart):
             await tx.run("count_up", name=name, by=by)
 
     async def prune(self, *, keep: timedelta) -> int:
-        """Drop decided events and dispatchers older than `keep`; how many events went.
+        """Drop what is older than `keep` and decides nothing any more; how many rows.
+
+        These are decided events, the manifests of builds that ended, the log of actions, and the
+        firings of gates that fired again since. Builds stay: they keep generations and attempts.
 
         A call drops a bounded number: call again until it answers 0.
         """
         before = clock.now() - keep
         async with self.database.transaction() as tx:
             await tx.run("forget_dispatchers", before=before)
-            return await tx.run("prune_events", before=before)
+            return sum(
+                [
+                    await tx.run(name, before=before)
+                    for name in ("prune_events", "prune_manifests", "prune_actions", "prune_gates")
+                ]
+            )

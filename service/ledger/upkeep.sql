@@ -29,6 +29,10 @@ inner join quicksilver.dataset as d
 where p.state in ('waiting', 'pending') and p.due_at > %(now)s and p.due_at < 'infinity'
 
 
+-- name: present_time
+select clock_timestamp() as moment
+
+
 -- name: prune_events
 -- Generations live with the partition: an event that goes frees none.
 delete from quicksilver.event
@@ -39,6 +43,36 @@ where id in (
 )
 
 
+-- name: prune_manifests
+-- By far the largest part of a build, and read by the run alone.
+update quicksilver.build set manifest = null
+where id in (
+    select b.id from quicksilver.build as b
+    where b.finished_at < %(before)s and b.manifest is not null
+    limit 10000
+)
+
+
+-- name: prune_actions
+delete from quicksilver.action
+where id in (
+    select a.id from quicksilver.action as a
+    where a.at < %(before)s
+    limit 10000
+)
+
+
+-- name: prune_gates
+-- The newest firing of a set stays: without it the gate would fire again.
+delete from quicksilver.gate_run as g
+where
+    g.fired_at < %(before)s
+    and exists (
+        select from quicksilver.gate_run as n
+        where n.gate = g.gate and n.set_key = g.set_key and n.generation > g.generation
+    )
+
+
 -- name: raise_build_ids
 -- Build ids are fencing tokens: those of a ledger made anew must exceed what the warehouse knows.
 select setval(pg_get_serial_sequence('quicksilver.build', 'id'), %(above)s)
@@ -46,6 +80,10 @@ where
     %(above)s::bigint > coalesce(
         pg_sequence_last_value(pg_get_serial_sequence('quicksilver.build', 'id')::regclass), 0
     )
+
+
+-- name: renew_identity
+update quicksilver.identity set id = gen_random_uuid(), made_at = %(now)s
 
 
 -- name: retire_dispatcher
@@ -68,4 +106,5 @@ on conflict (name) do update set
 
 -- name: undeclare_datasets
 update quicksilver.dataset set is_declared = false
-where not name = any(%(names)s)
+where is_declared and not name = any(%(names)s)
+returning name

@@ -3,10 +3,10 @@
 import asyncio
 import contextlib
 import os
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Collection, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 from uuid import UUID
 
 import httpx
@@ -21,19 +21,34 @@ from prefect.exceptions import ObjectNotFound, PrefectHTTPStatusError
 from prefect.settings import get_current_settings
 from prefect.states import Cancelled, Cancelling, Completed
 
-from quicksilver.errors import DeploymentNotFoundError, PrefectUnavailableError
+from quicksilver.errors import (
+    DeploymentNotFoundError,
+    DeploymentRefusedError,
+    PrefectRefusedError,
+    PrefectUnavailableError,
+)
 
 # Seconds for one question, with the client's own retries.
 _ANSWER_WITHIN = 15.0
 _HEALTHY_WITHIN = 3.0
 
 _NOT_FOUND = 404
+_SERVER_ERROR = 500
+
+# The answers that pass by themselves, beside those of class 5: asked too slowly, or too often.
+_PASSING = {408, 429}
 
 # Prefect's own page limit.
 _PAGE = 200
 
 # Where Prefect's own instrumentation looks for the trace that a run belongs to.
 _TRACE_LABEL = "__OTEL_TRACEPARENT"
+
+# What Prefect says of a run that it cancelled itself, for a limit of the deployment.
+_POLICY = "concurrency limit"
+
+# Prefect's name for a scheduled run that waits for a free slot of its deployment.
+_AWAITING_SLOT = "AwaitingConcurrencySlot"
 
 _TERMINAL = {StateType.COMPLETED, StateType.FAILED, StateType.CRASHED, StateType.CANCELLED}
 
@@ -46,11 +61,23 @@ class RunState:
     name: str
     message: str
     is_terminal: bool
+    pool: str | None = None
+    queue_id: UUID | None = None
 
     @property
-    def has_started(self) -> bool:
-        """Whether the flow's code may have begun."""
-        return self.type in ("RUNNING", "CANCELLING") or self.is_terminal
+    def has_begun(self) -> bool:
+        """Whether the flow's code may be running now."""
+        return self.type in ("RUNNING", "CANCELLING", "PAUSED")
+
+    @property
+    def is_cancelled_by_policy(self) -> bool:
+        """Whether Prefect cancelled it for a limit of its own, and no person did."""
+        return self.type == "CANCELLED" and _POLICY in self.message.lower()
+
+    @property
+    def is_awaiting_slot(self) -> bool:
+        """Whether the limit of its deployment keeps it from starting."""
+        return self.name == _AWAITING_SLOT
 
 
 @asynccontextmanager
@@ -62,11 +89,44 @@ async def _translated(what: str) -> AsyncGenerator[None]:
             yield
     except PrefectHTTPStatusError as error:
         status = error.response.status_code
-        raise PrefectUnavailableError(f"Prefect answered {status} to {what}") from error
+        if status in _PASSING or status >= _SERVER_ERROR:
+            raise PrefectUnavailableError(f"Prefect answered {status} to {what}") from error
+        raise PrefectRefusedError(
+            f"Prefect refused {what}: {status}: {_detail(error.response)}"
+        ) from error
     except (httpx.HTTPError, OSError, RuntimeError) as error:
         raise PrefectUnavailableError(
             f"Prefect did not answer ({what}): {type(error).__name__}: {error}"
         ) from error
+
+
+@asynccontextmanager
+async def _of_deployment(name: str) -> AsyncGenerator[None]:
+    """What Prefect refuses within is the trouble of one deployment."""
+    try:
+        yield
+    except PrefectRefusedError as error:
+        raise DeploymentRefusedError(
+            f"{error}. Correct deployment {name} in Prefect, or the dataset that names it"
+        ) from error
+
+
+def _hold(is_paused: bool, limit: int | None, used: int | None) -> str | None:
+    if is_paused:
+        return "is paused: resume it in Prefect"
+    if limit is not None and (limit == 0 or (used or 0) >= limit):
+        return f"is full: {used or 0} of {limit} runs"
+    return None
+
+
+def _detail(answer: httpx.Response) -> str:
+    """What Prefect says of a refusal, on one line of bounded length."""
+    try:
+        body: Any = answer.json()
+    except ValueError:
+        body = answer.text
+    said = cast("dict[str, Any]", body).get("detail", body) if isinstance(body, dict) else body
+    return " ".join(str(said).split())[:500]
 
 
 def trace_label(traceparent: str | None) -> dict[str, dict[str, str]]:
@@ -88,8 +148,8 @@ class Deployments:
             api_key=key.get_secret_value() if key else None,
         )
         self._ids: dict[str, UUID] = {}
-        # Of each deployment, the parameters that its flow takes.
-        self._parameters: dict[str, frozenset[str]] = {}
+        # Of each deployment, the JSON schema of the parameters that its flow takes.
+        self._schemas: dict[str, dict[str, Any]] = {}
         self._is_open = False
 
     async def open(self) -> None:
@@ -118,10 +178,11 @@ class Deployments:
 
         Raises:
             DeploymentNotFoundError: Prefect does not know it.
+            DeploymentRefusedError: it may not be read.
             PrefectUnavailableError: Prefect does not answer.
         """
         if name not in self._ids:
-            async with _translated(f"reading deployment {name}"):
+            async with _of_deployment(name), _translated(f"reading deployment {name}"):
                 try:
                     found = await self._client.read_deployment_by_name(name)
                 except ObjectNotFound as error:
@@ -131,12 +192,41 @@ class Deployments:
                     ) from error
             self._ids[name] = found.id
             schema = found.parameter_openapi_schema or {}
-            self._parameters[name] = frozenset(schema.get("properties") or ())
+            self._schemas[name] = schema
         return self._ids[name]
+
+    async def refusal_of(
+        self, name: str, given: Collection[str], *, at_will: bool = False
+    ) -> str | None:
+        """Why runs of `flow/deployment` with these parameters cannot work; None when they can.
+
+        Prefect is asked anew, so that what was mended meanwhile is seen. `at_will`: a run is given
+        those of them that the flow takes.
+
+        Raises:
+            PrefectUnavailableError: Prefect does not answer.
+        """
+        self._ids.pop(name, None)
+        try:
+            await self.deployment_id(name)
+        except DeploymentRefusedError as error:
+            return str(error)
+        schema = self._schemas[name]
+        if not schema:
+            return None
+        taken: dict[str, Any] = schema.get("properties") or {}
+        unknown = [] if at_will else sorted(set(given) - set(taken))
+        if unknown:
+            return f"the flow of deployment {name} takes no parameter {', '.join(unknown)}"
+        missing = sorted(set(schema.get("required") or ()) - set(given))
+        if missing:
+            return f"the flow of deployment {name} wants the parameter {', '.join(missing)}"
+        return None
 
     def takes(self, name: str, parameter: str) -> bool:
         """Whether the deployment's flow takes a parameter; asks nobody, so False when not known."""
-        return parameter in self._parameters.get(name, ())
+        schema = self._schemas.get(name) or {}
+        return parameter in (schema.get("properties") or ())
 
     async def create_run(
         self,
@@ -152,10 +242,11 @@ class Deployments:
 
         Raises:
             DeploymentNotFoundError: Prefect does not know the deployment.
-            PrefectUnavailableError: Prefect does not answer, or answers an error.
+            DeploymentRefusedError: Prefect refuses the run, for its parameters for example.
+            PrefectUnavailableError: Prefect does not answer, or answers that it cannot now.
         """
         deployment = await self.deployment_id(name)
-        async with _translated(f"creating a run of {name}"):
+        async with _of_deployment(name), _translated(f"creating a run of {name}"):
             try:
                 run = await self._client.create_flow_run_from_deployment(
                     deployment,
@@ -196,8 +287,32 @@ class Deployments:
                     (state.name if state else None) or kind.value.title(),
                     (state.message if state else None) or "",
                     kind in _TERMINAL,
+                    run.work_pool_name,
+                    run.work_queue_id,
                 )
         return found
+
+    async def hold_of(self, run: RunState) -> str | None:
+        """What keeps a scheduled run from starting though its worker is well: a pause, or a limit.
+
+        Raises:
+            PrefectUnavailableError, PrefectRefusedError: it cannot be said.
+        """
+        if run.is_awaiting_slot:
+            return "its deployment runs as many flow runs as it may"
+        async with _translated("reading the work pool"):
+            with contextlib.suppress(ObjectNotFound):
+                if run.pool is not None:
+                    pool = await self._client.read_work_pool(run.pool)
+                    why = _hold(pool.is_paused, pool.concurrency_limit, pool.active_slots)
+                    if why is not None:
+                        return f"work pool {run.pool} {why}"
+                if run.queue_id is not None:
+                    queue = await self._client.read_work_queue(run.queue_id)
+                    why = _hold(queue.is_paused, queue.concurrency_limit, queue.active_slots)
+                    if why is not None:
+                        return f"work queue {queue.name} {why}"
+        return None
 
     async def emit(self, events: Sequence[dict[str, object]]) -> None:
         """Hand events to Prefect, for automations; Prefect may lose them later.

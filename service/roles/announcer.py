@@ -3,15 +3,12 @@
 Best effort on Prefect's side (its events may be lost), at least once on ours.
 """
 
-import asyncio
 from datetime import timedelta
 from uuid import uuid4
 
 import structlog
 
-from quicksilver.errors import LedgerUnavailableError, PrefectUnavailableError
 from quicksilver.ledger import Ledger
-from quicksilver.ledger.listener import wait_or_timeout
 from quicksilver.ledger.outbox import SCHEMA
 from quicksilver.orchestrator.deployments import Deployments
 from quicksilver.settings import Settings
@@ -19,7 +16,7 @@ from quicksilver.support.postgres import Row
 
 _log = structlog.get_logger(__name__)
 
-_TICK = 15.0
+TICK = 15.0
 _BATCH = 100
 # Long enough to look back at; the partitions themselves keep the truth.
 _KEEP = timedelta(days=3)
@@ -33,23 +30,22 @@ class Announcer:
         self._ledger = ledger
         self._deployments = deployments
 
-    async def run(self, changed: asyncio.Event) -> None:
-        """Send until cancelled."""
-        while True:
-            try:
-                while await self.run_once() == _BATCH:
-                    pass
-                await self._ledger.outbox.prune(keep=_KEEP)
-            except (LedgerUnavailableError, PrefectUnavailableError) as error:
-                _log.warning("announcements wait", error=str(error))
-            await wait_or_timeout(changed, _TICK)
-
     async def run_once(self) -> int:
-        """Send one batch; how many.
+        """Send everything that waits, a batch after the other; how many.
 
         Raises:
-            LedgerUnavailableError, PrefectUnavailableError: nothing is marked, all is sent again.
+            LedgerUnavailableError, PrefectUnavailableError: the batch is not marked, and is sent
+                again by the next pass.
         """
+        sent = 0
+        while count := await self._send_batch():
+            sent += count
+            if count < _BATCH:
+                break
+        await self._ledger.outbox.prune(keep=_KEEP)
+        return sent
+
+    async def _send_batch(self) -> int:
         rows = await self._ledger.outbox.unsent(limit=_BATCH)
         if rows:
             for row in rows:

@@ -11,7 +11,7 @@ from datetime import datetime
 import structlog
 from minio import Minio
 
-from quicksilver.errors import BronzeUnavailableError, LedgerUnavailableError
+from quicksilver.errors import BronzeUnavailableError
 from quicksilver.lake.bronze import minio_client
 from quicksilver.lake.targets import LANES
 from quicksilver.ledger import Ledger
@@ -25,7 +25,7 @@ from quicksilver.support import clock
 _log = structlog.get_logger(__name__)
 
 # After a start: MinIO's durable lane looks every 3 s whether its receiver is back.
-_FIRST = 10.0
+FIRST = 10.0
 
 # While something is wrong: how soon to look whether it was mended, in seconds.
 _RECHECK = 20.0
@@ -64,31 +64,23 @@ class CanaryWatch:
         settings: Settings,
         ledger: Ledger,
         sweep: Sweep,
-        sweep_now: asyncio.Event,
         *,
         patience: float = PATIENCE,
     ) -> None:
         self._settings = settings
         self._ledger = ledger
         self._sweep = sweep
-        self._sweep_now = sweep_now
         self._patience = patience
         self._normal = sweep.interval
         # A canary that MinIO does not take at once is not worth a second try of the client's own.
         self._client: Minio | None = None
         self._silent: dict[str, set[str]] = {}
+        self._wrong = 0
 
-    async def run(self) -> None:
-        """Measure until cancelled; sooner again while something is wrong."""
-        await asyncio.sleep(min(_FIRST, self._settings.canary_interval))
-        while True:
-            wrong = 1
-            try:
-                wrong = await self.run_once()
-            except LedgerUnavailableError as error:
-                _log.warning("the canary waits for the ledger", error=str(error))
-            interval = self._settings.canary_interval
-            await asyncio.sleep(min(interval, _RECHECK) if wrong else interval)
+    async def pause(self) -> float:
+        """Seconds until the next measure: few while something is wrong."""
+        interval = self._settings.canary_interval
+        return min(interval, _RECHECK) if self._wrong else interval
 
     async def run_once(self) -> int:
         """Measure every bucket once; how many lanes are silent or could not be measured.
@@ -105,7 +97,9 @@ class CanaryWatch:
         self._adjust_sweep_interval()
         for report in reports:
             await self._report(report)
-        return sum(state in ("silent", "unknown") for r in reports for state in r.states.values())
+        states = [state for report in reports for state in report.states.values()]
+        self._wrong = sum(state in ("silent", "unknown") for state in states)
+        return self._wrong
 
     async def _measure(self, bucket: str) -> LaneReport:
         report = LaneReport(bucket, clock.now())
@@ -171,7 +165,7 @@ class CanaryWatch:
         )
         self._sweep.interval = interval
         # At once: for what was lost until now, and so that the new rhythm begins now.
-        self._sweep_now.set()
+        self._sweep.ask()
 
     async def _report(self, report: LaneReport) -> None:
         await self._ledger.watch.record_canary(

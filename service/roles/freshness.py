@@ -1,19 +1,13 @@
 """The freshness watch: tells of partitions that wait too long, and of datasets that fell silent."""
 
-import asyncio
 from datetime import datetime
 
-import structlog
-
-from quicksilver.errors import LedgerUnavailableError
 from quicksilver.ledger import Ledger
 from quicksilver.roles.alerts import clear_alert, raise_alert
 from quicksilver.support import clock
 
-_log = structlog.get_logger(__name__)
-
 # Nobody is told sooner than a minute late, and nothing here costs more than three queries.
-_INTERVAL = 60.0
+INTERVAL = 60.0
 
 OVERDUE = "overdue"
 STALE = "stale"
@@ -24,15 +18,6 @@ class FreshnessWatch:
 
     def __init__(self, ledger: Ledger) -> None:
         self._ledger = ledger
-
-    async def run(self) -> None:
-        """Watch until cancelled."""
-        while True:
-            try:
-                await self.run_once()
-            except LedgerUnavailableError as error:
-                _log.warning("the freshness watch waits for the ledger", error=str(error))
-            await asyncio.sleep(_INTERVAL)
 
     async def run_once(self) -> int:
         """Look once; how many alerts are open after it.

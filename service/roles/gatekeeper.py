@@ -4,29 +4,23 @@ A set's generation is the sum of what its members were built at: it rises whenev
 built anew, and never falls.
 """
 
-import asyncio
 from collections.abc import Mapping
 
 import structlog
 
 from quicksilver.domain.gates import GateSet, members_of, sets_of
-from quicksilver.errors import (
-    DeploymentNotFoundError,
-    LedgerUnavailableError,
-    PrefectUnavailableError,
-)
+from quicksilver.errors import DeploymentRefusedError
 from quicksilver.ledger import Ledger
-from quicksilver.ledger.listener import wait_or_timeout
 from quicksilver.orchestrator.deployments import Deployments
 from quicksilver.roles.alerts import clear_alert, raise_alert
+from quicksilver.roles.misfits import Misfits
 
 _log = structlog.get_logger(__name__)
 
 # Woken by every build that ends; the tick only catches a wake that was missed.
-_TICK = 30.0
+TICK = 30.0
 
-
-# The alert of a gate whose deployment Prefect does not know.
+# The alert of a gate whose deployment Prefect does not know, or refuses to run.
 _ALERT = "gate"
 
 
@@ -36,20 +30,13 @@ class Gatekeeper:
     def __init__(self, ledger: Ledger, deployments: Deployments) -> None:
         self._ledger = ledger
         self._deployments = deployments
-
-    async def run(self, changed: asyncio.Event) -> None:
-        """Keep the gates until cancelled."""
-        while True:
-            try:
-                await self.run_once()
-            except (LedgerUnavailableError, PrefectUnavailableError) as error:
-                _log.warning("gates wait", error=str(error))
-            await wait_or_timeout(changed, _TICK)
+        self._misfits = Misfits()
 
     async def run_once(self) -> int:
         """Open what is complete, fire what is open; how many runs were fired.
 
-        A gate whose deployment is not there raises an alert, and holds no other gate up.
+        A gate whose deployment is not there, or refuses the run, raises an alert, waits longer
+        each time, and holds no other gate up.
 
         Raises:
             LedgerUnavailableError, PrefectUnavailableError: what is open stays open, and is fired
@@ -66,27 +53,35 @@ class Gatekeeper:
         fired = 0
         stuck: dict[str, str] = {}
         by_name = {gate.name: gate for gate in gates}
+        held = self._misfits.held()
         for row in await self._ledger.gates.unfired():
             gate = by_name.get(row["gate"])
             if gate is None:
                 continue
+            if gate.name in stuck:
+                continue
+            if gate.name in held:
+                stuck[gate.name] = held[gate.name]
+                continue
             found = GateSet(gate, row["set_key"], (), row["generation"])
             try:
-                fired += await self._fire(found)
-            except DeploymentNotFoundError as error:
+                fired += await self._fire(found, row["key"])
+                self._misfits.clear(gate.name)
+            except DeploymentRefusedError as error:
                 stuck[gate.name] = (
                     f"gate {gate.name} cannot fire for {found.key}: {error}, or correct the gate's"
                     " deployment in datasets.yaml"
                 )
+                self._misfits.record([gate.name], stuck[gate.name])
         await self._tell(stuck)
         return fired
 
-    async def _fire(self, found: GateSet) -> bool:
+    async def _fire(self, found: GateSet, key: str) -> bool:
         gate = found.gate
         run = await self._deployments.create_run(
             gate.deployment,
             parameters=found.parameters,
-            key=f"gate/{gate.name}/{found.key}:{found.generation}",
+            key=key,
             run_name=f"{gate.name} {found.key} g{found.generation}",
             tags=[f"gate:{gate.name}"],
         )

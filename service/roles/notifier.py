@@ -13,7 +13,6 @@ from typing import Any
 import httpx
 import structlog
 
-from quicksilver.errors import LedgerUnavailableError
 from quicksilver.ledger import Ledger
 from quicksilver.settings import Settings
 from quicksilver.support.mail import send_mail
@@ -30,7 +29,7 @@ _GATHER = timedelta(seconds=6)
 _PAUSE = 10.0
 
 _SEND_WITHIN = 20.0
-_PING_EVERY = 60.0
+PING_EVERY = 60.0
 
 # A subject line, and a line of a list, are read at a glance.
 _LINE = 160
@@ -52,16 +51,11 @@ class Notifier:
         self._settings = settings
         self._ledger = ledger
         self._channels = channels(settings)
+        self._has_told = False
 
-    async def run(self) -> None:
-        """Tell until cancelled."""
-        while True:
-            try:
-                told = await self.run_once()
-            except LedgerUnavailableError as error:
-                _log.warning("alerts wait for the ledger", error=str(error))
-                told = 0
-            await asyncio.sleep(_PAUSE if told else _TICK)
+    async def pause(self) -> float:
+        """Seconds until the next look: more after people were told."""
+        return _PAUSE if self._has_told else _TICK
 
     async def run_once(self) -> int:
         """Tell of what is new; how many alerts were told.
@@ -69,6 +63,7 @@ class Notifier:
         Raises:
             LedgerUnavailableError: it is not known what is new.
         """
+        self._has_told = False
         if not self._channels:
             return 0
         rows = await self._ledger.notices.lease(older_than=_GATHER)
@@ -80,6 +75,7 @@ class Notifier:
             return 0
         ended = [row["id"] for row in rows if row["cleared_at"]]
         await self._ledger.notices.mark_told(ids, ended=ended)
+        self._has_told = True
         return len(rows)
 
     async def tell(self, subject: str, body: str) -> bool:
@@ -107,17 +103,20 @@ class Notifier:
 
 
 async def ping(settings: Settings, ledger: Ledger) -> None:
-    """Call QUICKSILVER_HEARTBEAT_URL every minute while the ledger answers: whoever misses the call
-    knows that the service is dead."""
+    """Call QUICKSILVER_HEARTBEAT_URL if the ledger answers: whoever misses the call knows that the
+    service is dead.
+
+    Raises:
+        LedgerUnavailableError: it does not answer.
+    """
     url = settings.heartbeat_url.get_secret_value()
-    while True:
-        try:
-            await ledger.upkeep.next_due()
-            async with httpx.AsyncClient(timeout=_SEND_WITHIN) as client:
-                (await client.get(url)).raise_for_status()
-        except (LedgerUnavailableError, httpx.HTTPError) as error:
-            _log.warning("the heartbeat was not sent", error=type(error).__name__)
-        await asyncio.sleep(_PING_EVERY)
+    await ledger.upkeep.next_due()
+    try:
+        async with httpx.AsyncClient(timeout=_SEND_WITHIN) as client:
+            (await client.get(url)).raise_for_status()
+    except httpx.HTTPError as error:
+        # Its own words would name the address, which is a secret.
+        _log.warning("the heartbeat was not sent", error=type(error).__name__)
 
 
 def compose(rows: Sequence[Row], url: str) -> Message:

@@ -5,25 +5,26 @@ whose process is gone, or whose time is over, is given up: first revoked in the 
 the answer is final, then in the ledger. A zombie of it can no longer write.
 """
 
+import asyncio
 import contextlib
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any, Protocol
+from uuid import UUID
 
 import structlog
 
 from quicksilver.domain.partition import Partition
 from quicksilver.errors import (
     LedgerUnavailableError,
-    PrefectUnavailableError,
     QuicksilverError,
-    WarehouseUnavailableError,
 )
 from quicksilver.ledger import ActiveBuild, Ledger
-from quicksilver.ledger.listener import LedgerListener, wait_or_timeout
 from quicksilver.orchestrator.deployments import Deployments, RunState
+from quicksilver.roles.alerts import clear_alert, raise_alert
 from quicksilver.settings import Settings
 from quicksilver.support import clock
-from quicksilver.support.backoff import build_delay
+from quicksilver.support.backoff import build_delay, delay
 from quicksilver.support.metrics import build_ended
 
 _log = structlog.get_logger(__name__)
@@ -32,15 +33,32 @@ _log = structlog.get_logger(__name__)
 _CANCEL_WITHIN = timedelta(seconds=45)
 
 
+# Seconds for one settlement: Prefect has 15 for an answer, a fence may wait for a lock for less.
+_SETTLE_WITHIN = 30.0
+
+# Seconds that a pass waits for its settlements; what takes longer goes on beside the next passes.
+_PASS = 2.0
+
+# Settlements at once: each has a connection to the warehouse.
+_AT_ONCE = 8
+
+# A build that could not be settled is tried again after these many seconds, doubled up to a minute.
+_RETRY = 1.0
+_RETRY_CAP = 60.0
+
+# From the second failure in a row on people are told.
+_TOLD_FROM = 2
+_ALERT = "settle"
+
+# What Prefect cancelled for a limit of the deployment: its runs take a while to make room.
+_POLICY_WAIT = timedelta(seconds=10)
+
+
 class Warehouse(Protocol):
     """What the settler asks the warehouse."""
 
     async def revoke(self, partition: Partition, build_id: int) -> dict[str, Any] | None:
         """What the build published, or None after making sure that it never will."""
-        ...
-
-    async def newest_build(self) -> int:
-        """The highest build id that ever held a fence."""
         ...
 
 
@@ -55,45 +73,26 @@ class Settler:
         self._deployments = deployments
         self._warehouse = warehouse
         self._grace = timedelta(seconds=settings.abandon_grace)
-        self._is_aligned = False
+        self._at_once = asyncio.Semaphore(_AT_ONCE)
+        # Settlements under way, by run, and the builds that could not be settled: failures in a
+        # row, and when they are tried again.
+        self._under_way: dict[UUID | int, asyncio.Task[int]] = {}
+        self._failures: dict[int, tuple[int, datetime]] = {}
+        self._active = 0
 
-    async def run(self, wake: LedgerListener) -> None:
-        """Settle until cancelled: often while builds are active, on a slow tick otherwise."""
-        changed = wake.subscribe()
-        while True:
-            try:
-                if not self._is_aligned:
-                    await self.align()
-                active = await self.run_once()
-            except LedgerUnavailableError as error:
-                _log.warning("settling waits for the ledger", error=str(error))
-                active = 0
-            except QuicksilverError as error:
-                _log.warning("settling waits", error=str(error))
-                active = 1
-            if active:
-                await wait_or_timeout(changed, self._settings.settle_interval)
-            else:
-                await wait_or_timeout(changed, self._settings.tick)
-
-    async def align(self) -> None:
-        """Make sure that coming builds may publish: a ledger made anew, or restored from a backup,
-        would give ids to builds that the warehouse's fences take for given up.
-
-        Raises:
-            LedgerUnavailableError, WarehouseUnavailableError: not known yet.
-        """
-        newest = await self._warehouse.newest_build()
-        if await self._ledger.upkeep.raise_build_ids(newest):
-            _log.warning("the warehouse knows newer builds than the ledger", newest=newest)
-        self._is_aligned = True
+    async def pause(self) -> float:
+        """Seconds until the next pass: few while builds are active."""
+        return self._settings.settle_interval if self._active else self._settings.tick
 
     async def run_once(self) -> int:
         """One pass over the active builds; how many are still active after it.
 
+        Builds are settled side by side; one that takes long, or cannot be settled now, holds none
+        of the others up.
+
         Raises:
-            LedgerUnavailableError, PrefectUnavailableError, WarehouseUnavailableError: nothing
-            more can be said now.
+            LedgerUnavailableError, PrefectUnavailableError, PrefectRefusedError: nothing can be
+            said of any build now.
         """
         builds = await self._ledger.settlement.active_builds()
         # A running build that is held speaks for itself; the others are asked about in one call.
@@ -104,28 +103,81 @@ class Settler:
             and b.state != "claimed"
             and (b.state != "running" or not b.is_held or _is_late(b))
         ]
-        states: dict[Any, RunState] = {}
+        states: dict[UUID, RunState] = {}
         if asked:
             states = await self._deployments.states(asked)
         working = {b.flow_run_id for b in builds if b.state == "running"}
+        started: list[asyncio.Task[int]] = []
+        for name, members in _by_run(builds).items():
+            if name in self._under_way:
+                continue
+            task = asyncio.create_task(self._settle_run(members, set(asked), states, working))
+            self._under_way[name] = task
+            task.add_done_callback(lambda _, name=name: self._under_way.pop(name))
+            started.append(task)
+        if started:
+            await asyncio.wait(started, timeout=_PASS)
+        ended = sum(task.result() for task in started if task.done() and not task.cancelled())
+        self._active = len(builds) - ended
+        alive = {build.id for build in builds}
+        self._failures = {b: f for b, f in self._failures.items() if b in alive}
+        return self._active
+
+    async def _settle_run(
+        self,
+        builds: Sequence[ActiveBuild],
+        asked: set[UUID],
+        states: Mapping[UUID, RunState],
+        working: set[UUID | None],
+    ) -> int:
+        """Settle the builds of one run, each in its time; how many ended."""
         ended = 0
-        problem: QuicksilverError | None = None
         for build in builds:
+            if build.id in self._failures and clock.now() < self._failures[build.id][1]:
+                continue
             try:
-                if build.flow_run_id in asked and build.flow_run_id is not None:
-                    ended += await self._settle(
-                        build,
-                        states.get(build.flow_run_id),
-                        is_working=build.flow_run_id in working,
-                    )
-                elif build.abandoned_at is not None and build.is_held:
-                    await self._ledger.settlement.record_abandoned(build.id, None)
-            except (PrefectUnavailableError, WarehouseUnavailableError) as error:
-                # One build that cannot be settled now does not hold the others up.
-                problem = problem or error
-        if problem is not None:
-            raise problem
-        return len(builds) - ended
+                async with self._at_once, asyncio.timeout(_SETTLE_WITHIN):
+                    if build.flow_run_id in asked and build.flow_run_id is not None:
+                        run = states.get(build.flow_run_id)
+                        is_working = build.flow_run_id in working
+                        ended += await self._settle(build, run, is_working=is_working)
+                    elif build.abandoned_at is not None and build.is_held:
+                        await self._ledger.settlement.record_abandoned(build.id, None)
+                if self._failures.pop(build.id, None):
+                    await clear_alert(self._ledger, _ALERT, str(build.partition))
+            except LedgerUnavailableError:
+                return ended
+            except Exception as error:
+                await self._record_failure(build, error)
+        return ended
+
+    async def _record_failure(self, build: ActiveBuild, error: Exception) -> None:
+        """A build cannot be settled now: it is tried again later, and people are told."""
+        failures = self._failures[build.id][0] + 1 if build.id in self._failures else 1
+        wait = timedelta(seconds=delay(failures, base=_RETRY, cap=_RETRY_CAP))
+        self._failures[build.id] = failures, clock.now() + wait
+        why = (
+            f"no end within {_SETTLE_WITHIN:g} s"
+            if isinstance(error, TimeoutError)
+            else str(error) or type(error).__name__
+        )
+        if failures == 1:
+            is_known = isinstance(error, QuicksilverError | TimeoutError)
+            _log.warning(
+                "a build cannot be settled now",
+                build=build.id,
+                partition=str(build.partition),
+                error=why,
+                exc_info=None if is_known else error,
+            )
+        if failures == _TOLD_FROM:
+            with contextlib.suppress(LedgerUnavailableError):
+                await raise_alert(
+                    self._ledger,
+                    _ALERT,
+                    str(build.partition),
+                    f"build {build.id} of {build.partition} cannot be settled: {why}",
+                )
 
     async def _settle(self, build: ActiveBuild, run: RunState | None, *, is_working: bool) -> bool:
         """Whether the build ended. `is_working`: its run has a build that is not published yet."""
@@ -135,7 +187,11 @@ class Settler:
             return await self._settle_unheld(build, is_working=is_working)
         is_asked_to_stop = build.cancel_requested_at is not None
         if build.state == "dispatched":
+            if run.has_begun:
+                return await self._settle_begun(build)
             if not (_is_late(build) or is_asked_to_stop):
+                return False
+            if not is_asked_to_stop and await self._is_kept_waiting(build, run):
                 return False
             why = f"the run stayed {run.name} past its deadline: is a worker polling?"
             return await self._replace(build, why, counted=False)
@@ -149,6 +205,43 @@ class Settler:
         if build.state in ("published", "yielded"):
             return await self._end(build, None)
         return await self._replace(build, "the run did not stop when asked to", counted=True)
+
+    async def _settle_begun(self, build: ActiveBuild) -> bool:
+        """A run that works, of which the ledger was told nothing: Prefect's RUNNING counts.
+
+        Somebody else's flow stands behind no fence: past its time limit it is asked to stop, and
+        nothing new starts while its worker has not let go.
+        """
+        if not _is_late(build):
+            return False
+        dataset = self._ledger.datasets.by_name.get(build.partition.dataset)
+        if build.cancel_requested_at is None:
+            if build.started_at is None:
+                limit = dataset.time_limit if dataset else timedelta(0)
+                await self._ledger.settlement.note_begun(build, within=limit)
+                return False
+            why = "the build ran past the dataset's time limit"
+            if await self._ledger.settlement.request_cancel(build, why, within=_CANCEL_WITHIN):
+                await self._stop(build, why, force=False)
+            return False
+        if dataset is not None and dataset.ends_by == "run":
+            await raise_alert(
+                self._ledger,
+                _ALERT,
+                str(build.partition),
+                f"run {build.flow_run_id} of {build.partition} was asked to stop, and its worker"
+                " has not let go: is the worker alive? Cancel the run in Prefect when it is over",
+            )
+            return False
+        return await self._replace(build, "the run did not stop when asked to", counted=True)
+
+    async def _is_kept_waiting(self, build: ActiveBuild, run: RunState) -> bool:
+        """Whether a run missed its start for a reason that is not its worker's."""
+        hold = await self._deployments.hold_of(run)
+        if hold is None:
+            return False
+        within = timedelta(seconds=self._settings.start_deadline)
+        return await self._ledger.settlement.extend_start(build, f"the run waits: {hold}", within)
 
     async def _settle_unheld(self, build: ActiveBuild, *, is_working: bool) -> bool:
         """A build whose flow lets go of it: its process is ending, or has died."""
@@ -190,6 +283,9 @@ class Settler:
         if build.state == "yielded":
             return await self._end_yielded(build)
         cancelled = run is not None and run.type == "CANCELLED"
+        if run is not None and run.is_cancelled_by_policy and build.cancel_requested_at is None:
+            retry_at = clock.now() + _POLICY_WAIT
+            return await self._give_up(build, run.message, counted=False, retry_at=retry_at)
         if cancelled and build.cancel_requested_at is None:
             why = "cancelled in Prefect; `quicksilver rebuild` starts it again"
             return await self._give_up(build, why, counted=True, state="cancelled")
@@ -225,7 +321,13 @@ class Settler:
         return await self._finish(build, "superseded", error=error, counted=True, retry_at=retry_at)
 
     async def _give_up(
-        self, build: ActiveBuild, why: str, *, counted: bool, state: str = "lost"
+        self,
+        build: ActiveBuild,
+        why: str,
+        *,
+        counted: bool,
+        state: str = "lost",
+        retry_at: datetime | None = None,
     ) -> bool:
         published = await self._warehouse.revoke(build.partition, build.id)
         if published is not None:
@@ -235,8 +337,12 @@ class Settler:
         dataset = self._ledger.datasets.by_name.get(build.partition.dataset)
         attempts = await self._ledger.settlement.attempts(build.partition) + int(counted)
         limit = dataset.attempts if dataset else 1
-        retry_at = None
-        if state != "cancelled" and (not counted or attempts < limit):
+        if (
+            retry_at is None
+            and state != "cancelled"
+            and not build.is_final
+            and (not counted or attempts < limit)
+        ):
             retry_at = clock.now() + (build_delay(attempts) if counted else timedelta(0))
         ended = await self._finish(build, state, error=why, counted=counted, retry_at=retry_at)
         if ended:
@@ -265,12 +371,22 @@ class Settler:
             build, state, error=error, counted=counted, retry_at=retry_at
         )
         if ended:
+            if build.cancel_requested_at is not None:
+                await clear_alert(self._ledger, _ALERT, str(build.partition))
             # A measure that the ledger cannot give now is not worth the pass.
             with contextlib.suppress(LedgerUnavailableError):
                 row = await self._ledger.views.build(build.id)
                 if row is not None:
                     build_ended(row)
         return ended
+
+
+def _by_run(builds: Sequence[ActiveBuild]) -> dict[UUID | int, list[ActiveBuild]]:
+    """Those that share a run together: what ends one of them may end the others."""
+    runs: dict[UUID | int, list[ActiveBuild]] = {}
+    for build in builds:
+        runs.setdefault(build.flow_run_id or build.id, []).append(build)
+    return runs
 
 
 def _is_late(build: ActiveBuild) -> bool:

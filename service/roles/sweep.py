@@ -7,10 +7,10 @@ sweep, finds everything at once, also what the durable lane was about to bring.
 """
 
 import asyncio
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import AsyncGenerator, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from itertools import chain, islice
+from itertools import islice, takewhile
 from time import monotonic
 
 import structlog
@@ -20,12 +20,14 @@ from quicksilver.domain.datasets import Dataset
 from quicksilver.domain.event import ObjectEvent
 from quicksilver.domain.manifest import ListedObject
 from quicksilver.domain.partition import Match, Partition, match, prefixes
-from quicksilver.errors import BronzeUnavailableError, LedgerUnavailableError
-from quicksilver.lake.bronze import Bronze, list_partition
+from quicksilver.errors import BronzeUnavailableError
+from quicksilver.lake.bronze import Bronze
 from quicksilver.ledger import Ledger
-from quicksilver.ledger.listener import wait_or_timeout
+from quicksilver.ledger.recording import KeptObject
+from quicksilver.roles.alerts import clear_alert, raise_alert
 from quicksilver.settings import Settings
 from quicksilver.support import clock
+from quicksilver.support.backoff import delay
 
 _log = structlog.get_logger(__name__)
 
@@ -35,15 +37,55 @@ SETTLED = timedelta(seconds=10)
 # One page of MinIO's listing: compared and recorded before the next one is read.
 _PAGE = 1000
 
+# Found objects that are recorded in one commit: more would keep the event loop for too long.
+_RECORDED = 200
+
+# Datasets that are compared at once: a bucket that answers slowly leaves room for the others.
+_AT_ONCE = 4
+
+# A dataset that could not be compared is tried again after these many seconds, doubled each time
+# up to the sweep's own interval.
+_RETRY = 5.0
+
+ALERT = "sweep"
+
 
 @dataclass(frozen=True, slots=True)
 class SweepResult:
-    """What a sweep saw: objects listed, those that no event had told of, and those now gone."""
+    """What a sweep saw: objects listed, those that no event had told of, and those now gone.
+
+    `error` says why the dataset could not be compared; the numbers are then what was seen before.
+    """
 
     dataset: str
     listed: int
     found: int
     gone: int
+    error: str | None = None
+
+
+@dataclass(slots=True)
+class _Rhythm:
+    """When a dataset was last compared, and how often in a row that failed."""
+
+    compared_at: float | None = None
+    retry_at: float = 0.0
+    failures: int = 0
+
+    def due_in(self, interval: float) -> float:
+        """Seconds until it is compared again."""
+        if self.failures:
+            return self.retry_at - monotonic()
+        return self.compared_at + interval - monotonic() if self.compared_at is not None else 0.0
+
+    def fail(self, interval: float) -> None:
+        """It could not be compared."""
+        self.failures += 1
+        self.retry_at = monotonic() + delay(self.failures, base=_RETRY, cap=interval)
+
+    def succeed(self) -> None:
+        """It was compared."""
+        self.failures, self.compared_at = 0, monotonic()
 
 
 class Sweep:
@@ -54,33 +96,41 @@ class Sweep:
         self._ledger = ledger
         self._bronze = bronze
         self.interval = settings.sweep_interval
+        self._at_once = asyncio.Semaphore(_AT_ONCE)
+        self._rhythms = {name: _Rhythm() for name in ledger.datasets.by_name}
+        # Ends the loop's pause; every dataset is due when somebody asked for a pass.
+        self.changed = asyncio.Event()
+        self._is_wanted = False
         # What was left to its lanes, by bucket, key and etag: since when, and its partition. Seen
         # first, not put: MinIO's clock may be another than ours.
         self._fresh: dict[tuple[str, str, str], tuple[datetime, Partition]] = {}
 
-    async def run(self, wake: asyncio.Event) -> None:
-        """Sweep at start and every interval, until cancelled; setting the event sweeps at once."""
-        settled_for = timedelta(0)
-        while True:
-            try:
-                await self.run_once(settled_for=settled_for)
-                settled_for = SETTLED
-            except (BronzeUnavailableError, LedgerUnavailableError) as error:
-                _log.warning("the sweep broke off; the next one starts over", error=str(error))
-            await self._pause(wake)
+    def ask(self) -> None:
+        """Have every dataset compared now."""
+        self._is_wanted = True
+        self.changed.set()
 
-    async def _pause(self, wake: asyncio.Event) -> None:
-        """Until the next pass; meanwhile what the last one left out is asked for again."""
-        until = monotonic() + self.interval
-        while (left := until - monotonic()) > 0:
-            if await wait_or_timeout(
-                wake, min(left, SETTLED.total_seconds()) if self._fresh else left
-            ):
-                return
-            try:
-                await self.look_again()
-            except (BronzeUnavailableError, LedgerUnavailableError) as error:
-                _log.warning("fresh objects are asked for later", error=str(error))
+    async def run_due(self) -> list[SweepResult]:
+        """Compare the datasets that are due; the first time finds everything at once.
+
+        Raises:
+            LedgerUnavailableError: nothing can be compared now.
+        """
+        is_wanted, self._is_wanted = self._is_wanted, False
+        first: list[str] = []
+        again: list[str] = []
+        for name, rhythm in self._rhythms.items():
+            if is_wanted or rhythm.due_in(self.interval) <= 0:
+                (first if rhythm.compared_at is None else again).append(name)
+        results = await self.run_once(first) if first else []
+        return results + (await self.run_once(again, settled_for=SETTLED) if again else [])
+
+    async def pause(self) -> float:
+        """Seconds until the next dataset is due."""
+        if self._is_wanted:
+            return 0.0
+        waits = [rhythm.due_in(self.interval) for rhythm in self._rhythms.values()]
+        return max(0.0, min(waits, default=self.interval))
 
     async def look_again(self) -> None:
         """Find what was left to its lanes `SETTLED` ago, and no lane has told of since.
@@ -93,11 +143,17 @@ class Sweep:
         for (_, key, etag), (since, partition) in self._fresh.items():
             if since <= due:
                 waited.setdefault(partition, {})[key] = etag
+        problem: BronzeUnavailableError | None = None
         for partition, objects in sorted(waited.items()):
             dataset = self._ledger.datasets.get(partition.dataset)
             if await self._ledger.recording.etags(dataset, list(objects)) != objects:
-                await self.compare(dataset, partition=partition.name, settled_for=SETTLED)
+                try:
+                    await self.compare(dataset, partition=partition.name, settled_for=SETTLED)
+                except BronzeUnavailableError as error:
+                    problem = error
         self._forget(due, self._ledger.datasets.by_name)
+        if problem is not None:
+            raise problem
 
     def _forget(self, due: datetime, names: Collection[str]) -> None:
         self._fresh = {
@@ -109,24 +165,40 @@ class Sweep:
     async def run_once(
         self, datasets: Sequence[str] | None = None, *, settled_for: timedelta = timedelta(0)
     ) -> list[SweepResult]:
-        """Compare datasets (all by default) with bronze.
+        """Compare datasets (all by default) with bronze, side by side, each by itself.
 
         Objects younger than `settled_for` are left to their events; `look_again` asks for them.
+        A dataset whose bronze cannot be listed has an error in its result, and an alert.
 
         Raises:
-            BronzeUnavailableError, LedgerUnavailableError: the sweep is incomplete; what it
-            found so far is recorded.
+            LedgerUnavailableError: the sweep is incomplete; what it found so far is recorded.
         """
         names = datasets if datasets is not None else list(self._ledger.datasets.by_name)
         started_at = clock.now()
-        results = [
-            await self.compare(
-                self._ledger.datasets.get(name), lane="sweep", settled_for=settled_for
-            )
-            for name in names
-        ]
-        self._forget(started_at - settled_for, names)
+        results = await asyncio.gather(
+            *(self._compare_alone(self._ledger.datasets.get(name), settled_for) for name in names)
+        )
+        self._forget(started_at - settled_for, [r.dataset for r in results if r.error is None])
         return results
+
+    async def _compare_alone(self, dataset: Dataset, settled_for: timedelta) -> SweepResult:
+        rhythm = self._rhythms.setdefault(dataset.name, _Rhythm())
+        try:
+            async with self._at_once:
+                result = await self.compare(dataset, lane="sweep", settled_for=settled_for)
+        except BronzeUnavailableError as error:
+            rhythm.fail(self.interval)
+            await raise_alert(
+                self._ledger,
+                ALERT,
+                dataset.name,
+                f"{dataset.name} cannot be compared with bronze: {error}. An event that is lost"
+                " meanwhile is found when it can",
+            )
+            return SweepResult(dataset.name, 0, 0, 0, str(error))
+        rhythm.succeed()
+        await clear_alert(self._ledger, ALERT, dataset.name)
+        return result
 
     async def compare(
         self,
@@ -139,30 +211,46 @@ class Sweep:
     ) -> SweepResult:
         """Compare one dataset, or one partition of it, with bronze.
 
+        Listing and ledger are read side by side in the order of keys, a page at a time: memory
+        stays flat however many objects there are.
+
         Raises:
-            BronzeUnavailableError, LedgerUnavailableError: as in `run_once`.
+            BronzeUnavailableError, LedgerUnavailableError: what was found so far is recorded.
         """
         starts = prefixes(dataset, partition) if partition else (dataset.prefix,)
         started_at = clock.now()
-        walk = chain.from_iterable(self._bronze.walk(dataset.bucket, start) for start in starts)
         listed = found = 0
-        seen: set[str] = set()
+        gone: set[Partition] = set()
         names: set[str] = set()
-        while page := await asyncio.to_thread(_next_page, walk):
-            listed += len(page)
-            known = await self._ledger.recording.etags(dataset, [o.key for o in page])
-            seen.update(o.key for o in page if o.key in known)
-            names.update(_names(page, dataset))
-            fresh = [
-                arrival
-                for o in page
-                if known.get(o.key) != o.etag
-                for arrival in arrivals_of(o, dataset, self._ledger, lane)
-                if not self._is_left(arrival, started_at, settled_for)
-            ]
-            reasons = await self._ledger.recording.record(fresh, priority=priority)
-            found += sum(reason in ("settling", "paused") for reason in reasons)
-        gone = await self._gone(dataset, partition, seen)
+        for prefix in starts:
+            walk = self._bronze.walk(dataset.bucket, prefix)
+            after, is_last = "", False
+            while not is_last:
+                page = await asyncio.to_thread(_next_page, walk)
+                is_last = len(page) < _PAGE
+                upto = None if is_last else page[-1].key
+                listed += len(page)
+                names.update(_names(page, dataset))
+                known: dict[str, str] = {}
+                etags = {o.key: o.etag for o in page}
+                # More than a page where much is gone: so much of it at a time, too.
+                async for rows in self._kept(dataset, prefix, after, upto):
+                    known |= {row.key: row.etag for row in rows if row.key in etags}
+                    missing = [row for row in rows if row.key not in etags]
+                    gone |= await self._record_gone(dataset, prefix, missing)
+                fresh = [
+                    arrival
+                    for o in page
+                    if known.get(o.key) != o.etag
+                    for arrival in arrivals_of(o, dataset, self._ledger, lane)
+                    if not self._is_left(arrival, started_at, settled_for)
+                ]
+                for start in range(0, len(fresh), _RECORDED):
+                    reasons = await self._ledger.recording.record(
+                        fresh[start : start + _RECORDED], priority=priority
+                    )
+                    found += sum(reason in ("settling", "paused") for reason in reasons)
+                after = upto or after
         if found and lane == "sweep":
             await self._ledger.upkeep.count_up("sweep_found", found)
             _log.warning(
@@ -174,6 +262,20 @@ class Sweep:
             )
         return SweepResult(dataset.name, listed, found, len(gone))
 
+    async def _kept(
+        self, dataset: Dataset, prefix: str, after: str, upto: str | None
+    ) -> AsyncGenerator[list[KeptObject]]:
+        """What the ledger holds of a span of keys, in their order, a page at a time."""
+        while True:
+            rows = await self._ledger.recording.kept_objects(
+                dataset.name, prefix, after=after, upto=upto, limit=_PAGE
+            )
+            if rows:
+                yield rows
+            if len(rows) < _PAGE:
+                return
+            after = rows[-1].key
+
     def _is_left(self, arrival: Arrival, now: datetime, settled_for: timedelta) -> bool:
         """Whether an object is too young to be called lost."""
         event, partition = arrival.event, arrival.partition
@@ -183,25 +285,37 @@ class Sweep:
         since, _ = self._fresh.setdefault(name, (now, partition))
         return now - since < settled_for
 
-    async def _gone(
-        self, dataset: Dataset, partition: str | None, seen: set[str]
-    ) -> list[Partition]:
-        """Partitions whose objects were deleted since the ledger saw them."""
-        told = await self._ledger.recording.object_keys(dataset.name, partition)
-        missing = {key: where for key, where in told.items() if key not in seen}
-        for gone in sorted(set(missing.values())):
-            keys = [key for key, where in missing.items() if where == gone]
-            # The walk began before: only a fresh listing says that an object is gone.
-            listing = await list_partition(self._bronze, dataset, gone.name)
-            present = {o.key for o in listing}
-            await self._ledger.recording.record_gone(
-                dataset.bucket, gone, [key for key in keys if key not in present]
+    async def _record_gone(
+        self, dataset: Dataset, prefix: str, missing: Sequence[KeptObject]
+    ) -> set[Partition]:
+        """Forget objects that bronze no longer holds; the partitions that lost any.
+
+        `missing` is in the order of keys. The listing began before the ledger was read: only one
+        that began after it says that an object is gone, and what was put again since is another
+        row.
+        """
+        if not missing:
+            return set()
+        first, last = missing[0].key, missing[-1].key
+        present = await asyncio.to_thread(
+            lambda: _span(self._bronze.walk(dataset.bucket, prefix, start=first), last)
+        )
+        lost = [known for known in missing if known.key not in present]
+        gone: set[Partition] = set()
+        for start in range(0, len(lost), _RECORDED):
+            gone |= await self._ledger.recording.record_gone(
+                dataset.bucket, lost[start : start + _RECORDED]
             )
-        return sorted(set(missing.values()))
+        return gone
 
 
 def _next_page(walk: Iterator[ListedObject]) -> list[ListedObject]:
     return list(islice(walk, _PAGE))
+
+
+def _span(walk: Iterator[ListedObject], last: str) -> set[str]:
+    """The keys of a listing up to the last that is of interest."""
+    return {listed.key for listed in takewhile(lambda listed: listed.key <= last, walk)}
 
 
 def _names(page: Sequence[ListedObject], dataset: Dataset) -> Iterator[str]:

@@ -3,14 +3,12 @@
 Alerts live in the ledger; while that is away, people are told of it directly.
 """
 
-import asyncio
 from dataclasses import dataclass
 from datetime import timedelta
 from urllib.parse import urlencode
 
 import structlog
 
-from quicksilver.errors import LedgerUnavailableError
 from quicksilver.ledger import Ledger
 from quicksilver.roles.alerts import clear_alert, raise_alert
 from quicksilver.roles.health import Health, HealthWatch
@@ -20,7 +18,7 @@ from quicksilver.support import clock
 
 _log = structlog.get_logger(__name__)
 
-_INTERVAL = 5.0
+INTERVAL = 5.0
 
 # A part that is started again answers sooner: nobody is woken for that.
 _TROUBLE_FOR = timedelta(seconds=10)
@@ -56,16 +54,14 @@ class Watchdog:
         self._notifier = notifier
         self._told_of_ledger = False
 
-    async def run(self) -> None:
-        """Watch until cancelled."""
-        while True:
-            health = await self._health.look()
-            await self._tell_of_ledger(health)
-            try:
-                await self.run_once()
-            except LedgerUnavailableError as error:
-                _log.warning("the watchdog waits for the ledger", error=str(error))
-            await asyncio.sleep(_INTERVAL)
+    async def run_pass(self) -> int:
+        """The loop's pass: people are told directly of a ledger that is away, then as `run_once`.
+
+        Raises:
+            LedgerUnavailableError: nothing can be kept now.
+        """
+        await self._tell_of_ledger(await self._health.look())
+        return await self.run_once()
 
     async def run_once(self) -> int:
         """Look once; how many alerts of its kinds are open after it.

@@ -1,13 +1,29 @@
-"""The one clock of the service: UTC, aware, and movable in tests."""
+"""The one clock of the service: UTC, aware, the database's where there is one, movable in tests.
+
+Deadlines are set by one host and judged by another. Each process therefore goes by Postgres' clock,
+as it was last told it, and by its own monotonic time since: a host's clock may jump as it likes.
+"""
 
 from datetime import UTC, datetime, timedelta
+from time import monotonic
 
 _offset = timedelta(0)
+# Postgres' time as it was told, and the monotonic time at which it was.
+_told: tuple[datetime, float] | None = None
 
 
 def now() -> datetime:
     """The present moment as an aware datetime in UTC, moved by what `advance` added."""
-    return datetime.now(UTC) + _offset
+    if _told is None:
+        return datetime.now(UTC) + _offset
+    moment, at = _told
+    return moment + timedelta(seconds=monotonic() - at) + _offset
+
+
+def tell(moment: datetime, at: float) -> None:
+    """Set the clock by another: it was `moment` there at this process's monotonic time `at`."""
+    global _told
+    _told = moment.astimezone(UTC), at
 
 
 def advance(by: timedelta) -> None:
@@ -18,5 +34,5 @@ def advance(by: timedelta) -> None:
 
 def reset() -> None:
     """Back to the machine's own time."""
-    global _offset
-    _offset = timedelta(0)
+    global _offset, _told
+    _offset, _told = timedelta(0), None

@@ -10,7 +10,7 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from psycopg.rows import DictRow, dict_row
 from psycopg_pool import AsyncConnectionPool, PoolClosed, PoolTimeout
 
-from quicksilver.errors import LedgerUnavailableError
+from quicksilver.errors import LedgerRightsError, LedgerUnavailableError
 from quicksilver.support.statements import statement
 
 Row = DictRow
@@ -82,10 +82,18 @@ async def translated() -> AsyncGenerator[None]:
         yield
     except (PoolTimeout, PoolClosed, psycopg.OperationalError, psycopg.InterfaceError) as error:
         # Class 53 (disk full, too many connections) is an OperationalError of psycopg's too.
-        first = str(error).strip().split("\n")[0]
-        raise LedgerUnavailableError(f"the ledger does not answer: {first}") from error
+        raise LedgerUnavailableError(f"the ledger does not answer: {_first(error)}") from error
+    except psycopg.errors.InsufficientPrivilege as error:
+        raise LedgerRightsError(
+            f"the ledger's role lacks a right: {_first(error)};"
+            " apply compose/roles.sql, or grant it"
+        ) from error
     except psycopg.errors.ReadOnlySqlTransaction as error:
         raise LedgerUnavailableError("the ledger is read-only: is it a standby?") from error
+
+
+def _first(error: Exception) -> str:
+    return str(error).strip().split("\n")[0]
 
 
 class Database:

@@ -1,7 +1,7 @@
 """`make chaos`: pull every plug while real objects land; a table at the end, non-zero when bad.
 
 CHAOS_SEED replays the dice of a run, CHAOS_KILLS changes how many faults there are (200), and
-CHAOS_ONLY=model,kills,flood,overflow,disk,hosts runs some of its parts.
+CHAOS_ONLY=model,kills,misfits,flood,overflow,disk,hosts runs some of its parts.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from rich.table import Table
 
 from tests.chaos.diskfull import run_disk_full
 from tests.chaos.flood import Check, run_flood, run_overflow
+from tests.chaos.misfits import DECLARED, run_misfits
 from tests.chaos.outages import run_hosts
 from tests.chaos.rounds import Outcome, run_rounds
 from tests.chaos.stage import MONTHS, ChaosStage, stage
@@ -26,7 +27,7 @@ from tests.support.checkout import PROJECT
 
 # Where the partitions only bear witness, two are enough.
 FEW = MONTHS[:2]
-PARTS = ("model", "kills", "flood", "overflow", "disk", "hosts")
+PARTS = ("model", "kills", "misfits", "flood", "overflow", "disk", "hosts")
 
 
 def main() -> int:
@@ -51,15 +52,16 @@ def main() -> int:
     if "kills" in chosen:
         with stage(say) as made:
             outcome = run_rounds(made, kills=kills, seed=seed, at_once=8)
-    scenarios: dict[str, tuple[Callable[[ChaosStage], list[Check]], int | None]] = {
-        "flood": (run_flood, None),
-        "overflow": (run_overflow, 500),
-        "disk": (run_disk_full, None),
+    scenarios: dict[str, tuple[Callable[[ChaosStage], list[Check]], int | None, str]] = {
+        "misfits": (run_misfits, None, DECLARED),
+        "flood": (run_flood, None, ""),
+        "overflow": (run_overflow, 500, ""),
+        "disk": (run_disk_full, None, ""),
     }
-    for name, (run, queue_limit) in scenarios.items():
+    for name, (run, queue_limit, declared) in scenarios.items():
         if name in chosen:
             try:
-                with stage(say, months=FEW, queue_limit=queue_limit) as made:
+                with stage(say, months=FEW, queue_limit=queue_limit, declared=declared) as made:
                     checks += run(made)
             except Exception as error:
                 console.print_exception()

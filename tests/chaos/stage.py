@@ -203,16 +203,24 @@ def digests(connection: psycopg.Connection[Any], dt: date) -> Digest:
 
 @contextmanager
 def stage(
-    say: Say, *, months: Sequence[date] = MONTHS, queue_limit: int | None = None, limit: int = 4
+    say: Say,
+    *,
+    months: Sequence[date] = MONTHS,
+    queue_limit: int | None = None,
+    limit: int = 4,
+    declared: str = "",
 ) -> Generator[ChaosStage]:
-    """The whole stack in a home of its own, with the reference builds of the months made."""
+    """The whole stack in a home of its own, with the reference builds of the months made.
+
+    `declared` are further datasets, as `datasets.yaml` has them.
+    """
     folder = Path(tempfile.mkdtemp(prefix="qs-chaos-"))
     home, points = folder / "home", folder / "points"
     home.mkdir(mode=0o700)
     points.mkdir(mode=0o700)
     datasets = folder / "datasets.yaml"
-    declared = (PROJECT / "datasets.yaml").read_text(encoding="utf-8")
-    datasets.write_text(patient(declared), encoding="utf-8")
+    own = (PROJECT / "datasets.yaml").read_text(encoding="utf-8")
+    datasets.write_text(with_more(patient(own), declared), encoding="utf-8")
     extra = {
         **QUICK,
         failpoint.VARIABLE: str(points),
@@ -246,6 +254,11 @@ def stage(
 def patient(declared: str) -> str:
     """`datasets.yaml` with as many attempts as it takes: here the world is broken, not the data."""
     return declared.rstrip() + "\n    attempts: 100\n    time_limit: 3m\n"
+
+
+def with_more(text: str, declared: str) -> str:
+    """`datasets.yaml` with further datasets, before all others."""
+    return text.replace("datasets:\n", f"datasets:\n{declared.strip(chr(10))}\n", 1)
 
 
 def make_versions(made: ChaosStage, months: Sequence[date]) -> dict[date, list[Version]]:

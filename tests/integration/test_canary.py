@@ -28,6 +28,7 @@ from quicksilver.ledger import Ledger
 from quicksilver.roles.alerts import clear_alert, raise_alert
 from quicksilver.roles.canary import CanaryResult
 from quicksilver.roles.canary_watch import CanaryWatch
+from quicksilver.roles.loop import Job, run_job
 from quicksilver.roles.sweep import Sweep
 from quicksilver.settings import Settings, load_settings
 from quicksilver.stack.ports import LOOPBACK, choose_port
@@ -58,8 +59,7 @@ class Lanes:
         """A canary watch with a sweep of its own."""
         used = self.settings.model_copy(update=settings)
         self.sweep = Sweep(used, self.ledger, Bronze(used))
-        self.sweep_now = asyncio.Event()
-        return CanaryWatch(used, self.ledger, self.sweep, self.sweep_now, patience=PATIENCE)
+        return CanaryWatch(used, self.ledger, self.sweep, patience=PATIENCE)
 
     @asynccontextmanager
     async def receiver(self, tokens: Collection[Any] | None = None) -> AsyncGenerator[None]:
@@ -69,7 +69,9 @@ class Lanes:
         )
         app.state.ledger, app.state.recorder = self.ledger, Recorder(self.ledger)
         refusals: Refusals = app.state.refusals
-        telling = asyncio.create_task(refusals.run(self.ledger))
+        telling = asyncio.create_task(
+            run_job(Job("refusals", lambda: refusals.run_once(self.ledger), 0.5))
+        )
 
         async def proxy(scope: Any, receive: Any, send: Any) -> None:
             lane = scope.get("query_string", b"").decode().removeprefix("lane=")
@@ -208,19 +210,19 @@ async def test_no_receiver_push_becomes_polling_and_recovers(lanes: Lanes) -> No
     assert sorted(alerts) == [f"lane:{lanes.bucket}/durable", f"lane:{lanes.bucket}/fast"]
     assert all("does not reach the receiver" in text for text in alerts.values())
     assert lanes.sweep.interval == 30
-    assert lanes.sweep_now.is_set()
+    assert lanes.sweep.changed.is_set()
     lanes.client.put_object(lanes.bucket, "trips/dt=2024-01-01/a.parquet", BytesIO(b"a"), 1)
     (swept,) = await lanes.sweep.run_once()
     assert swept.found == 1
     # Told once, however often it is seen.
-    lanes.sweep_now.clear()
+    lanes.sweep.changed.clear()
     assert await watch.run_once() == 2
     assert len(await lanes.ledger.watch.alerts()) == 2
-    assert not lanes.sweep_now.is_set()
+    assert not lanes.sweep.changed.is_set()
     async with lanes.receiver():
         assert await watch.run_once() == 0
     assert lanes.sweep.interval == 300
-    assert lanes.sweep_now.is_set()
+    assert lanes.sweep.changed.is_set()
     assert await lanes.open_alerts() == {}
     assert all(row["cleared_at"] for row in await lanes.ledger.watch.alerts())
 

@@ -200,6 +200,12 @@ async def _builds(kit: LedgerHarness) -> list[dict[str, Any]]:
     return await kit.builds(name=_current[0])
 
 
+async def _key(kit: LedgerHarness) -> str:
+    """The key of the first build of the first generation."""
+    ((identity,),) = await kit.fetch("select left(id::text, 8) from quicksilver.identity")
+    return f"{_current[0]}/{DT}:1:1@{identity}"
+
+
 async def _dispatched(kit: LedgerHarness) -> FlowRun:
     """Dispatch the one dirty partition; its run, before it begins."""
     assert await kit.dispatcher().run_once() == 1
@@ -230,7 +236,7 @@ class TestCreating:
         flow = await _dispatched(kit)
         run = prefect.call("GET", f"/flow_runs/{flow.id}")
         name = _current[0]
-        assert run["idempotency_key"] == f"{name}/{DT}:1:1"
+        assert run["idempotency_key"] == await _key(kit)
         assert run["parameters"] == {"dataset": name, "dt": str(DT), "generation": 1}
         assert {f"dataset:{name}", f"dt:{DT}"} <= set(run["tags"])
         assert run["state"]["type"] == "SCHEDULED"
@@ -251,7 +257,7 @@ class TestCreating:
             proxy.is_cutting = True
             assert await dispatcher.run_once() == 0
             assert proxy.cut > 0
-            key = f"{_current[0]}/{DT}:1:1"
+            key = await _key(kit)
             (made,) = prefect.runs(key)
             assert [b["state"] for b in await _builds(kit)] == ["claimed"]
             proxy.is_cutting = False
@@ -294,7 +300,7 @@ class TestCreating:
         await _put(kit)
         assert await kit.dispatcher().run_once() == 0
         row = await _row(kit)
-        assert (row["state"], row["attempts"]) == ("pending", 0)
+        assert (row["state"], row["attempts"]) == ("pending", 1)
         assert "no deployment 'silver-build/nowhere': run `quicksilver init`" in row["error"]
         assert await _builds(kit) == []
         flow = prefect.call("POST", "/flows/", {"name": "silver-build"})
@@ -304,6 +310,66 @@ class TestCreating:
         assert await kit.dispatcher().run_once() == 1
         prefect.call("DELETE", f"/deployments/{made['id']}")
         await kit.close()
+
+    async def test_a_deployment_that_refuses_the_parameters(
+        self, ledger_url: str, prefect: RealPrefect
+    ) -> None:
+        """409 is this deployment's alone: counted, shown, and over when it is mended."""
+        refuses = dataset(_fresh_name(), deployment="silver-build/strict")
+        well = dataset(f"{_current[0]}-well")
+        kit = await LedgerHarness.open(ledger_url, refuses, well, prefect=prefect)
+        flow = prefect.call("POST", "/flows/", {"name": "silver-build"})
+        schema = {
+            "type": "object",
+            "properties": {name: {"type": "string"} for name in ("dataset", "dt", "day")}
+            | {"generation": {"type": "integer"}},
+            "required": ["day"],
+        }
+        body = {
+            "name": "strict",
+            "flow_id": flow["id"],
+            "enforce_parameter_schema": True,
+            "parameter_openapi_schema": schema,
+        }
+        made = prefect.call("POST", "/deployments/", body)
+        why = await prefect.refusal_of("silver-build/strict", ("dataset", "dt", "generation"))
+        assert why == "the flow of deployment silver-build/strict wants the parameter day"
+        await _put(kit)
+        await kit.put("a", name=well.name)
+        dispatcher = kit.dispatcher()
+        assert await dispatcher.run_once() == 1, "the healthy one"
+        row = await _row(kit)
+        assert (row["state"], row["attempts"]) == ("pending", 1)
+        assert "Prefect refused creating a run of silver-build/strict: 409" in row["error"]
+        change = {"enforce_parameter_schema": False}
+        prefect.call("PATCH", f"/deployments/{made['id']}", change)
+        clock.advance(timedelta(seconds=11))
+        assert await dispatcher.run_once() == 1
+        prefect.call("DELETE", f"/deployments/{made['id']}")
+        await kit.close()
+
+    async def test_a_paused_pool_says_what_holds_a_run(
+        self, kit: LedgerHarness, prefect: RealPrefect
+    ) -> None:
+        await _put(kit)
+        flow = await _dispatched(kit)
+        prefect.call("PATCH", "/work_pools/default", {"is_paused": True})
+        try:
+            settler = kit.settler()
+            clock.advance(timedelta(seconds=121))
+            assert await settler.run_once() == 1, "no missed deadline"
+            assert "work pool default is paused: resume it" in (await _row(kit))["error"]
+            prefect.call(
+                "PATCH", "/work_pools/default", {"is_paused": False, "concurrency_limit": 0}
+            )
+            clock.advance(timedelta(seconds=121))
+            assert await settler.run_once() == 1
+            assert "work pool default is full" in (await _row(kit))["error"]
+        finally:
+            freed = {"is_paused": False, "concurrency_limit": None}
+            prefect.call("PATCH", "/work_pools/default", freed)
+        assert await flow.run()
+        assert await kit.settler().run_once() == 0
 
     async def test_a_deployment_made_anew_under_another_id(
         self, kit: LedgerHarness, prefect: RealPrefect
@@ -486,7 +552,7 @@ class TestEnding:
             clock.advance(timedelta(minutes=1))
         row = await _row(kit)
         assert (row["state"], row["error"]) == ("failed", "row 2 is broken")
-        assert [b["idempotency_key"].rpartition(":")[2] for b in await _builds(kit)] == ["1", "2"]
+        assert [b["attempt"] for b in await _builds(kit)] == [1, 2]
         await kit.close()
 
     async def test_a_run_that_fails_before_our_code(

@@ -95,7 +95,7 @@ class TestOrder:
         for dt in days(4):
             await kit.put("a", dt, name="wide")
         names = [claim.partition.dataset for claim in await _claim(kit, 5)]
-        assert names == ["narrow"] * 2 + ["wide"] * 3
+        assert names == ["narrow", "wide"] * 2 + ["wide"], "they take turns"
         assert await _claim(kit, 5) == []
         names = [claim.partition.dataset for claim in await _claim(kit, 6)]
         assert names == ["wide"]
@@ -107,6 +107,10 @@ class TestOrder:
             await kit.put("a", name=name)
         await kit.ledger.operators.pause("one", "me")
         fewer = await LedgerHarness.open(ledger_url, dataset("one"), dataset("three"))
+        names = [claim.partition.dataset for claim in await _claim(kit, 1)]
+        assert names == ["two"], "a command with a smaller file takes nothing away"
+        assert await fewer.ledger.upkeep.undeclare_datasets() == ["two"]
+        await kit.put("b", days(2)[1], name="two")
         assert [claim.partition.dataset for claim in await _claim(kit)] == ["three"]
         await kit.ledger.upkeep.sync_datasets()
         assert [claim.partition.dataset for claim in await _claim(kit)] == ["two"]

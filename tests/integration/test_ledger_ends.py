@@ -14,6 +14,7 @@ import pytest
 from quicksilver.domain.arrival import Arrival, Lane
 from quicksilver.domain.partition import Partition
 from quicksilver.operators.explain import explain
+from quicksilver.roles.alignment import Alignment
 from quicksilver.support import clock
 from quicksilver.support.backoff import BUILD_BASE, BUILD_CAP, build_delay
 from tests.support.ledger_harness import DT, NAME, FlowRun, LedgerHarness, dataset, days, together
@@ -268,7 +269,9 @@ class TestUpkeep:
         await kit.ledger.operators.pause(NAME, "me")
         await kit.put("b")
         clock.advance(timedelta(days=31))
-        assert await kit.ledger.upkeep.prune(keep=timedelta(days=30)) == 1
+        # The event, and the manifest of its build, which ended long ago.
+        assert await kit.ledger.upkeep.prune(keep=timedelta(days=30)) == 2
+        assert (await kit.builds())[0]["manifest"] is None
         assert await kit.reasons() == ["paused"], "what is undecided stays"
         await kit.ledger.operators.resume(NAME)
         await kit.cycle()
@@ -360,10 +363,10 @@ async def test_a_ledger_made_anew_builds_past_the_warehouse_fences(kit: LedgerHa
     kit.warehouse.published[1000] = {}
     await kit.put("a")
     assert await kit.cycle() == [False], "fenced: the warehouse takes its id for an old one"
-    await kit.settler().align()
+    await Alignment(kit.ledger, kit.warehouse).run_once()
     clock.advance(timedelta(minutes=1))
     assert await kit.cycle() == [True]
-    await kit.settler().align()
+    await Alignment(kit.ledger, kit.warehouse).run_once()
     assert [b["id"] for b in await kit.builds()] == [1, 1001]
 
 

@@ -445,7 +445,7 @@ class LedgerMachine(RuleBasedStateMachine):
 @pytest.fixture
 def machine(ledger_url: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[type[LedgerMachine]]:
     # Three partitions are a backlog here.
-    monkeypatch.setattr("quicksilver.ledger.claims.BACKLOG", 1)
+    monkeypatch.setattr("quicksilver.ledger.turns.BACKLOG", 1)
     name = ledger_url.rpartition("/")[2]
     with asyncio.Runner() as runner:
         LedgerMachine.url, LedgerMachine.runner = ledger_url, runner

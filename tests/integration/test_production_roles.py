@@ -20,12 +20,18 @@ from minio import Minio
 from minio.error import S3Error
 from psycopg.rows import dict_row
 
+from quicksilver.domain.datasets import Datasets
 from quicksilver.domain.partition import CANARY_PREFIX, Partition
+from quicksilver.errors import LedgerRightsError
 from quicksilver.lake.bronze import Bronze
 from quicksilver.lake.targets import minio_admin
+from quicksilver.ledger import Ledger
 from quicksilver.ledger.migrate import migrate
+from quicksilver.roles.alignment import Alignment
+from quicksilver.roles.settler import Settler
 from quicksilver.settings import Settings, load_settings
 from quicksilver.stack.postgres import BINARIES
+from quicksilver.support.postgres import Database
 from quicksilver.warehouse.connection import Warehouse
 from tests.integration.test_senders import BEARER, serving
 from tests.support.checkout import PROJECT
@@ -280,6 +286,47 @@ async def test_the_service_lives_with_rights_to_rows_alone(production: Productio
     for other in ("warehouse", "prefect"):
         with pytest.raises(psycopg.OperationalError, match="permission denied for database"):
             psycopg.connect(production.url("ledger_service", other)).close()
+
+
+async def test_a_used_warehouse_and_a_restart(production: Production) -> None:
+    """The ledger is younger than the warehouse's fences: its service raises its own ids."""
+    ledger_owner = production.url("ledger", "ledger")
+    warehouse_owner = production.url("warehouse", "warehouse")
+    await migrate(ledger_owner)
+    await Warehouse(load_settings(warehouse_url=warehouse_owner)).ensure()
+    with psycopg.connect(warehouse_owner) as connection:
+        connection.execute(
+            "insert into quicksilver.fence (dataset, dt, holder) "
+            " values ('used', '2024-01-01', 5000)"
+        )
+    settings = load_settings(warehouse_url=production.url("warehouse_settler", "warehouse"))
+    for is_behind in (True, False):
+        # Each as a process that starts: connections, statements, rights of its own.
+        database = Database(production.url("ledger_service", "ledger"))
+        await database.open()
+        declared = Datasets(datasets=(), path=COMPOSE)
+        ledger = Ledger(database, declared)
+        assert await Alignment(ledger, Warehouse(settings)).run_once() is is_behind
+        assert (
+            await Settler(settings, ledger, cast("Any", None), Warehouse(settings)).run_once() == 0
+        )
+        await database.close()
+
+
+async def test_a_missing_right_is_named(production: Production) -> None:
+    owner = production.url("ledger", "ledger")
+    await migrate(owner)
+    with psycopg.connect(owner) as connection:
+        connection.execute("revoke all on quicksilver.dispatcher from ledger_service")
+    database = Database(production.url("ledger_service", "ledger"))
+    await database.open()
+    with pytest.raises(LedgerRightsError, match=r"permission denied.*roles\.sql"):
+        await Ledger(database, Datasets(datasets=(), path=COMPOSE)).upkeep.beat("one")
+    await database.close()
+    with psycopg.connect(owner) as connection:
+        connection.execute(
+            "grant select, insert, update, delete on quicksilver.dispatcher to ledger_service"
+        )
 
 
 async def test_the_settler_decides_and_reads_no_trip(production: Production) -> None:

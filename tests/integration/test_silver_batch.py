@@ -13,7 +13,7 @@ from quicksilver.flows import silver_batch
 from quicksilver.flows.context import FlowContext
 from quicksilver.flows.run_report import batch_as_markdown
 from quicksilver.ledger import BegunBuild
-from quicksilver.ledger.claims import BACKLOG
+from quicksilver.ledger.turns import BACKLOG
 from quicksilver.settings import Settings
 from quicksilver.support import clock
 from tests.support.ledger_harness import NAME, FlowRun, LedgerHarness, dataset, days

@@ -17,7 +17,7 @@ from quicksilver.flows import failover
 from quicksilver.flows.context import FlowContext
 from quicksilver.flows.ensure_built import ensure_built
 from quicksilver.flows.silver_build import _claim  # pyright: ignore[reportPrivateUsage]
-from quicksilver.ledger import claims
+from quicksilver.ledger import turns
 from quicksilver.ledger.outbox import LANDED
 from quicksilver.support import clock
 from tests.support.ledger_harness import DT, NAME, FlowRun, LedgerHarness, dataset, days
@@ -139,7 +139,7 @@ async def test_what_the_service_left_does_not_stand_in_the_way(
 async def test_batches_that_the_service_left_end_too(
     kit: LedgerHarness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(claims, "BACKLOG", 2)
+    monkeypatch.setattr(turns, "BACKLOG", 2)
     kit.prefect.takes_batches = True
     places = [Partition.of_day(NAME, dt) for dt in days(4)]
     for place in places:

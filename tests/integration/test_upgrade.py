@@ -28,6 +28,7 @@ from quicksilver.lake.bronze import Bronze, minio_client
 from quicksilver.ledger import Ledger
 from quicksilver.ledger.migrate import migrate
 from quicksilver.orchestrator.deployments import Deployments
+from quicksilver.roles.alignment import Alignment
 from quicksilver.roles.dispatcher import Dispatcher
 from quicksilver.roles.settler import Settler
 from quicksilver.settings import Settings, load_settings
@@ -188,7 +189,7 @@ async def _finish(old: Old, ledger: Ledger, deployments: Deployments) -> None:
     """Dispatch and settle until nothing is left, running what is dispatched as a worker would."""
     settler = Settler(old.settings, ledger, deployments, Warehouse(old.settings))
     dispatcher = Dispatcher(old.settings, ledger, Bronze(old.settings), deployments, "upgraded")
-    await settler.align()
+    await Alignment(ledger, Warehouse(old.settings)).run_once()
     await ledger.upkeep.beat("upgraded")
     # What Prefect ran before it was replaced, nobody here executes.
     ran = {build.flow_run_id for build in await ledger.settlement.active_builds()}

@@ -64,6 +64,9 @@ class FakeBronze(Bronze):
     def __init__(self) -> None:
         self.objects: dict[str, ListedObject] = {}
         self.is_away = False
+        # Datasets whose folders may not be listed, and those whose listing never ends.
+        self.unlistable: set[str] = set()
+        self.hanging: set[str] = set()
         # Called at each listing, after it was taken: what happens while it is on its way.
         self.meanwhile: list[Any] = []
 
@@ -73,15 +76,18 @@ class FakeBronze(Bronze):
         return self.objects[key]
 
     async def list_folder(self, bucket: str, prefix: str) -> list[ListedObject]:
+        if prefix.partition("/")[0] in self.hanging:
+            await asyncio.Event().wait()
         listing = list(self.walk(bucket, prefix))
         if self.meanwhile:
             await self.meanwhile.pop(0)()
         return listing
 
-    def walk(self, bucket: str, prefix: str) -> Iterator[ListedObject]:
-        if self.is_away:
+    def walk(self, bucket: str, prefix: str, *, start: str = "") -> Iterator[ListedObject]:
+        if self.is_away or prefix.partition("/")[0] in self.unlistable:
             raise BronzeUnavailableError("MinIO is away")
-        return iter(sorted((o for k, o in self.objects.items() if k.startswith(prefix)), key=_key))
+        found = (o for k, o in self.objects.items() if k.startswith(prefix) and k >= start)
+        return iter(sorted(found, key=_key))
 
 
 def _key(listed: ListedObject) -> str:
@@ -103,6 +109,8 @@ class FakePrefect(Deployments):
         self.parameters: dict[UUID, dict[str, Any]] = {}
         self.created: list[str] = []
         self.most_in_flight = 0
+        # What keeps every scheduled run from starting.
+        self.hold: str | None = None
 
     async def open(self) -> None:
         """Nothing to open."""
@@ -142,7 +150,8 @@ class FakePrefect(Deployments):
         await self.deployment_id(name)
         if key not in self.keys:
             self.keys[key] = uuid4()
-            self.created.append(key)
+            # As tests write them: without the ledger's own part.
+            self.created.append(key.partition("@")[0])
             self.parameters[self.keys[key]] = parameters
             self.set_state(self.keys[key], "SCHEDULED")
         if self.cuts:
@@ -155,6 +164,9 @@ class FakePrefect(Deployments):
             raise PrefectUnavailableError("Prefect is away")
         return {run: self.runs[run] for run in runs if run in self.runs}
 
+    async def hold_of(self, run: RunState) -> str | None:
+        return self.hold
+
     async def stop_run(self, run: UUID, why: str, *, force: bool) -> None:
         if self.is_away:
             raise PrefectUnavailableError("Prefect is away")
@@ -164,6 +176,15 @@ class FakePrefect(Deployments):
     async def conclude_run(self, run: UUID, why: str) -> None:
         if run in self.runs:
             self.set_state(run, "COMPLETED", message=why)
+
+
+@dataclass(frozen=True)
+class FakeHolding:
+    """A published partition, and the tables of it that are empty now."""
+
+    partition: Partition
+    build_id: int
+    missing: tuple[str, ...]
 
 
 class FakeWarehouse:
@@ -200,7 +221,16 @@ class FakeWarehouse:
         self.history.append((begun.partition, begun.generation, begun.id))
         return True
 
+    async def holdings(self, dataset: Dataset) -> list[FakeHolding]:
+        """What is published of a dataset now."""
+        newest = {p: build for p, _, build in self.history if p.dataset == dataset.name}
+        return [
+            FakeHolding(p, build, () if p in self.silver else (f"silver.{dataset.name}",))
+            for p, build in newest.items()
+        ]
+
     async def newest_build(self) -> int:
+        """The highest build id that ever held a fence."""
         return max(self.holder.values(), default=0)
 
     async def revoke(self, partition: Partition, build_id: int) -> dict[str, Any] | None:

@@ -32,6 +32,7 @@ from quicksilver.ledger import ClaimedBuild, Ledger, SealedBuild
 from quicksilver.ledger.listener import LedgerListener
 from quicksilver.operators.reconciling import Reconciler
 from quicksilver.roles.health import HealthWatch
+from quicksilver.roles.loop import Job, run_job
 from quicksilver.roles.notifier import Notifier
 from quicksilver.roles.sweep import Sweep
 from quicksilver.roles.watchdog import Watchdog
@@ -140,7 +141,7 @@ class Site:
     async def claim(self, partition: Partition) -> ClaimedBuild:
         """A dispatcher takes the partition up."""
         found = await self.ledger.claims.claim(
-            OWNER, slots=50, lease=timedelta(minutes=5), only=[partition]
+            OWNER, slots=50, lease=timedelta(minutes=5), only=partition
         )
         assert len(found) == 1, f"{partition} could not be claimed"
         return found[0]
@@ -251,7 +252,7 @@ async def serve(
     server = uvicorn.Server(
         uvicorn.Config(app, log_config=None, lifespan="off", timeout_graceful_shutdown=3)
     )
-    listening = asyncio.create_task(wake.run())
+    listening = asyncio.create_task(run_job(Job("wake", wake.run_once, 0.2)))
     serving = asyncio.create_task(server.serve([listener]))
     try:
         while not server.started:

@@ -1,0 +1,101 @@
+"""One loop for every background job: a pass, a pause that a wake may end, back-off after a failure.
+
+A job that fails says so once, is counted, and is tried again later; no other job stops for it.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from time import monotonic
+
+import structlog
+
+from quicksilver.errors import QuicksilverError
+from quicksilver.ledger.listener import wait_or_timeout
+from quicksilver.support.backoff import delay
+from quicksilver.support.metrics import ROLE_FAILURES
+
+_log = structlog.get_logger(__name__)
+
+# After a failed pass, in seconds: soon enough for a server that restarts, and capped so that one
+# that comes back after an hour is found at once.
+_BASE = 0.5
+_CAP = 10.0
+
+# The same failure is said again after so many seconds: a log that is cut every hour shows it too.
+_SAY_AGAIN = 600.0
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """A background job of the service.
+
+    `run_once` is one pass. `pause` is how many seconds lie between two passes, or is asked after
+    each; `changed`, when set, ends the pause. `first` seconds pass before the first pass, and
+    `at_end` runs once when the job is cancelled.
+    """
+
+    name: str
+    run_once: Callable[[], Awaitable[object]]
+    pause: float | Callable[[], Awaitable[float]]
+    changed: asyncio.Event | None = None
+    first: float = 0.0
+    at_end: Callable[[], Awaitable[None]] | None = None
+
+
+async def run_jobs(jobs: Sequence[Job]) -> None:
+    """Run jobs side by side until cancelled."""
+    async with asyncio.TaskGroup() as group:
+        for job in jobs:
+            group.create_task(run_job(job), name=job.name)
+
+
+async def run_job(job: Job) -> None:
+    """Run one job until cancelled."""
+    trouble = Trouble(job.name)
+    changed = job.changed or asyncio.Event()
+    try:
+        await asyncio.sleep(job.first)
+        while True:
+            try:
+                await job.run_once()
+                pause = job.pause if isinstance(job.pause, int | float) else await job.pause()
+            except Exception as error:
+                # Slept, not waited: a burst of events must not become a burst of attempts.
+                await asyncio.sleep(trouble.record(error))
+            else:
+                trouble.clear()
+                await wait_or_timeout(changed, pause)
+    finally:
+        if job.at_end is not None:
+            await job.at_end()
+
+
+class Trouble:
+    """The failures of one job since it last went well."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self._failures = 0
+        self._said = ""
+        self._said_at = 0.0
+
+    def record(self, error: Exception) -> float:
+        """Count a failure, and log it unless it was said; seconds to wait before the next try."""
+        self._failures += 1
+        ROLE_FAILURES.labels(self._name).inc()
+        text = f"{type(error).__name__}: {error}"
+        if text != self._said or monotonic() - self._said_at > _SAY_AGAIN:
+            self._said, self._said_at = text, monotonic()
+            if isinstance(error, QuicksilverError):
+                _log.warning("a job waits", job=self._name, error=str(error))
+            else:
+                # A bug: logged whole.
+                _log.error("a job broke off, and is tried again", job=self._name, exc_info=error)
+        return delay(self._failures, base=_BASE, cap=_CAP)
+
+    def clear(self) -> None:
+        """The job went well."""
+        if self._failures:
+            _log.info("a job goes on", job=self._name, failures=self._failures)
+        self._failures, self._said = 0, ""

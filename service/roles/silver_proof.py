@@ -1,0 +1,111 @@
+"""Silver's proof: what the warehouse really holds, compared with what the ledger was told.
+
+A warehouse restored from an older backup, a table that somebody truncated, a ledger restored from
+an older backup: each leaves the two apart without a word. What differs is built anew, and named.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Protocol
+
+import structlog
+
+from quicksilver.domain.datasets import Dataset
+from quicksilver.domain.partition import Partition
+from quicksilver.ledger import Ledger
+from quicksilver.roles.alerts import clear_alert, raise_alert
+
+_log = structlog.get_logger(__name__)
+
+ALERT = "silver"
+
+# Partitions that an alert names; it says how many there are beside them.
+_NAMED = 10
+
+
+class Held(Protocol):
+    """A partition that the warehouse says to hold."""
+
+    @property
+    def partition(self) -> Partition:
+        """Which."""
+        ...
+
+    @property
+    def build_id(self) -> int:
+        """The build that published it."""
+        ...
+
+    @property
+    def missing(self) -> tuple[str, ...]:
+        """Tables that held rows of it when it was published, and hold none now."""
+        ...
+
+
+class Holdings(Protocol):
+    """What is asked of the warehouse."""
+
+    async def holdings(self, dataset: Dataset) -> Sequence[Held]:
+        """Every published partition of a dataset, and whether its rows are there."""
+        ...
+
+
+class SilverProof:
+    """Finds what silver does not hold as the ledger says, and has it built anew."""
+
+    def __init__(self, ledger: Ledger, warehouse: Holdings) -> None:
+        self._ledger = ledger
+        self._warehouse = warehouse
+
+    async def run_once(self) -> dict[Partition, str]:
+        """Compare every dataset whose builds end in the ledger; what differed, with the reason.
+
+        Raises:
+            LedgerUnavailableError, WarehouseUnavailableError: the rest is compared next time.
+        """
+        found: dict[Partition, str] = {}
+        for dataset in self._ledger.datasets.datasets:
+            if dataset.ends_by == "ledger":
+                found |= await self._compare(dataset)
+        return found
+
+    async def _compare(self, dataset: Dataset) -> dict[Partition, str]:
+        told = await self._ledger.proof.published(dataset.name)
+        held = {one.partition: one for one in await self._warehouse.holdings(dataset)}
+        differing = {
+            p: why for p, build in told.items() if (why := _difference(build, held.get(p)))
+        }
+        if differing:
+            # What was published or raised meanwhile says nothing about what was there before.
+            now = await self._ledger.proof.published(dataset.name)
+            differing = {p: why for p, why in differing.items() if now.get(p) == told[p]}
+        if not differing:
+            await clear_alert(self._ledger, ALERT, dataset.name)
+            return {}
+        await self._ledger.recording.rebuild(sorted(differing))
+        text = _told(dataset.name, differing)
+        _log.warning("silver is not what the ledger says", dataset=dataset.name, text=text)
+        await raise_alert(self._ledger, ALERT, dataset.name, text)
+        return differing
+
+
+def _difference(build: int, held: Held | None) -> str | None:
+    """Why silver does not hold what a build published, or None when it does."""
+    if held is None:
+        return "the warehouse knows nothing of it"
+    if held.build_id < build:
+        return f"the warehouse holds build {held.build_id}, the ledger says {build}"
+    if held.build_id > build:
+        return f"the warehouse holds build {held.build_id}, which the ledger does not know"
+    if held.missing:
+        return f"{', '.join(held.missing)} is empty"
+    return None
+
+
+def _told(dataset: str, differing: Mapping[Partition, str]) -> str:
+    named = [f"{p.name}: {why}" for p, why in sorted(differing.items())[:_NAMED]]
+    rest = len(differing) - len(named)
+    more = f"; and {rest} more" if rest else ""
+    return (
+        f"{len(differing)} partitions of {dataset} are not in silver as the ledger says, and are"
+        f" built anew ({'; '.join(named)}{more}): was a backup restored, or a table emptied?"
+    )

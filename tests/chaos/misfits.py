@@ -1,0 +1,149 @@
+"""Misfits beside a healthy dataset: what is broken of each kind delays nobody else."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from dataclasses import dataclass, field
+from datetime import date, timedelta
+from io import BytesIO
+
+import psutil
+
+from tests.chaos.flood import Check
+from tests.chaos.stage import MONTHS, ChaosStage, StuckError, rows
+
+# A partition of the healthy dataset, built so often alone and as often beside the misfits.
+_TIMES = 6
+
+# Partitions of the vanished bucket and of the refused deployment.
+_MANY = 2000
+
+# What a healthy build may take beside the misfits: of what it takes alone.
+_RATIO = 1.5
+
+_FILE = "unreadable"
+
+DECLARED = f"""
+  misfit.vanished:
+    bucket: vanished
+    key: in/dt={{dt}}/{{file}}
+    deployment: silver-build/nyc-tlc
+    bronze_table: bronze.misfit_vanished
+  misfit.refused:
+    bucket: datasets
+    key: refused/dt={{dt}}/{{file}}
+    deployment: silver-build/nyc-tlc
+    bronze_table: bronze.misfit_refused
+    parameters: {{dataset: "{{dataset}}", dt: "{{partition}}", generation: "no number"}}
+  misfit.unknown:
+    bucket: datasets
+    key: unknown/dt={{dt}}/{{file}}
+    deployment: nobody/there
+    bronze_table: bronze.misfit_unknown
+  misfit.{_FILE}:
+    bucket: datasets
+    key: {_FILE}/dt={{dt}}/{{file}}
+    deployment: silver-build/nyc-tlc
+    bronze_table: bronze.misfit_unreadable
+"""
+
+_RAISE = """
+insert into quicksilver.partition
+    (dataset, partition, dt, generation, state, due_at, dirty_since, changed_at)
+select %s, d::date::text, d::date, 1, 'pending', now(), now(), now()
+from generate_series(date '2015-01-01', date '2015-01-01' + (%s - 1), interval '1 day') as d
+returning 1
+"""
+
+
+@dataclass
+class _Ways:
+    """Seconds from PUT to silver."""
+
+    alone: list[float] = field(default_factory=list[float])
+    beside: list[float] = field(default_factory=list[float])
+
+
+def run_misfits(stage: ChaosStage) -> list[Check]:
+    """Measure the healthy dataset alone, then beside the misfits, with a kill in between."""
+    ways = _Ways()
+    healthy = MONTHS[0]
+    stage.put(healthy, 0)
+    stage.await_built(120)
+    ways.alone = [_way(stage, healthy, number) for number in range(_TIMES)]
+    stage.say(f"alone: {_told(ways.alone)}")
+    _break(stage)
+    checks: list[Check] = []
+    try:
+        for number in range(_TIMES):
+            if number == _TIMES // 2:
+                psutil.Process(stage.stack.supervisor.status("service").pid).kill()
+                stage.say("the service is killed")
+                # Its restart is nobody's way: measured is what comes after.
+                stage.put(healthy, number)
+                stage.await_built(120)
+            ways.beside.append(_way(stage, healthy, number))
+        ratio = statistics.median(ways.beside) / statistics.median(ways.alone)
+        note = (
+            f"{len(ways.beside)} of {_TIMES} built, {_told(ways.beside)},"
+            f" {ratio:.2f} x of alone ({_told(ways.alone)})"
+        )
+        checks.append(("beside misfits", ratio <= _RATIO, note))
+    except StuckError as error:
+        checks.append(("beside misfits", False, str(error)))
+    checks.append(_named(stage))
+    return checks
+
+
+def _way(stage: ChaosStage, dt: date, number: int) -> float:
+    began = time.monotonic()
+    stage.put(dt, number)
+    stage.await_built(120)
+    return time.monotonic() - began
+
+
+def _break(stage: ChaosStage) -> None:
+    """Thousands of partitions that cannot be listed or fired, and files that cannot be read."""
+    lake = stage.lake
+    for listed in lake.list_objects("vanished", recursive=True):
+        lake.remove_object("vanished", listed.object_name or "")
+    lake.remove_bucket("vanished")
+    for name in ("misfit.vanished", "misfit.refused", "misfit.unknown"):
+        rows(stage.env["QUICKSILVER_DATABASE_URL"], _RAISE, (name, _MANY))
+    for number in range(20):
+        dt = date(2015, 1, 1) + timedelta(days=number)
+        # What Prefect refuses must be there to be listed.
+        for prefix in ("refused", "unknown", _FILE):
+            lake.put_object(
+                "datasets", f"{prefix}/dt={dt}/data.parquet", BytesIO(b"no parquet"), 10
+            )
+    stage.say(f"{3 * _MANY} partitions that cannot be built, 20 files that cannot be read")
+
+
+def _named(stage: ChaosStage) -> Check:
+    """Every misfit is named, with its reason, and an unreadable file is not tried again."""
+    deadline = time.monotonic() + 120
+    named: set[str] = set()
+    failed: list[int] = []
+    while time.monotonic() < deadline:
+        found = stage.ledger("select subject from quicksilver.alert where cleared_at is null")
+        named = {str(row[0]) for row in found}
+        failed = [
+            int(row[0])
+            for row in stage.ledger(
+                "select attempts from quicksilver.partition"
+                " where dataset = %s and state = 'failed'",
+                f"misfit.{_FILE}",
+            )
+        ]
+        wanted = {"misfit.vanished", "misfit.refused", "misfit.unknown"}
+        if wanted <= named and len(failed) == 20:
+            once = sum(attempts == 1 for attempts in failed)
+            return "misfits are named", once == 20, f"3 by alerts; 20 files failed, {once} at once"
+        time.sleep(0.5)
+    return "misfits are named", False, f"alerts: {sorted(named)}; {len(failed)} of 20 files failed"
+
+
+def _told(ways: list[float]) -> str:
+    return f"p50 {statistics.median(ways):.1f} s, max {max(ways):.1f} s"
