@@ -6,8 +6,7 @@ from collections.abc import Mapping
 from prefect import get_run_logger
 from prefect.artifacts import acreate_markdown_artifact
 
-from quicksilver.build.batch import BuildOutcome
-from quicksilver.build.partition import BuildResult
+from quicksilver.build.result import BuildOutcome, BuildResult
 from quicksilver.domain.partition import Partition
 from quicksilver.ledger import BegunBuild
 from quicksilver.settings import Settings

@@ -7,7 +7,7 @@ import os
 import shutil
 import tempfile
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence, Set
 from contextlib import suppress
 from functools import cache
 from importlib import metadata
@@ -167,6 +167,51 @@ def is_published(node: Any) -> bool:
     # A unit test that could not run comes without one.
     kind = getattr(node.config, "materialized", None)
     return kind == "partition" and node.config.meta.get("published", True)
+
+
+def downstream(bronze_table: str) -> list[Any]:
+    """The project's models that read a bronze table, however far below it."""
+    parsed: Any = manifest()
+    known = {
+        source.unique_id
+        for source in parsed.sources.values()
+        if f"{source.schema}.{source.identifier}" == bronze_table
+    }
+    return [parsed.nodes[name] for name in _reached(parsed.child_map, known, "model.")]
+
+
+def seeds_above(models: Sequence[Any]) -> list[Any]:
+    """The seeds that models read, however far above them."""
+    parsed: Any = manifest()
+    known = {model.unique_id for model in models}
+    return [parsed.nodes[name] for name in _reached(parsed.parent_map, known, "seed.")]
+
+
+def tables_above(models: Set[str]) -> set[tuple[str, str]]:
+    """Schema and name of every table that models (by their unique ids) read, but their own."""
+    parsed: Any = manifest()
+    above = _reached(parsed.parent_map, set(models), "")
+    nodes = [parsed.nodes.get(name) or parsed.sources.get(name) for name in above]
+    return {
+        (node.schema, node.identifier if node.resource_type == "source" else node.alias)
+        for node in nodes
+        if node is not None and (node.resource_type == "source" or is_published(node))
+    }
+
+
+def _reached(edges: Mapping[str, Sequence[str]], start: set[str], kind: str) -> list[str]:
+    """What edges lead to from some nodes, themselves left out, that is of a kind; sorted."""
+    seen, left = set(start), list(start)
+    while left:
+        new = set(edges.get(left.pop(), ())) - seen
+        seen |= new
+        left += new
+    return sorted(name for name in seen - start if name.startswith(kind))
+
+
+def seeds() -> list[Any]:
+    """All seeds of the project."""
+    return [node for node in manifest().nodes.values() if node.resource_type == "seed"]
 
 
 def scratch_names() -> list[str]:

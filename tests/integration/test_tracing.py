@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from quicksilver.app import create_app
-from quicksilver.build.partition import BuildResult
+from quicksilver.build.result import BuildResult
 from quicksilver.flows import silver_build as flow
 from quicksilver.flows.context import FlowContext
 from quicksilver.intake.group_commit import Recorder

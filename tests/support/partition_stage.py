@@ -15,7 +15,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from minio import Minio
 
-from quicksilver.build.partition import BuildResult, build_partition
+from quicksilver.build.partition import build_partition
+from quicksilver.build.result import BuildResult
 from quicksilver.domain.datasets import Dataset, load_datasets
 from quicksilver.domain.manifest import ManifestFile
 from quicksilver.domain.partition import Partition
@@ -98,7 +99,10 @@ class PartitionStage:
 
     def scratch(self) -> list[str]:
         """Tables that builds left behind."""
-        return [r[0] for r in self.rows("select tablename from pg_tables where schemaname='build'")]
+        found = self.rows(
+            "select tablename from pg_tables where schemaname = %s", self.settings.scratch_schema
+        )
+        return [row[0] for row in found]
 
 
 def make_stage(warehouse_url: str, server: MinioServer) -> PartitionStage:
