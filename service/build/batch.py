@@ -348,6 +348,11 @@ class _Attempt:
                     await self.batch.tell(build, result)
         return again
 
+    def _new_columns(self, member: _Member) -> list[str]:
+        # In a table that has none yet, every column is new, and that is no news.
+        is_first = len(self.present) <= len(self.batch.cut.columns)
+        return [] if is_first else list(member.loaded.new_columns)
+
     async def _warnings(self, member: _Member, counts: Counts) -> list[str]:
         """What a person should know of a partition that is built all the same."""
         said = [f"left out: {file.reason}" for file in member.loaded.skipped]

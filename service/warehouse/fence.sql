@@ -50,7 +50,9 @@ where dataset = %(dataset)s and partition = %(partition)s and holder = %(build)s
 
 -- name: fence_take
 with before as (
-    select holder, worker from quicksilver.fence where dataset = %(dataset)s and partition = %(partition)s
+    select holder, worker
+    from quicksilver.fence
+    where dataset = %(dataset)s and partition = %(partition)s
 )
 
 insert into quicksilver.fence as fence (dataset, partition, dt, holder, worker)

@@ -20,8 +20,9 @@ from quicksilver.warehouse.tables import defined
 class ScratchPartition:
     """One partition's scratch table.
 
-    `value` and `tag` are those of its cut, `day` is the first day of its time, if it has any. Only what is attached must survive a crash of Postgres:
-    where rows are copied into a partition that is there, the table is unlogged.
+    `value` and `tag` are those of its cut, `day` is the first day of its time, if it has any. Only
+    what is attached must survive a crash of Postgres: where rows are copied into a partition that
+    is there, the table is unlogged.
     """
 
     value: KeyValue

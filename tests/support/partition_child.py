@@ -91,7 +91,7 @@ async def _build(
             _arm(die_at, build_id)
         try:
             result = await build_partition(
-                settings, dataset, dt, build_id=build_id, generation=1, manifest=manifest
+                settings, dataset, f"{dt}", build_id=build_id, generation=1, manifest=manifest
             )
             out.write(f"{dt} built {result.rows_silver}\n")
         except QuicksilverError as error:

@@ -52,13 +52,13 @@ class PartitionStage:
         return ManifestFile(key, done.etag.strip('"'), done.version_id, len(content))
 
     async def build(
-        self, dt: date, *manifest: ManifestFile, build_id: int | None = None
+        self, dt: date | str, *manifest: ManifestFile, build_id: int | None = None
     ) -> BuildResult:
         """Build a partition in this process."""
         return await build_partition(
             self.settings,
             self.dataset,
-            dt,
+            dt if isinstance(dt, str) else dt.isoformat(),
             build_id=build_id or next(self.ids),
             generation=1,
             manifest=manifest,
