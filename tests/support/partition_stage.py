@@ -66,9 +66,11 @@ class PartitionStage:
 
     async def settle(self, dt: date, build_id: int) -> dict[str, Any] | None:
         """The settler's question."""
-        return await Warehouse(self.settings).revoke(
-            Partition.of_day(self.dataset.name, dt), build_id
-        )
+        return await self.settle_named(Partition.of_day(self.dataset.name, dt), build_id)
+
+    async def settle_named(self, partition: Partition, build_id: int) -> dict[str, Any] | None:
+        """The settler's question about any partition."""
+        return await Warehouse(self.settings).revoke(partition, build_id)
 
     def rows(self, query: str, *parameters: Any) -> list[tuple[Any, ...]]:
         """What a reader of the warehouse sees."""
