@@ -14,6 +14,7 @@ import psycopg
 from prefect import flow, get_run_logger
 from prefect.artifacts import acreate_markdown_artifact
 from prefect.context import FlowRunContext
+from tenacity import retry, retry_if_result, wait_fixed
 
 from quicksilver.build.own_dbt import DbtNode, own_project, refuse_failed
 from quicksilver.domain.datasets import load_datasets
@@ -61,8 +62,7 @@ async def dbt_build(
     async with _turn(settings, str(project.folder), rule.max_running):
         nodes = await asyncio.to_thread(project.run)
     shown = [
-        {name: value for name, value in asdict(node).items() if name != "message"}
-        for node in nodes
+        {name: value for name, value in asdict(node).items() if name != "message"} for node in nodes
     ]
     details = {"dbt": shown, "failed_tests": [n.name for n in nodes if n.status == "fail"]}
     await _note(settings, details)
@@ -114,12 +114,12 @@ async def _turn(settings: Settings, project: str, slots: int) -> AsyncGenerator[
         raise LedgerUnavailableError(f"the ledger does not answer: {error}") from error
     async with connection:
         # A run that dies gives its slot back with its session; the time limit is Prefect's.
-        while not await _took_slot(connection, range(first, first + min(slots, 64))):
-            await asyncio.sleep(_ASK_AGAIN)
+        await _take_slot(connection, range(first, first + min(slots, 64)))
         yield
 
 
-async def _took_slot(connection: psycopg.AsyncConnection[Any], slots: range) -> bool:
+@retry(retry=retry_if_result(lambda is_taken: not is_taken), wait=wait_fixed(_ASK_AGAIN))
+async def _take_slot(connection: psycopg.AsyncConnection[Any], slots: range) -> bool:
     for slot in slots:
         found = await connection.execute(
             "select pg_try_advisory_lock(%s, %s)", (_PROJECT_SPACE, slot)

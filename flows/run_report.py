@@ -82,11 +82,15 @@ async def leave_batch_report(
     )
 
 
+def artifact_key(flow: str, partition: Partition) -> str:
+    """An artifact's key: Prefect takes lower-case letters, digits and dashes."""
+    return re.sub("[^a-z0-9]+", "-", f"{flow}-{partition}".lower()).strip("-")
+
+
 async def _leave(markdown: str, first: Partition, description: str) -> None:
     try:
         await acreate_markdown_artifact(
-            # Keys are lower-case letters, digits and dashes.
-            key=re.sub("[^a-z0-9]+", "-", f"silver-build-{first}"),
+            key=artifact_key("silver-build", first),
             markdown=markdown,
             description=description,
         )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import shutil
 import tempfile
@@ -14,6 +13,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from quicksilver.build.dbt_files import digest_of
 from quicksilver.build.dbt_patches import light_locks
 from quicksilver.errors import ModelError
 from quicksilver.settings import load_settings
@@ -29,7 +29,7 @@ def analytics() -> Path:
 
 
 # What of the project decides how it parses. Not `target/`, which parsing writes.
-_SOURCES = ("dbt_project.yml", "models", "macros", "seeds", "tests")
+_SOURCES = ("dbt_project.yml", "models", "macros", "seeds", "tests", "dbt_packages")
 
 
 _PARSED = "partial_parse.msgpack"
@@ -42,14 +42,14 @@ _KEPT = 10
 @cache
 def seeds_version() -> str:
     """Names the content of the seeds."""
-    return _digest("seeds")
+    return digest_of(analytics(), ["seeds"])
 
 
 @cache
 def _version() -> str:
-    profiles = hashlib.sha256((_profiles() / "profiles.yml").read_bytes()).hexdigest()
+    profiles = digest_of(_profiles(), ["profiles.yml"])
     versions = (metadata.version("dbt-core"), metadata.version("dbt-postgres"))
-    return _digest(*_SOURCES, *versions, profiles)
+    return digest_of(analytics(), _SOURCES, profiles, *versions)
 
 
 def _profiles() -> Path:
@@ -59,19 +59,6 @@ def _profiles() -> Path:
         SettingsError: a setting is wrong, DBT_PROFILES_DIR among them.
     """
     return load_settings().dbt_profiles_dir
-
-
-def _digest(*names: str) -> str:
-    """Of the files and folders of the project that are called so, and of the names themselves."""
-    digest = hashlib.sha256()
-    for name in names:
-        digest.update(name.encode() + b"\0")
-        top = analytics() / name
-        for path in sorted(top.rglob("*")) if top.is_dir() else [top]:
-            if path.is_file():
-                digest.update(path.relative_to(analytics()).as_posix().encode() + b"\0")
-                digest.update(path.read_bytes())
-    return digest.hexdigest()[:16]
 
 
 def manifest() -> Manifest:
@@ -129,6 +116,15 @@ def _cache_folders() -> tuple[Path, ...]:
     home = os.environ.get("QUICKSILVER_HOME")
     own = [Path(home).resolve() / "dbt"] if home else []
     return (Path(root) / "quicksilver" / "dbt", *own)
+
+
+def cache_folder() -> Path:
+    """Where parsed projects are kept.
+
+    Raises:
+        OSError: no folder can be written.
+    """
+    return _writable(_cache_folders())
 
 
 def _writable(folders: Sequence[Path]) -> Path:

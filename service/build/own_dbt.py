@@ -118,7 +118,7 @@ class OwnProject:
         return digest_of(self.folder, [".", "dbt_packages"], profiles, *given)
 
     def _reads_variables_when_parsed(self) -> bool:
-        """Whether a variable may stand in a configuration: elsewhere it is read when a model runs."""
+        """Whether a variable may stand in a configuration; elsewhere a run reads it."""
         for path in project_files(self.folder):
             if path.suffix not in (".sql", ".yml", ".yaml"):
                 continue

@@ -1,4 +1,4 @@
-"""Hours and dimensions are partitions of the warehouse too: each replaced by itself, by its name."""
+"""Hours and dimensions are partitions of the warehouse too, each replaced by its name."""
 
 from collections.abc import Iterator, Mapping
 from io import BytesIO
