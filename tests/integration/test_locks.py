@@ -27,7 +27,7 @@ def stage(warehouse_url: str, minio_server: MinioServer) -> PartitionStage:
 
 def _begun(stage: PartitionStage, build_id: int) -> BegunBuild:
     listed = stage.put(generate_month(2019, 1, 50, build_id), JANUARY)
-    partition = Partition(stage.dataset.name, JANUARY)
+    partition = Partition.of_day(stage.dataset.name, JANUARY)
     return BegunBuild(build_id, partition, build_id, 1, (listed,))
 
 
