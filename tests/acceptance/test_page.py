@@ -544,7 +544,7 @@ async def furnish(site: Site) -> None:
             listed=23,
             found=0,
             gone=0,
-            names=[o.partition for o in site.objects if o.dataset == MONTHLY and o.dt.month in dts],
+            names=[o.name for o in site.objects if o.dataset == MONTHLY and o.dt.month in dts],
         )
     await site.tell(b'{"Records": [{"s3": {"object": {"key": 7}}}]}', "durable")
     await site.tell(b"<script>alert(1)</script>\x1b[31m\xff", "fast")
