@@ -74,6 +74,8 @@ def manifest() -> Manifest:
 def _parsed(version: str, folders: Sequence[Path]) -> Manifest:
     with light_locks():
         parsed = _load(version, folders)
+    # What a kept one has not: who reads whom.
+    parsed.build_parent_and_child_maps()
     # The one that it came with lies in memory that a fork shares.
     parsed._lock = threading.Lock()  # pyright: ignore[reportPrivateUsage, reportAttributeAccessIssue]
     return parsed
