@@ -1,9 +1,10 @@
 """Locks that somebody else holds: waited for briefly at a time, and named with who holds them."""
 
 import asyncio
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from dataclasses import dataclass
+from typing import Any
 
 import psycopg
 from tenacity import retry, retry_if_exception, stop_after_delay, wait_random_exponential
@@ -83,10 +84,17 @@ async def _watch(
             found = await connection.execute(statement("lock_holders"), {"pid": pid})
             rows = await found.fetchall()
             if rows:
-                holders.told = "; ".join(
-                    f"session {row['pid']} of {row['usename']}"
-                    f" ({row['application_name'] or 'unnamed'}, {row['state']}) holds what it"
-                    f" needs since {row['query_start']:%H:%M:%S} UTC by: {row['query']}"
-                    for row in rows
-                )
+                holders.told = "; ".join(map(_sentence, rows))
             await asyncio.sleep(_LOOK_AFTER)
+
+
+def _sentence(row: Mapping[str, Any]) -> str:
+    """Who holds it and since when; of another role's session only pg_read_all_stats sees more."""
+    who = f"session {row['pid']} of {row['usename']}"
+    if row["query_start"] is None:
+        return f"{who} holds what it needs (grant pg_read_all_stats to see its statement)"
+    called = row["application_name"] or "unnamed"
+    return (
+        f"{who} ({called}, {row['state']}) holds what it needs since"
+        f" {row['query_start']:%H:%M:%S} UTC by: {row['query']}"
+    )

@@ -5,7 +5,7 @@ select
     usename,
     application_name,
     state,
-    coalesce(query_start, backend_start) at time zone 'UTC' as query_start,
+    query_start at time zone 'UTC' as query_start,
     left(regexp_replace(query, '\s+', ' ', 'g'), 120) as query
 from pg_stat_activity
 where pid = any(pg_blocking_pids(%(pid)s))
