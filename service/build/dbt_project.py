@@ -29,7 +29,16 @@ def analytics() -> Path:
 
 
 # What of the project decides how it parses. Not `target/`, which parsing writes.
-_SOURCES = ("dbt_project.yml", "models", "macros", "seeds", "tests", "dbt_packages")
+_SOURCES = (
+    "dbt_project.yml",
+    "models",
+    "macros",
+    "seeds",
+    "tests",
+    "snapshots",
+    "package",
+    "dbt_packages",
+)
 
 
 _PARSED = "partial_parse.msgpack"

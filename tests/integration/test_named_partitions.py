@@ -1,5 +1,6 @@
 """Hours and dimensions are partitions of the warehouse too, each replaced by its name."""
 
+import shutil
 from collections.abc import Iterator, Mapping
 from io import BytesIO
 from pathlib import Path
@@ -168,3 +169,30 @@ async def test_regions_of_a_day(declared: Datasets, stage: PartitionStage) -> No
         query = f'select partition_name, id from {table} order by partition_name collate "C", id'
         assert stage.rows(query) == expected
     assert stage.scratch() == []
+
+
+async def test_a_project_elsewhere_takes_the_macros_as_a_package(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stage: PartitionStage
+) -> None:
+    with own_project(tmp_path, monkeypatch, _DECLARED, _MODELS) as declared:
+        analytics = tmp_path / "analytics"
+        (analytics / "dbt_packages").mkdir()
+        # As `dbt deps` leaves a local package: a link.
+        package = analytics / "dbt_packages" / "quicksilver_publishing"
+        (analytics / "package").rename(tmp_path / "package")
+        package.symlink_to(tmp_path / "package")
+        (analytics / "packages.yml").write_text("packages: [{local: ../package}]\n")
+        readme = (tmp_path / "package" / "README.md").read_text(encoding="utf-8")
+        handed_on = readme.split("```sql\n")[1].split("```")[0]
+        shutil.rmtree(analytics / "macros")
+        (analytics / "macros").mkdir()
+        (analytics / "macros" / "quicksilver.sql").write_text(handed_on)
+        (analytics / "dbt_project.yml").write_text(
+            "name: shop\nversion: 1.0.0\nprofile: quicksilver\n"
+            "models: {shop: {staging: {+materialized: ephemeral},"
+            " silver: {+materialized: partition, +schema: silver, +contract: {enforced: true}}}}\n"
+        )
+        await ensure_warehouse(stage.settings, declared)
+        listed = _put(stage, "clicks/dt=2024-05-01/hour=13/a.parquet", 5, -5)
+        await _build(stage, declared, "web.clicks", **{"2024-05-01T13": listed})
+        assert stage.rows("select partition_name, id from silver.clicks") == [("2024-05-01T13", 5)]
