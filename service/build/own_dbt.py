@@ -142,6 +142,7 @@ class OwnProject:
             "--no-send-anonymous-usage-stats",
             "--no-version-check",
             "--no-use-colors",
+            "--quiet",
         ]  # fmt: skip
 
     def _selection(self) -> list[str]:

@@ -1,5 +1,6 @@
 """A typical dbt project of somebody's own, run as it is: on DuckDB and on Postgres."""
 
+import asyncio
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -11,11 +12,15 @@ import duckdb
 import psycopg
 import psycopg.conninfo
 import pytest
+from prefect.client.orchestration import get_client
 
 from quicksilver.build import own_dbt
 from quicksilver.build.own_dbt import DbtNode, own_project, refuse_failed
 from quicksilver.domain.declaration import DbtRule
 from quicksilver.errors import DataTestError, SettingsError
+from quicksilver.flows import dbt_build as dbt_flow
+from quicksilver.flows.dbt_build import dbt_build
+from quicksilver.settings import load_settings
 
 _FILES = {
     "dbt_project.yml": """
@@ -178,3 +183,68 @@ def test_what_is_missing_is_said(tmp_path: Path) -> None:
     (tmp_path / "shop" / "packages.yml").write_text("packages: []")
     with pytest.raises(SettingsError, match="run `dbt deps` in"):
         own_project(DbtRule(project="shop"), {}, tmp_path)
+
+
+@pytest.mark.parametrize("shop", ["duckdb"], indirect=True)
+async def test_the_flow_leaves_its_results_and_fails_with_a_test(
+    shop: tuple[Path, Callable[[str], list[Any]]],
+    ledger_url: str,
+    prefect_api: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    folder, ask = shop
+    (folder.parent / "datasets.yaml").write_text(
+        """
+datasets:
+  shop.sales:
+    bucket: lake
+    key: sales/dt={dt}/{file}
+    deployment: dbt-build/default
+    dbt: {project: shop, vars: {day: "{dt}"}}
+"""
+    )
+    monkeypatch.setenv("QUICKSILVER_PROJECT", str(folder.parent))
+    monkeypatch.setenv("QUICKSILVER_DATASETS", str(folder.parent / "datasets.yaml"))
+    monkeypatch.setenv("QUICKSILVER_DATABASE_URL", ledger_url)
+    monkeypatch.setenv("PREFECT_API_URL", prefect_api)
+
+    result = await dbt_build("shop.sales", "2024-05-01")
+    assert {"name": "sales", "kind": "model", "status": "success"}.items() <= {
+        name: value
+        for node in result["nodes"]
+        if node["name"] == "sales"
+        for name, value in node.items()
+    }.items()
+    assert {row[0] for row in ask("select built_for from main.sales")} == {"2024-05-01"}
+
+    seed = folder / "seeds" / "orders.csv"
+    seed.write_text(seed.read_text() + "4,2024-05-02,-1\n")
+    with pytest.raises(DataTestError, match="is_positive"):
+        await dbt_build("shop.sales", "2024-05-02")
+    async with get_client() as client:
+        artifacts = await client.read_artifacts()
+    shown = [str(one.data) for one in artifacts if one.key == "dbt-build-shop-sales-2024-05-02"]
+    assert len(shown) == 1
+    assert "| fail | 1 |" in shown[0].splitlines()[4], "what failed comes first"
+
+
+async def test_runs_of_one_project_take_turns(ledger_url: str) -> None:
+    settings = load_settings(database_url=ledger_url)
+    order: list[str] = []
+    second = asyncio.Event()
+
+    async def other() -> None:
+        second.set()
+        async with dbt_flow._turn(settings, "/shop", 1):  # pyright: ignore[reportPrivateUsage]
+            order.append("second")
+
+    async with dbt_flow._turn(settings, "/shop", 1):  # pyright: ignore[reportPrivateUsage]
+        waiting = asyncio.create_task(other())
+        await second.wait()
+        async with dbt_flow._turn(settings, "/another", 1):  # pyright: ignore[reportPrivateUsage]
+            order.append("another project")
+        # Two at a time are two slots, of which one is taken.
+        async with dbt_flow._turn(settings, "/shop", 2):  # pyright: ignore[reportPrivateUsage]
+            order.append("where two may run")
+    await waiting
+    assert order == ["another project", "where two may run", "second"]
