@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import json
 import sys
-from datetime import date
 from typing import Any
 
 from bench.stage import WARM
@@ -34,7 +33,7 @@ async def main() -> None:
         result = await build_partition(
             settings,
             dataset,
-            date.fromisoformat(job["partition"]),
+            job["partition"],
             build_id=job["build"],
             generation=1,
             manifest=[ManifestFile(job["key"], job["etag"], None, job["size"])],

@@ -11,6 +11,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +32,7 @@ def run(
     *,
     select: str,
     exclude: str = "resource_type:unit_test",
+    time_limit: timedelta = timedelta(minutes=30),
 ) -> list[NodeResult]:
     """As `quicksilver.build.dbt.run`, in a subprocess.
 
@@ -48,7 +50,7 @@ def run(
             "--select", *select.split(),
             "--exclude", *exclude.split(),
         ],
-        env={**os.environ, **warehouse_environment(settings), **environment},
+        env={**os.environ, **warehouse_environment(settings, time_limit), **environment},
         capture_output=True,
         text=True,
         check=False,

@@ -43,6 +43,6 @@ async def polling_pattern(prefix: str, dt: date, build: int, poll_seconds: float
     manifest = await wait_for_partition(dataset.bucket, prefix, poll_seconds)
     dbt.run = cold_dbt.run
     result = await build_partition(
-        settings, dataset, dt, build_id=build, generation=1, manifest=manifest
+        settings, dataset, dt.isoformat(), build_id=build, generation=1, manifest=manifest
     )
     return result.rows_silver

@@ -51,6 +51,8 @@ grant connect on database warehouse to warehouse_settler, warehouse_reader;
 
 -- It ends the sessions of builds that were given up, which are the owner's.
 grant pg_signal_backend to warehouse_settler;
+-- They say who holds the lock that a build waits for, and by which statement.
+grant pg_read_all_stats to warehouse, warehouse_settler;
 
 \connect prefect
 set client_min_messages = warning;

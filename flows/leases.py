@@ -9,7 +9,7 @@ import psycopg
 from psycopg.rows import TupleRow
 from tenacity import retry, retry_if_exception_type, stop_after_delay, wait_exponential_jitter
 
-from quicksilver.build.partition import BuildResult
+from quicksilver.build.result import BuildResult
 from quicksilver.errors import LedgerUnavailableError
 from quicksilver.flows.context import FlowContext
 from quicksilver.ledger import BUILD_SPACE, BegunBuild

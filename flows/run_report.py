@@ -6,8 +6,7 @@ from collections.abc import Mapping
 from prefect import get_run_logger
 from prefect.artifacts import acreate_markdown_artifact
 
-from quicksilver.build.batch import BuildOutcome
-from quicksilver.build.partition import BuildResult
+from quicksilver.build.result import BuildOutcome, BuildResult
 from quicksilver.domain.partition import Partition
 from quicksilver.ledger import BegunBuild
 from quicksilver.settings import Settings
@@ -83,11 +82,15 @@ async def leave_batch_report(
     )
 
 
+def artifact_key(flow: str, partition: Partition) -> str:
+    """An artifact's key: Prefect takes lower-case letters, digits and dashes."""
+    return re.sub("[^a-z0-9]+", "-", f"{flow}-{partition}".lower()).strip("-")
+
+
 async def _leave(markdown: str, first: Partition, description: str) -> None:
     try:
         await acreate_markdown_artifact(
-            # Keys are lower-case letters, digits and dashes.
-            key=re.sub("[^a-z0-9]+", "-", f"silver-build-{first}"),
+            key=artifact_key("silver-build", first),
             markdown=markdown,
             description=description,
         )

@@ -12,20 +12,12 @@ from prefect import State, flow, get_run_logger
 from prefect.context import FlowRunContext
 from prefect.states import Completed
 
-from quicksilver.build.partition import build_partition
 from quicksilver.domain.datasets import Dataset
 from quicksilver.domain.partition import Partition
-from quicksilver.errors import (
-    BuildRefusedError,
-    FencedError,
-    ManifestChangedError,
-    QuicksilverError,
-)
+from quicksilver.errors import BuildRefusedError
 from quicksilver.flows.context import FlowContext, opened
 from quicksilver.flows.failover import failing_over
-from quicksilver.flows.leases import build_leases, mark_published, retry_while_ledger_restarts
-from quicksilver.flows.run_report import leave_report
-from quicksilver.flows.run_trace import trace_steps, traced
+from quicksilver.flows.leases import retry_while_ledger_restarts
 from quicksilver.flows.silver_batch import build_together
 from quicksilver.ledger import BegunBuild, SealedBuild
 from quicksilver.roles.dispatcher import seal_listed
@@ -58,46 +50,10 @@ async def silver_build(
         if not builds:
             logger.info("%s needs no build by this run", partition)
             return Completed(name="NotNeeded", message=f"{partition} needs no build by this run")
-        if len(builds) > 1:
-            return await build_together(lake, declared, builds)
-        (begun,) = builds
-        partition = begun.partition
-        if generation is not None and generation != begun.generation:
-            logger.info("generation %s was asked for, %s is built", generation, begun.generation)
-        async with build_leases(lake, builds), traced(lake.settings, begun):
-            try:
-                result = await build_partition(
-                    lake.settings,
-                    declared,
-                    partition.dt,
-                    build_id=begun.id,
-                    generation=begun.generation,
-                    manifest=begun.manifest,
-                )
-            except ManifestChangedError as error:
-                await lake.ledger.runs.yield_build(begun.id, str(error))
-                logger.info("bronze changed meanwhile, the next build takes over: %s", error)
-                return Completed(name="Superseded", message=str(error))
-            except FencedError as error:
-                logger.warning("this build was given up meanwhile: %s", error)
-                return Completed(name="Fenced", message=str(error))
-            except QuicksilverError as error:
-                await lake.ledger.runs.record_error(begun.id, str(error), is_final=error.is_final)
-                raise
-            trace_steps(result.timings)
-            failpoint.reach("after-warehouse-commit-before-mark")
-            await mark_published(lake, begun, result)
-            failpoint.reach("after-mark-before-end")
-        await leave_report(lake.settings, begun, result)
-    logger.info(
-        "%s generation %d: %d rows in bronze, %d in silver, %d rejected",
-        partition,
-        begun.generation,
-        result.rows_bronze,
-        result.rows_silver,
-        result.rows_rejected,
-    )
-    return Completed(message=f"{partition} generation {begun.generation} is built")
+        if len(builds) == 1 and generation not in (None, builds[0].generation):
+            asked, built = generation, builds[0].generation
+            logger.info("generation %s was asked for, %s is built", asked, built)
+        return await build_together(lake, declared, builds)
 
 
 async def _begin(

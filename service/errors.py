@@ -70,6 +70,20 @@ class WarehouseUnavailableError(QuicksilverError):
     """The warehouse's Postgres did not answer: nothing was published."""
 
 
+class WarehouseLockedError(WarehouseUnavailableError):
+    """A lock that somebody else holds kept a build or its settlement waiting; it passes with it."""
+
+
+class InputMovedError(QuicksilverError):
+    """What a build read beside its own bronze was published anew meanwhile: it is built again."""
+
+
+class NotOursError(QuicksilverError):
+    """A schema or table of the warehouse was there before and is somebody else's: left alone."""
+
+    is_final = True
+
+
 class BronzeFileError(QuicksilverError):
     """A bronze file cannot become rows as it is: its own fault, and no neighbour's.
 

@@ -62,7 +62,13 @@ class Settings(BaseSettings):
     # The databases
     database_url: SecretStr = Field(SecretStr(""), alias="QUICKSILVER_DATABASE_URL")
     warehouse_url: SecretStr = Field(SecretStr(""), alias="QUICKSILVER_WAREHOUSE_URL")
+    scratch_schema: str = Field(
+        "quicksilver_build",
+        alias="QUICKSILVER_SCRATCH_SCHEMA",
+        pattern="^[a-z_][a-z0-9_]{0,62}$",
+    )
     dbt_profiles_dir: Path = Field(Path("analytics"), alias="DBT_PROFILES_DIR")
+    dbt_shortcuts: bool = Field(True, alias="QUICKSILVER_DBT_SHORTCUTS")
     dbt_pg_password: SecretStr = Field(SecretStr(""), alias="DBT_PG_PASSWORD")
     # The service
     url: str = Field("http://127.0.0.1:8420", alias="QUICKSILVER_URL")

@@ -11,6 +11,7 @@ import shutil
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,13 +21,17 @@ from quicksilver.build import dbt_patches as dbt_shortcuts
 from quicksilver.build.dbt_patches import light_locks
 from quicksilver.build.dbt_project import flags, is_published, manifest
 from quicksilver.errors import ModelError
-from quicksilver.settings import Settings
+from quicksilver.settings import Settings, load_settings
 from quicksilver.support.postgres import conninfo
-from quicksilver.warehouse.connection import SCRATCH_OPTIONS
+from quicksilver.warehouse.session import scratch_options
 
 # dbt itself is imported where it is called: that takes 1.6 s, and who deploys a flow only reads it.
 if TYPE_CHECKING:
     from dbt.contracts.graph.manifest import Manifest
+
+
+# For what is not one partition's build, which has its dataset's own limit.
+_BY_HAND = timedelta(minutes=30)
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,15 +81,17 @@ def run(
     *,
     select: str,
     exclude: str = "resource_type:unit_test",
+    time_limit: timedelta = _BY_HAND,
 ) -> list[NodeResult]:
     """Invoke dbt on the warehouse of the settings, and say how each node ended.
 
-    `environment` holds for this invocation only. An empty list: nothing is selected.
+    `environment` holds for this invocation only; no statement takes longer than `time_limit`. An
+    empty list: nothing is selected.
 
     Raises:
         ModelError: dbt did not get as far as its nodes.
     """
-    names = {**warehouse_environment(settings), **environment}
+    names = {**warehouse_environment(settings, time_limit), **environment}
     return [
         _node_result(result) for result in _invoke(command, names, select=select, exclude=exclude)
     ]
@@ -95,7 +102,7 @@ def _invoke(
 ) -> list[Any]:
     from dbt.cli.main import dbtRunner
 
-    dbt_shortcuts.install()
+    dbt_shortcuts.install(load_settings())
     before = {name: os.environ.get(name) for name in environment}
     os.environ.update(environment)
     target = Path(tempfile.mkdtemp(prefix="quicksilver-dbt-"))
@@ -128,14 +135,15 @@ def _invoke(
     return list(result.results)
 
 
-def warehouse_environment(settings: Settings) -> dict[str, str]:
+def warehouse_environment(settings: Settings, time_limit: timedelta = _BY_HAND) -> dict[str, str]:
     """What `profiles.yml` reads, from the warehouse's URL.
 
     Raises:
         SettingsError: no warehouse is configured.
     """
     settings.require("warehouse_url")
-    parts = conninfo_to_dict(conninfo(settings.warehouse_url.get_secret_value(), SCRATCH_OPTIONS))
+    url = settings.warehouse_url.get_secret_value()
+    parts = conninfo_to_dict(conninfo(url, *scratch_options(time_limit)))
     user = str(parts.get("user") or os.environ.get("PGUSER") or "postgres")
     found = {
         # dbt's profile has no place for settings of the session; libpq reads them here.
@@ -147,6 +155,8 @@ def warehouse_environment(settings: Settings) -> dict[str, str]:
         "DBT_PG_PASSWORD": str(
             parts.get("password") or settings.dbt_pg_password.get_secret_value()
         ),
+        # Where the project's macros make scratch tables.
+        "QUICKSILVER_SCRATCH_SCHEMA": settings.scratch_schema,
     }
     if parts.get("sslmode"):
         found["DBT_PG_SSLMODE"] = str(parts["sslmode"])

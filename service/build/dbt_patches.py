@@ -3,31 +3,64 @@
 A run is one process and one invocation of dbt, so whatever dbt does before its first statement is
 part of every build's time: together these are a quarter of the time that dbt itself takes
 (`bench/README.md`). Each replaces one function of dbt by another that gives the answer it would
-give here. Where a version of dbt has no such function, dbt runs without the shortcut.
+give here. `QUICKSILVER_DBT_SHORTCUTS=0` switches all of them off.
 """
 
 from __future__ import annotations
 
 import multiprocessing
 import threading
-from collections.abc import Generator
+from collections.abc import Callable, Generator, Iterable
 from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import cache
-from typing import TYPE_CHECKING, Any
-
-if TYPE_CHECKING:
-    pass
-
-from collections.abc import Callable, Iterable
+from importlib import metadata
 from types import CodeType
+from typing import Any
+
+from quicksilver.settings import Settings, load_settings
 
 # A replacement, made from what it replaces.
 Make = Callable[[Any], Any]
 
+# The minor versions that every patch below was read against and tested with. Under any other, dbt
+# runs as it is.
+_CHECKED = {
+    "dbt-core": "1.11",
+    "dbt-postgres": "1.11",
+    "dbt-common": "1.39",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class _Patch:
+    """One function of dbt, what takes its place, and the distribution that has it."""
+
+    owner: type
+    name: str
+    make: Make
+    distribution: str
+
+    def put(self) -> bool:
+        """Put it in place; False: this version was not checked, or has no such function."""
+        installed = metadata.version(self.distribution)
+        replaced = getattr(self.owner, self.name, None)
+        if not installed.startswith(_CHECKED[self.distribution] + ".") or replaced is None:
+            return False
+        setattr(self.owner, self.name, self.make(replaced))
+        return True
+
+
+def install(settings: Settings) -> list[str]:
+    """Put the patches into this process, once; the names of those that this dbt does not take.
+
+    None, where `QUICKSILVER_DBT_SHORTCUTS=0` says so.
+    """
+    return _install() if settings.dbt_shortcuts else []
+
 
 @cache
-def install() -> list[str]:
-    """Put the shortcuts into this process, once; the names of those that dbt has no place for."""
+def _install() -> list[str]:
     from dbt.adapters.postgres.connections import PostgresConnectionManager
     from dbt.compilation import Linker
     from dbt.plugins.manager import PluginManager
@@ -35,23 +68,16 @@ def install() -> list[str]:
     from dbt_common.behavior_flags import BehaviorFlagRendered
     from dbt_common.clients.jinja import MacroFuzzEnvironment
 
-    shortcuts: list[tuple[type, str, Make]] = [
-        (PluginManager, "get_prefixed_modules", _found_once),
-        (BehaviorFlagRendered, "_default_source", _no_source),
-        (Linker, "get_graph_summary", _no_summary),
-        (BuildTask, "get_model_schemas", _of_others),
+    patches = [
+        _Patch(PluginManager, "get_prefixed_modules", _found_once, "dbt-core"),
+        _Patch(BehaviorFlagRendered, "_default_source", _no_source, "dbt-common"),
+        _Patch(Linker, "get_graph_summary", _no_summary, "dbt-core"),
+        _Patch(BuildTask, "get_model_schemas", _of_others, "dbt-core"),
         # That of native values is a kind of it.
-        (MacroFuzzEnvironment, "compile", _compiled_once),
-        (PostgresConnectionManager, "release", _kept_open),
+        _Patch(MacroFuzzEnvironment, "compile", _compiled_once, "dbt-common"),
+        _Patch(PostgresConnectionManager, "release", _kept_open, "dbt-postgres"),
     ]
-    missing: list[str] = []
-    for owner, name, make in shortcuts:
-        replaced = getattr(owner, name, None)
-        if replaced is None:
-            missing.append(f"{owner.__name__}.{name}")
-        else:
-            setattr(owner, name, make(replaced))
-    return missing
+    return [f"{patch.owner.__name__}.{patch.name}" for patch in patches if not patch.put()]
 
 
 def _found_once(find: Callable[[], dict[str, Any]]) -> Any:
@@ -134,7 +160,11 @@ def light_locks() -> Generator[None]:
 
     It asks for those of a spawned process, which it never spawns: each is a named semaphore, the
     first one starts a process that watches over them, and after a fork all builds would share it.
+    As the patches, left out where the setting says so.
     """
+    if not load_settings().dbt_shortcuts:
+        yield
+        return
     spawn: Any = multiprocessing.get_context("spawn")
     own = {"Lock": threading.Lock, "RLock": threading.RLock, "get_context": _without_names}
     for name, replacement in own.items():

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import shutil
 import tempfile
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence, Set
 from contextlib import suppress
 from functools import cache
 from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from quicksilver.build.dbt_files import digest_of
 from quicksilver.build.dbt_patches import light_locks
 from quicksilver.errors import ModelError
 from quicksilver.settings import load_settings
@@ -29,7 +29,16 @@ def analytics() -> Path:
 
 
 # What of the project decides how it parses. Not `target/`, which parsing writes.
-_SOURCES = ("dbt_project.yml", "models", "macros", "seeds", "tests")
+_SOURCES = (
+    "dbt_project.yml",
+    "models",
+    "macros",
+    "seeds",
+    "tests",
+    "snapshots",
+    "package",
+    "dbt_packages",
+)
 
 
 _PARSED = "partial_parse.msgpack"
@@ -42,14 +51,14 @@ _KEPT = 10
 @cache
 def seeds_version() -> str:
     """Names the content of the seeds."""
-    return _digest("seeds")
+    return digest_of(analytics(), ["seeds"])
 
 
 @cache
 def _version() -> str:
-    profiles = hashlib.sha256((_profiles() / "profiles.yml").read_bytes()).hexdigest()
+    profiles = digest_of(_profiles(), ["profiles.yml"])
     versions = (metadata.version("dbt-core"), metadata.version("dbt-postgres"))
-    return _digest(*_SOURCES, *versions, profiles)
+    return digest_of(analytics(), _SOURCES, profiles, *versions)
 
 
 def _profiles() -> Path:
@@ -59,19 +68,6 @@ def _profiles() -> Path:
         SettingsError: a setting is wrong, DBT_PROFILES_DIR among them.
     """
     return load_settings().dbt_profiles_dir
-
-
-def _digest(*names: str) -> str:
-    """Of the files and folders of the project that are called so, and of the names themselves."""
-    digest = hashlib.sha256()
-    for name in names:
-        digest.update(name.encode() + b"\0")
-        top = analytics() / name
-        for path in sorted(top.rglob("*")) if top.is_dir() else [top]:
-            if path.is_file():
-                digest.update(path.relative_to(analytics()).as_posix().encode() + b"\0")
-                digest.update(path.read_bytes())
-    return digest.hexdigest()[:16]
 
 
 def manifest() -> Manifest:
@@ -87,6 +83,8 @@ def manifest() -> Manifest:
 def _parsed(version: str, folders: Sequence[Path]) -> Manifest:
     with light_locks():
         parsed = _load(version, folders)
+    # What a kept one has not: who reads whom.
+    parsed.build_parent_and_child_maps()
     # The one that it came with lies in memory that a fork shares.
     parsed._lock = threading.Lock()  # pyright: ignore[reportPrivateUsage, reportAttributeAccessIssue]
     return parsed
@@ -131,6 +129,15 @@ def _cache_folders() -> tuple[Path, ...]:
     return (Path(root) / "quicksilver" / "dbt", *own)
 
 
+def cache_folder() -> Path:
+    """Where parsed projects are kept.
+
+    Raises:
+        OSError: no folder can be written.
+    """
+    return _writable(_cache_folders())
+
+
 def _writable(folders: Sequence[Path]) -> Path:
     """The first of the folders that can be written.
 
@@ -167,6 +174,51 @@ def is_published(node: Any) -> bool:
     # A unit test that could not run comes without one.
     kind = getattr(node.config, "materialized", None)
     return kind == "partition" and node.config.meta.get("published", True)
+
+
+def downstream(bronze_table: str) -> list[Any]:
+    """The project's models that read a bronze table, however far below it."""
+    parsed: Any = manifest()
+    known = {
+        source.unique_id
+        for source in parsed.sources.values()
+        if f"{source.schema}.{source.identifier}" == bronze_table
+    }
+    return [parsed.nodes[name] for name in _reached(parsed.child_map, known, "model.")]
+
+
+def seeds_above(models: Sequence[Any]) -> list[Any]:
+    """The seeds that models read, however far above them."""
+    parsed: Any = manifest()
+    known = {model.unique_id for model in models}
+    return [parsed.nodes[name] for name in _reached(parsed.parent_map, known, "seed.")]
+
+
+def tables_above(models: Set[str]) -> set[tuple[str, str]]:
+    """Schema and name of every table that models (by their unique ids) read, but their own."""
+    parsed: Any = manifest()
+    above = _reached(parsed.parent_map, set(models), "")
+    nodes = [parsed.nodes.get(name) or parsed.sources.get(name) for name in above]
+    return {
+        (node.schema, node.identifier if node.resource_type == "source" else node.alias)
+        for node in nodes
+        if node is not None and (node.resource_type == "source" or is_published(node))
+    }
+
+
+def _reached(edges: Mapping[str, Sequence[str]], start: set[str], kind: str) -> list[str]:
+    """What edges lead to from some nodes, themselves left out, that is of a kind; sorted."""
+    seen, left = set(start), list(start)
+    while left:
+        new = set(edges.get(left.pop(), ())) - seen
+        seen |= new
+        left += new
+    return sorted(name for name in seen - start if name.startswith(kind))
+
+
+def seeds() -> list[Any]:
+    """All seeds of the project."""
+    return [node for node in manifest().nodes.values() if node.resource_type == "seed"]
 
 
 def scratch_names() -> list[str]:

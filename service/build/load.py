@@ -8,7 +8,6 @@ import re
 from collections.abc import Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
-from datetime import date
 from typing import Any
 
 import adbc_driver_postgresql
@@ -26,9 +25,6 @@ from quicksilver.domain.datasets import Dataset
 from quicksilver.domain.manifest import ManifestFile
 from quicksilver.errors import BronzeFileError, QuicksilverError, WarehouseUnavailableError
 from quicksilver.lake.table_format import refuse_table_formats
-from quicksilver.warehouse.connection import Connection
-from quicksilver.warehouse.scratch import batch_suffix
-from quicksilver.warehouse.tables import defined
 
 # Of files that wait for their turn: larger ones are fetched again.
 _KEPT_BYTES = 64 * 1024 * 1024
@@ -112,10 +108,11 @@ def _refuse_all_bad(files: Sequence[OpenFile]) -> None:
 
 
 def bronze_columns(
-    dataset: Dataset, files: Sequence[OpenFile], present: Mapping[str, str]
+    dataset: Dataset, files: Sequence[OpenFile], present: Mapping[str, str], keys: Mapping[str, str]
 ) -> dict[str, str]:
-    """Every column of the scratch table and its SQL type, `dt` first; in bronze's own order."""
-    columns = {"dt": "date"} | dict(present) | declared_types(declared_columns(dataset))
+    """Every column of the scratch table and its SQL type, in bronze's own order; `keys`, those
+    that name the partition, first."""
+    columns = dict(keys) | dict(present) | declared_types(declared_columns(dataset))
     for file in files:
         columns.update({landing.name: landing.sql_type for landing in file.plan.landings})
     return columns
@@ -126,76 +123,14 @@ def scratch_prefix(dataset: Dataset) -> str:
     return f"landed_{dataset.bronze_table.partition('.')[2]}"
 
 
-async def create_scratch(
-    connection: Connection, table: str, columns: Mapping[str, str], dt: date, *, unlogged: bool
-) -> None:
-    """Create `build.<table>`; `dt` fills itself, and is checked, so that it can be attached."""
-    listed = defined({name: kind for name, kind in columns.items() if name != "dt"})
-    await connection.execute(
-        sql.SQL(
-            "create {} table build.{} (dt date not null default {}, {},"
-            " constraint dt_is_the_partition check (dt = {}))"
-        ).format(
-            sql.SQL("unlogged" if unlogged else ""),
-            sql.Identifier(table),
-            sql.Literal(dt),
-            listed,
-            sql.Literal(dt),
-        )
-        if len(columns) > 1
-        else sql.SQL("create table build.{} (dt date not null default {})").format(
-            sql.Identifier(table), sql.Literal(dt)
-        )
-    )
-
-
-async def create_scratch_parent(
-    connection: Connection, parent: str, columns: Mapping[str, str], children: Mapping[date, bool]
-) -> None:
-    """Create `build.<parent>` with a scratch table as above for each of several partitions.
-
-    `children`: the partitions, and whether the table of each is unlogged. Their names are those of
-    `warehouse.publish.share`.
-    """
-    table = sql.Identifier("build", parent)
-    statements = [
-        sql.SQL("create table {} ({}) partition by list (dt)").format(table, defined(columns))
-    ]
-    statements += [
-        sql.SQL(
-            "create {} table {} partition of {} (dt not null default {day},"
-            " constraint dt_is_the_partition check (dt = {day})) for values in ({day})"
-        ).format(
-            sql.SQL("unlogged" if unlogged else ""),
-            sql.Identifier("build", batch_suffix(parent, dt)),
-            table,
-            day=sql.Literal(dt),
-        )
-        for dt, unlogged in children.items()
-    ]
-    # One journey for all of them.
-    await connection.execute(sql.SQL("; ").join(statements))
-
-
-def load(url: str, table: str, files: Sequence[OpenFile], *, memory: int | None = None) -> Loaded:
-    """Stream the files into `build.<table>` by COPY; one transaction.
-
-    Raises:
-        BronzeFileError: a value cannot be of its column's type, or a page is broken.
-        WarehouseUnavailableError: Postgres did not take it.
-        ManifestChangedError, BronzeUnavailableError: the lake did not give it.
-    """
-    try:
-        with closing(_connect(url)) as connection, limited(memory):
-            return _load(connection, table, files)
-    except adbc.Error as error:
-        raise _unavailable(error) from error
-
-
 def load_each(
-    url: str, tables: Mapping[str, Sequence[OpenFile]], *, memory: int | None = None
+    url: str,
+    schema: str,
+    tables: Mapping[str, Sequence[OpenFile]],
+    *,
+    memory: int | None = None,
 ) -> dict[str, Loaded | QuicksilverError]:
-    """Stream the files of several tables of schema `build` into them, a transaction each.
+    """Stream the files of each of a schema's tables into it by COPY, a transaction each.
 
     Returns:
         By table what was loaded, or why it was not: then the table is as it was.
@@ -208,7 +143,7 @@ def load_each(
         with closing(_connect(url)) as connection, limited(memory):
             for table, files in tables.items():
                 try:
-                    done[table] = _load(connection, table, files)
+                    done[table] = _load(connection, schema, table, files)
                 except QuicksilverError as error:
                     connection.rollback()
                     done[table] = error
@@ -217,7 +152,9 @@ def load_each(
     return done
 
 
-def _load(connection: adbc.Connection, table: str, files: Sequence[OpenFile]) -> Loaded:
+def _load(
+    connection: adbc.Connection, schema: str, table: str, files: Sequence[OpenFile]
+) -> Loaded:
     rows = 0
     new: list[str] = []
     done: list[OpenFile] = []
@@ -226,7 +163,7 @@ def _load(connection: adbc.Connection, table: str, files: Sequence[OpenFile]) ->
             if file.refused is None and file.skips:
                 cursor.execute("savepoint a_file")
             try:
-                rows += _copy(cursor, "build", table, file)
+                rows += _copy(cursor, schema, table, file)
             except BronzeFileError as error:
                 if not file.skips:
                     raise

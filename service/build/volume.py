@@ -5,8 +5,8 @@ from statistics import median
 
 from quicksilver.domain.partition import Partition
 from quicksilver.support.statements import statement
-from quicksilver.warehouse.connection import Connection
 from quicksilver.warehouse.publish import Counts
+from quicksilver.warehouse.session import Connection, key_of
 
 # Real months differ by half; a file cut short or landed twice over differs by more than this.
 _FACTOR = 3
@@ -20,7 +20,7 @@ async def volume_warnings(
     connection: Connection, partition: Partition, counts: Counts
 ) -> list[str]:
     """What is unusual about a partition, one sentence each; nothing when history is short."""
-    key = {"dataset": partition.dataset, "dt": partition.dt}
+    key = key_of(partition)
     rows = await (await connection.execute(statement("publication_history"), key)).fetchall()
     return unusual(counts, [(row["rows_bronze"], row["rows_rejected"]) for row in rows])
 

@@ -13,12 +13,14 @@ from typing import Any
 from psycopg import sql
 
 from quicksilver.build import dbt, dbt_project
-from quicksilver.build.partition import refuse_failures, scratch_tables
+from quicksilver.build.models import refuse_failures, scratch_tables
 from quicksilver.build.prepare import ensure_ready
 from quicksilver.settings import Settings
-from quicksilver.warehouse.connection import Warehouse, application_name
+from quicksilver.warehouse.connection import Warehouse
+from quicksilver.warehouse.ownership import adopt_plain
 from quicksilver.warehouse.publish import YEAR_LOCK
 from quicksilver.warehouse.scratch import drop_scratch
+from quicksilver.warehouse.session import application_name
 from quicksilver.warehouse.tables import columns_of, make_table
 
 
@@ -36,7 +38,7 @@ async def build_year(settings: Settings, year: int) -> dict[str, Any]:
     suffix = f"y{year}{secrets.token_hex(4)}"
     warehouse = Warehouse(settings)
     async with warehouse.connect(application_name(suffix)) as connection:
-        await ensure_ready(settings, connection)
+        await ensure_ready(settings, connection, None)
         try:
             async with connection.transaction():
                 await connection.execute("select pg_advisory_xact_lock(%s, %s)", (YEAR_LOCK, year))
@@ -53,10 +55,9 @@ async def build_year(settings: Settings, year: int) -> dict[str, Any]:
                 )
                 await refuse_failures(connection, results)
                 rows = 0
-                for table in sorted(scratch_tables(results, suffix)):
-                    columns = (await columns_of(connection, [f"build.{table.scratch}"]))[
-                        f"build.{table.scratch}"
-                    ]
+                for table in sorted(scratch_tables(settings, results, suffix)):
+                    columns = (await columns_of(connection, [table.source_name]))[table.source_name]
+                    await adopt_plain(connection, (table.schema, table.name), columns)
                     await make_table(connection, table.schema, table.name, columns)
                     await connection.execute(
                         sql.SQL("delete from {} where year = %s").format(table.parent), (year,)
@@ -77,7 +78,9 @@ async def build_year(settings: Settings, year: int) -> dict[str, Any]:
                 ).fetchone()
         finally:
             if not connection.broken:
-                await drop_scratch(connection, dbt_project.scratch_names(), suffix)
+                await drop_scratch(
+                    connection, settings.scratch_schema, dbt_project.scratch_names(), suffix
+                )
     return {
         "months": months["months"] if months else 0,
         "rows": rows,

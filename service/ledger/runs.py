@@ -42,6 +42,13 @@ class Runs(LedgerPart):
             for row in sorted(rows, key=lambda row: row["id"])
         ]
 
+    async def note_details(self, flow_run_id: UUID, details: Mapping[str, Any]) -> bool:
+        """What a run found worth telling of its build, whose end is the run's; False: no build."""
+        async with self.database.transaction() as tx:
+            return bool(
+                await tx.run("note_details", flow_run_id=flow_run_id, details=as_json(details))
+            )
+
     async def publish(
         self,
         build_id: int,

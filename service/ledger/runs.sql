@@ -33,6 +33,11 @@ where id = %(build)s and state = 'running'
 returning id
 
 
+-- name: note_details
+update quicksilver.build set details = coalesce(details, '{}') || %(details)s::jsonb
+where flow_run_id = %(flow_run_id)s
+
+
 -- name: publish_build
 update quicksilver.build set
     state = 'published',

@@ -5,38 +5,30 @@ A partition's fence row names the one build that may publish it. `take` gives it
 that changes silver. All three lock the same row, so each sees the others' outcome or none of it.
 """
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, cast
 
 import psycopg
-from psycopg.rows import DictRow, dict_row
+from psycopg.rows import dict_row
+from tenacity import retry, retry_if_exception_type, stop_after_delay, wait_random_exponential
 
+from quicksilver.domain.datasets import Dataset
 from quicksilver.domain.partition import Partition
-from quicksilver.errors import WarehouseUnavailableError
+from quicksilver.errors import WarehouseLockedError, WarehouseUnavailableError
 from quicksilver.settings import Settings
 from quicksilver.support.postgres import conninfo
 from quicksilver.support.statements import statement
-
-# Two processes may prepare the warehouse, or add a column, at once: one at a time, please.
-DDL_LOCK = 0x51_53_44_4C
-
-# For sessions that write scratch tables only: what a crash takes from them nobody misses, and the
-# publish, which waits for the disk, waits for everything before it too. A full month sorts and
-# hashes millions of rows; the default of 4 MB would send all of them through temporary files.
-SCRATCH_OPTIONS = "-c synchronous_commit=off -c work_mem=64MB"
-
-Connection = psycopg.AsyncConnection[DictRow]
-
-
-def application_name(build_id: int | str) -> str:
-    """How every session of a build calls itself, so that a dead build's can be ended."""
-    return f"quicksilver build {build_id}"
-
-
-def scratch_url(url: str, build_id: int | str) -> str:
-    """The warehouse's URL for a session of a build that writes scratch tables."""
-    return conninfo(url, SCRATCH_OPTIONS, application_name=application_name(build_id))
+from quicksilver.warehouse.holdings import Holding, holdings
+from quicksilver.warehouse.locks import is_transient, watched
+from quicksilver.warehouse.ownership import own_schemas
+from quicksilver.warehouse.session import (
+    DDL_LOCK,
+    SERVICE_OPTIONS,
+    Connection,
+    application_name,
+    key_of,
+)
 
 
 class Warehouse:
@@ -47,11 +39,14 @@ class Warehouse:
         self._ready = False
 
     @asynccontextmanager
-    async def connect(self, application: str = "quicksilver") -> AsyncGenerator[Connection]:
-        """An autocommit connection.
+    async def connect(
+        self, application: str = "quicksilver", options: Sequence[str] = SERVICE_OPTIONS
+    ) -> AsyncGenerator[Connection]:
+        """An autocommit connection; `options` are settings of its session.
 
         Raises:
             WarehouseUnavailableError: Postgres does not answer, here or later on in the block.
+            WarehouseLockedError: somebody else holds a lock for longer than the session waits.
             SettingsError: no warehouse is configured.
         """
         self._settings.require("warehouse_url")
@@ -60,22 +55,34 @@ class Warehouse:
             connection = cast(
                 "Connection",
                 await psycopg.AsyncConnection.connect(
-                    conninfo(url, application_name=application, connect_timeout=10),
+                    conninfo(url, *options, application_name=application, connect_timeout=10),
                     autocommit=True,
                     row_factory=cast("Any", dict_row),
                 ),
             )
             async with connection:
                 yield connection
-        except (psycopg.OperationalError, psycopg.InterfaceError) as error:
+        except psycopg.Error as error:
             first = str(error).strip().split("\n")[0]
+            if is_transient(error):
+                raise WarehouseLockedError(f"the warehouse is in use: {first}") from error
+            if not isinstance(error, psycopg.OperationalError | psycopg.InterfaceError):
+                raise
             raise WarehouseUnavailableError(f"the warehouse does not answer: {first}") from error
 
+    @retry(
+        # Many processes may prepare the warehouse at once, and one at a time does.
+        retry=retry_if_exception_type(WarehouseLockedError),
+        wait=wait_random_exponential(0.1, max=2),
+        stop=stop_after_delay(60),
+        reraise=True,
+    )
     async def ensure(self) -> None:
         """Create what builds need to begin: schemas, the fence. Idempotent, safe when run at once.
 
         Raises:
             WarehouseUnavailableError: Postgres does not answer.
+            NotOursError: a schema that we need is somebody else's; nothing was changed.
         """
         async with self.connect() as connection:
             try:
@@ -83,15 +90,18 @@ class Warehouse:
                     await connection.execute("select pg_advisory_xact_lock(%s)", (DDL_LOCK,))
                     # "already exists, skipping" is no news.
                     await connection.execute("set local client_min_messages = warning")
-                    await connection.execute(statement("warehouse_schema"))
-            except psycopg.errors.InsufficientPrivilege:
+                    await own_schemas(connection, self._settings.scratch_schema)
+            except psycopg.errors.InsufficientPrivilege as error:
                 # The settler's own role makes nothing; the owner's `quicksilver init` has.
                 found = await connection.execute(
-                    "select to_regclass('quicksilver.publication') is not null as made"
+                    "select to_regclass('quicksilver.installation') is not null as is_made"
                 )
                 row = await found.fetchone()
-                if row is None or not row["made"]:
-                    raise
+                if row is None or not row["is_made"]:
+                    raise WarehouseUnavailableError(
+                        "the warehouse is not prepared for this version: run `quicksilver init` as"
+                        " its owner"
+                    ) from error
         self._ready = True
 
     async def revoke(self, partition: Partition, build_id: int) -> dict[str, Any] | None:
@@ -105,17 +115,35 @@ class Warehouse:
         """
         if not self._ready:
             await self.ensure()
-        key = {"dataset": partition.dataset, "dt": partition.dt, "build": build_id}
+        key = {**key_of(partition), "build": build_id}
         async with self.connect() as connection:
-            async with connection.transaction():
-                # Revoked first, asked then: what was not published by now never will be.
-                revoked = await (
-                    await connection.execute(statement("fence_revoke"), key)
-                ).fetchone()
-                found = await connection.execute(statement("publication_of"), key)
-                published = await found.fetchone()
-            await end_sessions(connection, build_id, revoked["worker"] if revoked else None)
+            # Its sessions first: what they lock, the fence's row among it, nobody need wait for.
+            held = await (await connection.execute(statement("fence_worker"), key)).fetchone()
+            await end_sessions(connection, build_id, held["worker"] if held else None)
+            async with watched(connection, self.connect()) as holders:
+                try:
+                    async with connection.transaction():
+                        # Revoked first, asked then: what was not published by now never will be.
+                        await connection.execute(statement("fence_revoke"), key)
+                        found = await connection.execute(statement("publication_of"), key)
+                        published = await found.fetchone()
+                except psycopg.errors.LockNotAvailable as error:
+                    raise WarehouseLockedError(
+                        f"build {build_id} of {partition} cannot be settled now: {holders.told}"
+                    ) from error
         return dict(published) if published is not None else None
+
+    async def holdings(self, dataset: Dataset, *, exact: bool = False) -> list[Holding]:
+        """What the warehouse holds of a dataset: every published partition, and whether its rows
+        are still there. `exact` counts them.
+
+        Raises:
+            WarehouseUnavailableError: Postgres does not answer.
+        """
+        if not self._ready:
+            await self.ensure()
+        async with self.connect() as connection:
+            return await holdings(connection, dataset, exact=exact)
 
     async def newest_build(self) -> int:
         """The highest build id that ever held a fence; 0 when none did.

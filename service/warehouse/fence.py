@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from quicksilver.domain.partition import Partition
 from quicksilver.errors import FencedError
 from quicksilver.support.statements import statement
-from quicksilver.warehouse.connection import Connection
+from quicksilver.warehouse.session import Connection, key_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +30,7 @@ async def take(
     Raises:
         FencedError: a newer build holds it, or this one was given up.
     """
-    key = {"dataset": partition.dataset, "dt": partition.dt, "build": build_id, "worker": worker}
+    key = {**key_of(partition), "build": build_id, "worker": worker}
     row = await (await connection.execute(statement("fence_take"), key)).fetchone()
     if row is None:
         raise FencedError(
@@ -46,7 +46,7 @@ async def assert_holder(connection: Connection, partition: Partition, build_id: 
     Raises:
         FencedError: it does not; nothing may be published.
     """
-    key = {"dataset": partition.dataset, "dt": partition.dt}
+    key = key_of(partition)
     row = await (await connection.execute(statement("fence_lock"), key)).fetchone()
     if row is None or row["holder"] != build_id or row["is_revoked"]:
         holder = "nobody" if row is None else f"build {row['holder']}"

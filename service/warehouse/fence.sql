@@ -1,7 +1,7 @@
 -- name: fence_lock
 select holder, is_revoked, published_build
 from quicksilver.fence
-where dataset = %(dataset)s and dt = %(dt)s
+where dataset = %(dataset)s and partition = %(partition)s
 for update
 
 
@@ -16,39 +16,48 @@ with fence as (
         published_build = %(build)s,
         generation = %(generation)s,
         updated_at = now()
-    where dataset = %(dataset)s and dt = %(dt)s
+    where dataset = %(dataset)s and partition = %(partition)s
 )
 
 insert into quicksilver.publication (
-    build_id, dataset, dt, generation, rows_bronze, rows_silver, rows_rejected, loaded_at, details
+    build_id, dataset, partition, dt, generation,
+    rows_bronze, rows_silver, rows_rejected, loaded_at, details
 )
 values (
-    %(build)s, %(dataset)s, %(dt)s, %(generation)s,
+    %(build)s, %(dataset)s, %(partition)s, %(dt)s, %(generation)s,
     %(rows_bronze)s, %(rows_silver)s, %(rows_rejected)s, %(loaded_at)s, %(details)s::jsonb
 )
 
 
 -- name: fence_revoke
-insert into quicksilver.fence as fence (dataset, dt, holder, is_revoked)
-values (%(dataset)s, %(dt)s, %(build)s, true)
-on conflict (dataset, dt) do update set
+insert into quicksilver.fence as fence (dataset, partition, dt, holder, is_revoked)
+values (%(dataset)s, %(partition)s, %(dt)s, %(build)s, true)
+on conflict (dataset, partition) do update set
     holder = excluded.holder,
     -- Another holder's sessions are not this build's.
     worker = case when fence.holder = excluded.holder then fence.worker end,
     is_revoked = true,
     updated_at = now()
 where fence.holder <= excluded.holder
-returning worker
+
+
+-- name: fence_worker
+-- Read without a lock: nobody's transaction is waited for.
+select worker
+from quicksilver.fence
+where dataset = %(dataset)s and partition = %(partition)s and holder = %(build)s
 
 
 -- name: fence_take
 with before as (
-    select holder, worker from quicksilver.fence where dataset = %(dataset)s and dt = %(dt)s
+    select holder, worker
+    from quicksilver.fence
+    where dataset = %(dataset)s and partition = %(partition)s
 )
 
-insert into quicksilver.fence as fence (dataset, dt, holder, worker)
-values (%(dataset)s, %(dt)s, %(build)s, %(worker)s)
-on conflict (dataset, dt) do update set
+insert into quicksilver.fence as fence (dataset, partition, dt, holder, worker)
+values (%(dataset)s, %(partition)s, %(dt)s, %(build)s, %(worker)s)
+on conflict (dataset, partition) do update set
     holder = excluded.holder,
     worker = excluded.worker,
     is_revoked = false,
@@ -64,19 +73,23 @@ returning
 -- name: end_sessions
 select pg_terminate_backend(pid)
 from pg_stat_activity
-where application_name = any(%(applications)s) and pid <> pg_backend_pid()
+where
+    application_name = any(%(applications)s)
+    -- Builds of another warehouse on this server have the same ids.
+    and datname = current_database()
+    and pid <> pg_backend_pid()
 
 
 -- name: publication_of
 select rows_bronze, rows_silver, rows_rejected, loaded_at, details
 from quicksilver.publication
-where build_id = %(build)s and dataset = %(dataset)s and dt = %(dt)s
+where build_id = %(build)s and dataset = %(dataset)s and partition = %(partition)s
 
 
 -- name: publication_history
 -- The newest publication of each of a dataset's latest partitions, but the one that is built.
-select distinct on (dt) dt, rows_bronze, rows_rejected
+select distinct on (partition) partition, rows_bronze, rows_rejected
 from quicksilver.publication
-where dataset = %(dataset)s and dt <> %(dt)s
-order by dt desc, build_id desc
+where dataset = %(dataset)s and partition <> %(partition)s
+order by partition desc, build_id desc
 limit 24

@@ -2,22 +2,20 @@
 create schema if not exists bronze;
 create schema if not exists silver;
 create schema if not exists gold;
--- The children of the partitioned tables: analysts see the parents only.
-create schema if not exists partitions;
--- Scratch tables of running builds, named after the build.
-create schema if not exists build;
 create schema if not exists quicksilver;
 
 -- Who may publish a partition. The row is also its lock: whoever has it FOR UPDATE decides alone.
 create table if not exists quicksilver.fence (
     dataset text not null,
-    dt date not null,
+    partition text not null,
+    -- The first day of the partition's time, if it has any.
+    dt date,
     holder bigint not null,
     is_revoked boolean not null default false,
     published_build bigint,
     generation bigint,
     updated_at timestamptz not null default now(),
-    primary key (dataset, dt)
+    primary key (dataset, partition)
 );
 
 -- The build under whose name the holder's sessions work: the first of those that share its run. Asked
@@ -30,6 +28,19 @@ begin
     ) then
         alter table quicksilver.fence add column worker bigint;
     end if;
+    -- Up to 0.2.0 a partition was a day.
+    if not exists (
+        select from pg_attribute as a
+        where a.attrelid = 'quicksilver.fence'::regclass and a.attname = 'partition'
+    ) then
+        alter table quicksilver.fence add column partition text;
+        update quicksilver.fence set partition = dt::text;
+        alter table quicksilver.fence
+            alter column partition set not null,
+            drop constraint fence_pkey,
+            add primary key (dataset, partition),
+            alter column dt drop not null;
+    end if;
 end
 $$;
 
@@ -38,7 +49,8 @@ $$;
 create table if not exists quicksilver.publication (
     build_id bigint primary key,
     dataset text not null,
-    dt date not null,
+    partition text not null,
+    dt date,
     generation bigint not null,
     rows_bronze bigint not null,
     rows_silver bigint not null,
@@ -48,11 +60,62 @@ create table if not exists quicksilver.publication (
     details jsonb not null default '{}'
 );
 
-create index if not exists publication_partition on quicksilver.publication (dataset, dt, build_id);
+do $$
+begin
+    if not exists (
+        select from pg_attribute as a
+        where a.attrelid = 'quicksilver.publication'::regclass and a.attname = 'partition'
+    ) then
+        alter table quicksilver.publication add column partition text;
+        update quicksilver.publication set partition = dt::text;
+        alter table quicksilver.publication
+            alter column partition set not null,
+            alter column dt drop not null;
+        drop index if exists quicksilver.publication_partition;
+    end if;
+end
+$$;
 
--- Which version of dbt's seeds is loaded; one row.
-create table if not exists quicksilver.seeded (
+create index if not exists publication_of_partition
+on quicksilver.publication (dataset, partition, build_id);
+
+-- Proves that this schema is ours; its id marks the other schemas of this installation.
+create table if not exists quicksilver.installation (
     is_only boolean primary key default true check (is_only),
+    id uuid not null default gen_random_uuid(),
+    -- Whether an earlier version made this warehouse, and kept no list of its tables.
+    is_earlier boolean not null,
+    made_at timestamptz not null default now()
+);
+
+-- The tables of bronze, silver and gold that we made: no other is ever changed.
+create table if not exists quicksilver.published_table (
+    schema_name text not null,
+    table_name text not null,
+    made_at timestamptz not null default now(),
+    primary key (schema_name, table_name)
+);
+
+-- Each of dbt's seeds that is loaded, and which version of them all.
+create table if not exists quicksilver.seed (
+    name text primary key,
     version text not null,
     seeded_at timestamptz not null default now()
 );
+
+-- The fence of each partition of each published table: several datasets may have models in common, and
+-- who publishes one of those holds its row. Its build is also what others that read it compare.
+create table if not exists quicksilver.table_partition (
+    schema_name text not null,
+    table_name text not null,
+    partition text not null,
+    child text not null,
+    dataset text not null,
+    build_id bigint not null,
+    has_rows boolean not null default false,
+    published_at timestamptz not null default now(),
+    primary key (schema_name, table_name, partition)
+);
+
+create index if not exists table_partition_of on quicksilver.table_partition (dataset, partition);
+create index if not exists table_partition_at on quicksilver.table_partition (partition);

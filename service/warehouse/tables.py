@@ -3,15 +3,16 @@
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date
-from typing import LiteralString
 
 import psycopg
 from psycopg import sql
 from tenacity import retry, retry_if_exception_type, stop_after_delay, wait_random
 
 from quicksilver.errors import ModelError
-from quicksilver.warehouse.connection import DDL_LOCK, Connection
+from quicksilver.warehouse.cut import Cut
+from quicksilver.warehouse.locks import retry_while_others_work
+from quicksilver.warehouse.ownership import refuse_foreign_tables, register_tables
+from quicksilver.warehouse.session import DDL_LOCK, Connection
 
 # By name and schema, as the catalog's index has them: the catalog grows with history.
 _COLUMNS = """
@@ -32,6 +33,7 @@ class Table:
 
     schema: str
     name: str
+    scratch_schema: str
     scratch: str
 
     @property
@@ -42,14 +44,19 @@ class Table:
     @property
     def source(self) -> sql.Identifier:
         """What the build made."""
-        return sql.Identifier("build", self.scratch)
+        return sql.Identifier(self.scratch_schema, self.scratch)
 
-    def child(self, dt: date) -> str:
-        """The name of the partition's own table in schema `partitions`."""
-        name = f"{self.schema}_{self.name}_{dt:%Y%m%d}"
+    @property
+    def source_name(self) -> str:
+        """What the build made, as `columns_of` names it."""
+        return f"{self.scratch_schema}.{self.scratch}"
+
+    def child(self, tag: str) -> str:
+        """The name of the partition's own table in schema `partitions`; `tag` is its cut's."""
+        name = f"{self.schema}_{self.name}_{tag}"
         if len(name) > 63:
             digest = hashlib.sha256(name.encode()).hexdigest()[:8]
-            name = f"{name[:45]}_{digest}_{dt:%Y%m%d}"
+            name = f"{name[: 53 - len(tag)]}_{digest}_{tag}"
         return name
 
 
@@ -75,22 +82,25 @@ async def exists(connection: Connection, schema: str, name: str) -> bool:
     return await found.fetchone() is not None
 
 
-async def ensure_columns(connection: Connection, tables: Sequence[Table]) -> None:
+@retry_while_others_work
+async def ensure_columns(connection: Connection, tables: Sequence[Table], cut: Cut) -> None:
     """Create the parents that are missing and add the columns that are new. Not per partition:
     it changes something only when a model or a file brought a new table or column.
 
     Raises:
         ModelError: a column changed its type; a person must decide what becomes of the old rows.
+        NotOursError: somebody else made a table of that name; nothing was changed.
     """
+    await refuse_foreign_tables(connection, [(table.schema, table.name) for table in tables])
     known = await columns_of(
         connection,
-        [f"{t.schema}.{t.name}" for t in tables] + [f"build.{t.scratch}" for t in tables],
+        [f"{t.schema}.{t.name}" for t in tables] + [t.source_name for t in tables],
     )
     for table in tables:
-        ours = known[f"build.{table.scratch}"]
+        ours = known[table.source_name]
         theirs = known.get(f"{table.schema}.{table.name}")
         if theirs is None:
-            await create_parent(connection, table.schema, table.name, ours)
+            await create_parent(connection, table.schema, table.name, ours, cut)
             continue
         for name, kind in ours.items():
             if name in theirs and theirs[name] != kind:
@@ -109,33 +119,44 @@ async def ensure_columns(connection: Connection, tables: Sequence[Table]) -> Non
 
 
 async def create_parent(
-    connection: Connection, schema: str, name: str, columns: Mapping[str, str]
+    connection: Connection, schema: str, name: str, columns: Mapping[str, str], cut: Cut
 ) -> None:
-    """Create a table partitioned by `dt`, unless it is there."""
-    await make_table(connection, schema, name, columns, tail="partition by list (dt)")
+    """Create a table partitioned by the cut's column, unless it is there."""
+    await make_table(connection, schema, name, columns, by=cut)
 
 
+@retry_while_others_work
 async def make_table(
     connection: Connection,
     schema: str,
     name: str,
     columns: Mapping[str, str],
     *,
-    tail: LiteralString = "",
+    by: Cut | None = None,
 ) -> None:
-    """Create a table, and its schema, unless it is there; safe when two do so at once."""
+    """Create a table, and its schema, unless it is there; safe when two do so at once.
+
+    Raises:
+        NotOursError: somebody else made a table of that name.
+    """
     if await exists(connection, schema, name):
+        await refuse_foreign_tables(connection, [(schema, name)])
         return
     async with connection.transaction():
         await connection.execute("select pg_advisory_xact_lock(%s)", (DDL_LOCK,))
         if await exists(connection, schema, name):
             return
+        await register_tables(connection, [(schema, name)])
         await connection.execute(
             sql.SQL("create schema if not exists {}").format(sql.Identifier(schema))
         )
         await connection.execute(
             sql.SQL("create table {} ({}) {}").format(
-                sql.Identifier(schema, name), defined(columns), sql.SQL(tail)
+                sql.Identifier(schema, name),
+                defined(columns),
+                sql.SQL("partition by list ({})").format(sql.Identifier(by.column))
+                if by
+                else sql.SQL(""),
             )
         )
 

@@ -63,10 +63,18 @@ async def test_preparing_twice_at_once_changes_nothing(settings: Settings) -> No
 async def test_preparing_drops_what_dead_builds_left(settings: Settings) -> None:
     url = settings.warehouse_url.get_secret_value()
     with psycopg.connect(url, application_name="quicksilver build 8", autocommit=True) as alive:
-        alive.execute("create table build.yellow_trips__7 (); create table build.zones__8 ()")
+        for build in (7, 8):
+            made = (
+                f"create table quicksilver_build.zones__{build} (); comment on table"
+                f" quicksilver_build.zones__{build} is 'quicksilver scratch {build}'"
+            )
+            alive.execute(made.encode())
+        alive.execute("create table quicksilver_build.theirs__7 ()")
         await ensure_warehouse(settings, DATASETS)
-        left = alive.execute("select tablename from pg_tables where schemaname = 'build'")
-        assert left.fetchall() == [("zones__8",)]
+        left = alive.execute(
+            "select tablename from pg_tables where schemaname = 'quicksilver_build' order by 1"
+        )
+        assert left.fetchall() == [("theirs__7",), ("zones__8",)]
 
 
 def test_every_column_is_described_and_every_model_says_its_grain() -> None:
@@ -146,7 +154,7 @@ async def test_dbt_takes_every_shortcut(
 
     monkeypatch.setattr(psycopg2, "connect", counted)
     results = await asyncio.to_thread(dbt.run, settings, ["test"], {}, select="resource_type:test")
-    assert dbt_shortcuts.install() == [], "this version of dbt has no place for them"
+    assert dbt_shortcuts.install(settings) == [], "this version of dbt has no place for them"
     assert len(results) >= 7
     # One of the thread that asks, one of each of two that work.
     assert len(opened) <= 3

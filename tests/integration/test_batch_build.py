@@ -1,5 +1,6 @@
 """Several partitions at once: each as a build of its own leaves it, whatever the others do."""
 
+import asyncio
 from collections.abc import Sequence
 from datetime import date
 from typing import Any
@@ -8,9 +9,9 @@ import pyarrow as pa
 import pytest
 
 from quicksilver.build import batch as batch_build
-from quicksilver.build.batch import BuildOutcome, build_batch
-from quicksilver.build.partition import BuildResult
+from quicksilver.build.batch import build_batch
 from quicksilver.build.prepare import ensure_warehouse
+from quicksilver.build.result import BuildOutcome, BuildResult
 from quicksilver.domain.datasets import Datasets
 from quicksilver.domain.manifest import ManifestFile
 from quicksilver.domain.partition import Partition
@@ -23,7 +24,8 @@ from quicksilver.errors import (
 )
 from quicksilver.flows.nyc_tlc.generated import Flaws, generate_month
 from quicksilver.ledger import BegunBuild
-from quicksilver.warehouse.scratch import batch_suffix
+from quicksilver.warehouse.scratch import shared_suffix
+from tests.support.partition_child import start
 from tests.support.partition_stage import PartitionStage, make_stage
 from tests.support.servers import MinioServer
 
@@ -106,7 +108,7 @@ async def test_the_same_as_one_by_one_new_and_old_partitions_among_each_other(
     assert stage.scratch() == []
     assert stage.rows(
         "select count(*) from pg_class as c where c.relpersistence = 'u'"
-        " and c.relnamespace in ('partitions'::regnamespace, 'build'::regnamespace)"
+        " and c.relnamespace in ('partitions'::regnamespace, 'quicksilver_build'::regnamespace)"
     ) == [(0,)], "nothing that a crash would empty"
     published = stage.rows("select dt, rows_bronze, rows_silver from quicksilver.publication")
 
@@ -176,6 +178,8 @@ async def test_a_retry_ends_and_removes_what_a_batch_has_left(
     alive: list[list[str]] = []
 
     async def hang(*_: object) -> dict[date, int]:
+        # The retry, a build of one, does not hang.
+        monkeypatch.undo()
         # An `init` meanwhile takes them for alive.
         declared = Datasets(datasets=(stage.dataset,), path=stage.settings.datasets_file)
         await ensure_warehouse(stage.settings, declared)
@@ -187,7 +191,28 @@ async def test_a_retry_ends_and_removes_what_a_batch_has_left(
     with pytest.raises(WarehouseUnavailableError):
         await _build(stage, builds)
     (tables,) = alive
-    assert f"yellow_trips__{batch_suffix(worker, MONTHS[0])}" in tables
+    assert f"yellow_trips__{shared_suffix(worker, '20190101')}" in tables
     assert [name for name in stage.scratch() if "landed" not in name] == []
     assert stage.counts(MONTHS[1]) == (200, 178, 22)
     assert stage.counts(MONTHS[0]) == (0, 0, 0)
+
+
+async def test_dbt_makes_identical_tables_with_and_without_its_shortcuts(
+    stage: PartitionStage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each in a process of its own: a patch stays in the process that it was put into."""
+    files = {dt: stage.put(_month(dt), dt) for dt in MONTHS[:2]}
+
+    async def build(build_id: int) -> dict[str, list[tuple[object, ...]]]:
+        jobs = [(dt, build_id + at, [file]) for at, (dt, file) in enumerate(files.items())]
+        child = start(stage.settings, stage.dataset, jobs, preload=False)
+        code, said = await asyncio.to_thread(child.wait, 200)
+        assert code == 0, said
+        assert all("built" in line for line in said), said
+        return _content(stage)
+
+    monkeypatch.setenv("QUICKSILVER_DBT_SHORTCUTS", "0")
+    plain = await build(1)
+    monkeypatch.delenv("QUICKSILVER_DBT_SHORTCUTS")
+    assert await build(11) == plain
+    assert plain["silver.yellow_trips"]

@@ -18,6 +18,7 @@ NAMES = (
     "ingest-nyc-tlc/green",
     "silver-build/nyc-tlc",
     "silver-after-bronze/polling-fallback",
+    "dbt-build/default",
 )
 
 

@@ -12,6 +12,7 @@ import pytest
 from minio.commonconfig import ENABLED
 from minio.versioningconfig import VersioningConfig
 
+from quicksilver.build import batch, models
 from quicksilver.build.columns import ArrowTable
 from quicksilver.build.dbt import NodeResult
 from quicksilver.build.yearly import build_year
@@ -162,11 +163,9 @@ async def test_a_newer_build_fences_an_older_one(stage: PartitionStage) -> None:
 async def test_a_zombie_cannot_publish_after_it_was_given_up(
     stage: PartitionStage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from quicksilver.build import partition as partition_build
-
     await stage.build(JANUARY, stage.put(month(JANUARY), JANUARY), build_id=1)
     listed = stage.put(month(JANUARY, rows=300), JANUARY)
-    refuse = partition_build.refuse_failures
+    refuse = batch.refuse_failures
     said: list[object] = []
 
     async def given_up_meanwhile(*everything: object) -> None:
@@ -180,7 +179,7 @@ async def test_a_zombie_cannot_publish_after_it_was_given_up(
             )
         said.append(1)
 
-    monkeypatch.setattr(partition_build, "refuse_failures", given_up_meanwhile)
+    monkeypatch.setattr(batch, "refuse_failures", given_up_meanwhile)
     with pytest.raises(FencedError, match="may not publish: it was given up"):
         await stage.build(JANUARY, listed, build_id=2)
     with pytest.raises(FencedError, match="may not publish: build 99 holds it now"):
@@ -274,18 +273,16 @@ async def test_a_failed_test_names_itself_and_shows_rows(
     stage: PartitionStage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await stage.build(JANUARY, stage.put(month(JANUARY), JANUARY))
-    from quicksilver.build import partition as partition_build
-
-    run = partition_build.dbt.run
+    run = models.dbt.run
 
     def losing_rows(
         settings: Settings, command: Sequence[str], environment: Mapping[str, str], **rest: Any
     ) -> list[NodeResult]:
         run(settings, command, environment, **rest)
-        stage.run("delete from build.yellow_trips_rejected__2")
+        stage.run("delete from quicksilver_build.yellow_trips_rejected__2")
         return run(settings, ["test"], environment, **rest)
 
-    monkeypatch.setattr(partition_build.dbt, "run", losing_rows)
+    monkeypatch.setattr(models.dbt, "run", losing_rows)
     listed = stage.put(month(JANUARY, rows=300, flaws=FLAWS), JANUARY)
     with pytest.raises(DataTestError) as caught:
         await stage.build(JANUARY, listed, build_id=2)

@@ -5,10 +5,14 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 
 import pytest
 
-from quicksilver.build.batch import BuildOutcome, Tell
-from quicksilver.build.partition import BuildResult
+from quicksilver.build.result import BuildOutcome, BuildResult, Tell
 from quicksilver.domain.datasets import Dataset
-from quicksilver.errors import BronzeFileError, ManifestChangedError, QuicksilverError
+from quicksilver.errors import (
+    BronzeFileError,
+    FencedError,
+    ManifestChangedError,
+    QuicksilverError,
+)
 from quicksilver.flows import silver_batch
 from quicksilver.flows.context import FlowContext
 from quicksilver.flows.run_report import batch_as_markdown
@@ -49,11 +53,13 @@ async def test_each_build_ends_in_the_ledger_as_it_went(
         RESULT,
         ManifestChangedError("another version"),
         BronzeFileError("no | parquet\nat all"),
-        RESULT,
+        FencedError("build 4 was given up"),
     ]
     reports: list[str] = []
 
-    async def build(_: Settings, __: Dataset, members: Sequence[BegunBuild], tell: Tell) -> None:
+    async def build(
+        _: Settings, __: Dataset, members: Sequence[BegunBuild], tell: Tell, *_more: object
+    ) -> None:
         assert all(b.is_held for b in await kit.ledger.settlement.active_builds()), (
             "by this very process"
         )
@@ -75,7 +81,7 @@ async def test_each_build_ends_in_the_ledger_as_it_went(
     await kit.settler().run_once()
 
     found = [(await kit.builds(dt))[0] for dt in days(4)]
-    assert [b["state"] for b in found] == ["succeeded", "superseded", "failed", "succeeded"]
+    assert [b["state"] for b in found] == ["succeeded", "superseded", "failed", "failed"]
     assert [b["error"] for b in found][2] == "no | parquet\nat all"
     (report,) = reports
     assert "| 10 | 8 | 2 |" in report
@@ -88,7 +94,9 @@ async def test_what_stops_all_is_told_of_what_was_left(
 ) -> None:
     _, builds = await _begun(kit)
 
-    async def build(_: Settings, __: Dataset, members: Sequence[BegunBuild], tell: Tell) -> None:
+    async def build(
+        _: Settings, __: Dataset, members: Sequence[BegunBuild], tell: Tell, *_more: object
+    ) -> None:
         await tell(members[0], RESULT)
         raise QuicksilverError("the warehouse does not answer")
 
@@ -102,4 +110,50 @@ async def test_what_stops_all_is_told_of_what_was_left(
     assert [(b.state, b.error) for b in active] == [
         ("published", None),
         *[("running", "the warehouse does not answer")] * 3,
+    ]
+
+
+async def test_a_run_whose_builds_are_handed_on_completes_alone_or_shared(
+    kit: LedgerHarness, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, builds = await _begun(kit)
+    outcomes: list[BuildOutcome] = []
+
+    async def build(
+        _: Settings, __: Dataset, members: Sequence[BegunBuild], tell: Tell, *_more: object
+    ) -> None:
+        for member, outcome in zip(members, outcomes, strict=False):
+            await tell(member, outcome)
+
+    async def leave(*_: object) -> None:
+        return
+
+    for name in ("leave_report", "leave_batch_report"):
+        monkeypatch.setattr(silver_batch, name, leave)
+    monkeypatch.setattr(silver_batch, "build_batch", build)
+    monkeypatch.setattr(silver_batch, "get_run_logger", lambda: logging.getLogger("batch"))
+    lake = FlowContext(kit.settings, kit.ledger, kit.bronze)
+    declared = kit.datasets.get(NAME)
+
+    outcomes[:] = [FencedError("given up")]
+    fenced = await silver_batch.build_together(lake, declared, builds[:1])
+    outcomes[:] = [FencedError("given up"), RESULT]
+    shared = await silver_batch.build_together(lake, declared, builds[:2])
+    outcomes[:] = [ManifestChangedError("another version")]
+    superseded = await silver_batch.build_together(lake, declared, builds[2:3])
+    outcomes[:] = [BronzeFileError("damaged")]
+    with pytest.raises(BronzeFileError, match="damaged"):
+        await silver_batch.build_together(lake, declared, builds[3:])
+
+    assert [(s.type.value, s.name) for s in (fenced, shared, superseded)] == [
+        ("COMPLETED", "Fenced"),
+        ("COMPLETED", "Completed"),
+        ("COMPLETED", "Superseded"),
+    ]
+    active = {b.id: (b.state, b.error) for b in await kit.ledger.settlement.active_builds()}
+    assert [active[build.id] for build in builds] == [
+        ("running", None),
+        ("published", None),
+        ("yielded", "another version"),
+        ("running", "damaged"),
     ]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import AsyncGenerator, Iterator
+from collections.abc import AsyncGenerator, Iterator, Sequence
 from contextlib import asynccontextmanager
 from types import SimpleNamespace
 from typing import Any
@@ -12,11 +12,15 @@ from typing import Any
 import pytest
 
 from quicksilver.app import create_app
-from quicksilver.build.partition import BuildResult
+from quicksilver.build.result import BuildResult, Tell
+from quicksilver.domain.datasets import Dataset
+from quicksilver.flows import silver_batch
 from quicksilver.flows import silver_build as flow
 from quicksilver.flows.context import FlowContext
 from quicksilver.intake.group_commit import Recorder
 from quicksilver.intake.record import record_body
+from quicksilver.ledger import BegunBuild
+from quicksilver.settings import Settings
 from quicksilver.support import clock, tracing
 from tests.support.ledger_harness import BUCKET, DT, NAME, LedgerHarness
 from tests.support.otlp import Collector, collecting
@@ -71,17 +75,20 @@ async def run_flow(kit: LedgerHarness, monkeypatch: pytest.MonkeyPatch) -> str:
     async def opened() -> AsyncGenerator[FlowContext]:
         yield FlowContext(kit.settings, kit.ledger, kit.bronze)
 
-    async def build(*_: Any, **__: Any) -> BuildResult:
+    async def build(
+        _: Settings, __: Dataset, builds: Sequence[BegunBuild], tell: Tell, *_more: object
+    ) -> None:
         timings = {"begin": 0.1, "load": 0.2, "dbt": 0.3, "publish": 0.1, "total": 0.7}
-        return BuildResult(1, 1, 0, {}, timings, [], [], clock.now())
+        await tell(builds[0], BuildResult(1, 1, 0, {}, timings, [], [], clock.now()))
 
     async def no_report(*_: Any) -> None:
         """The run is known to no server here."""
 
-    monkeypatch.setattr(flow, "leave_report", no_report)
+    monkeypatch.setattr(silver_batch, "leave_report", no_report)
+    monkeypatch.setattr(silver_batch, "get_run_logger", lambda: logging.getLogger("flow"))
+    monkeypatch.setattr(silver_batch, "build_batch", build)
     monkeypatch.setattr(flow, "opened", opened)
-    monkeypatch.setattr(flow, "build_partition", build)
-    await flow.silver_build.fn(NAME, DT, 1)
+    await flow.silver_build.fn(NAME, DT.isoformat(), 1)
     return str(run)
 
 

@@ -15,7 +15,8 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
-from quicksilver.build import partition as partition_build
+from quicksilver.build import batch
+from quicksilver.build.partition import build_partition
 from quicksilver.domain.datasets import Dataset
 from quicksilver.domain.manifest import ManifestFile
 from quicksilver.errors import QuicksilverError
@@ -24,13 +25,13 @@ from quicksilver.warehouse import publish
 
 # Where each step of a build can be interrupted: a function that is called right then.
 STEPS: dict[str, tuple[Any, str]] = {
-    "after begin": (partition_build, "open_files"),
-    "before load": (partition_build, "load"),
-    "after load": (partition_build.dbt, "run"),
-    "after dbt": (partition_build, "refuse_failures"),
-    "before publish": (partition_build, "publish"),
+    "after begin": (batch, "open_files"),
+    "before load": (batch, "load_each"),
+    "after load": (batch, "run_models"),
+    "after dbt": (batch, "refuse_failures"),
+    "before publish": (batch, "publish"),
     "within publish": (publish, "statement"),
-    "after publish": (partition_build, "drop_scratch"),
+    "after publish": (batch, "drop_scratch"),
 }
 
 Job = tuple[date, int, Sequence[ManifestFile]]
@@ -53,10 +54,21 @@ class Child:
         return code, lines
 
 
-def start(settings: Settings, dataset: Dataset, jobs: Sequence[Job], die_at: str = "") -> Child:
-    """Build `jobs` one after the other in a process of their own."""
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["tests.support.partition_preload"])
+def start(
+    settings: Settings,
+    dataset: Dataset,
+    jobs: Sequence[Job],
+    die_at: str = "",
+    *,
+    preload: bool = True,
+) -> Child:
+    """Build `jobs` one after the other in a process of their own.
+
+    Without `preload` nothing of this process or another child's is in it.
+    """
+    context: Any = multiprocessing.get_context("forkserver" if preload else "spawn")
+    if preload:
+        context.set_forkserver_preload(["tests.support.partition_preload"])
     handle, name = tempfile.mkstemp(prefix="qs-child-")
     os.close(handle)
     process = context.Process(target=_main, args=(settings, dataset, list(jobs), die_at, name))
@@ -78,8 +90,8 @@ async def _build(
         if die_at:
             _arm(die_at, build_id)
         try:
-            result = await partition_build.build_partition(
-                settings, dataset, dt, build_id=build_id, generation=1, manifest=manifest
+            result = await build_partition(
+                settings, dataset, f"{dt}", build_id=build_id, generation=1, manifest=manifest
             )
             out.write(f"{dt} built {result.rows_silver}\n")
         except QuicksilverError as error:
@@ -92,7 +104,7 @@ def _arm(step: str, build_id: int) -> None:
 
     def die(*arguments: Any, **keywords: Any) -> Any:
         # At its beginning a build cleans up after the one before it; that is another step.
-        if name == "drop_scratch" and arguments[2] != build_id:
+        if name == "drop_scratch" and arguments[3] != build_id:
             return original(*arguments, **keywords)
         os.kill(os.getpid(), signal.SIGKILL)
         return None

@@ -15,7 +15,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from minio import Minio
 
-from quicksilver.build.partition import BuildResult, build_partition
+from quicksilver.build.partition import build_partition
+from quicksilver.build.result import BuildResult
 from quicksilver.domain.datasets import Dataset, load_datasets
 from quicksilver.domain.manifest import ManifestFile
 from quicksilver.domain.partition import Partition
@@ -51,13 +52,13 @@ class PartitionStage:
         return ManifestFile(key, done.etag.strip('"'), done.version_id, len(content))
 
     async def build(
-        self, dt: date, *manifest: ManifestFile, build_id: int | None = None
+        self, dt: date | str, *manifest: ManifestFile, build_id: int | None = None
     ) -> BuildResult:
         """Build a partition in this process."""
         return await build_partition(
             self.settings,
             self.dataset,
-            dt,
+            dt if isinstance(dt, str) else dt.isoformat(),
             build_id=build_id or next(self.ids),
             generation=1,
             manifest=manifest,
@@ -65,9 +66,11 @@ class PartitionStage:
 
     async def settle(self, dt: date, build_id: int) -> dict[str, Any] | None:
         """The settler's question."""
-        return await Warehouse(self.settings).revoke(
-            Partition.of_day(self.dataset.name, dt), build_id
-        )
+        return await self.settle_named(Partition.of_day(self.dataset.name, dt), build_id)
+
+    async def settle_named(self, partition: Partition, build_id: int) -> dict[str, Any] | None:
+        """The settler's question about any partition."""
+        return await Warehouse(self.settings).revoke(partition, build_id)
 
     def rows(self, query: str, *parameters: Any) -> list[tuple[Any, ...]]:
         """What a reader of the warehouse sees."""
@@ -98,7 +101,10 @@ class PartitionStage:
 
     def scratch(self) -> list[str]:
         """Tables that builds left behind."""
-        return [r[0] for r in self.rows("select tablename from pg_tables where schemaname='build'")]
+        found = self.rows(
+            "select tablename from pg_tables where schemaname = %s", self.settings.scratch_schema
+        )
+        return [row[0] for row in found]
 
 
 def make_stage(warehouse_url: str, server: MinioServer) -> PartitionStage:

@@ -18,17 +18,20 @@
     ) %}
   {% endif %}
   {{ return(api.Relation.create(
-    database=relation.database, schema='build', identifier=identifier, type='table'
+    database=relation.database, schema=env_var('QUICKSILVER_SCRATCH_SCHEMA', 'quicksilver_build'),
+    identifier=identifier, type='table'
   )) }}
 {% endmacro %}
 
 
 {% macro partitions_of_build() %}
   {#
-    Where a build takes several partitions at once: each one's `dt`, and whether its scratch tables are
-    `unlogged`. Empty for a build of one.
+    What a build is of: the `column` that tells partitions apart and its `type`, and of each of the
+    `partitions` its `value`, its `tag` in names of tables, and whether its scratch tables are `unlogged`.
+    `is_shared`: several partitions have one dbt, and each a scratch table of its own below one of all.
+    None where no partition is built (a year, or dbt by hand).
   #}
-  {{ return(fromjson(env_var('QUICKSILVER_BUILD_PARTITIONS', '[]')) if execute else []) }}
+  {{ return(fromjson(env_var('QUICKSILVER_BUILD_PARTITIONS', 'null')) if execute else none) }}
 {% endmacro %}
 
 

@@ -1,0 +1,99 @@
+{#
+  Materialization `partition`: the model becomes a scratch table of the running build, in a schema of
+  Quicksilver's own. Quicksilver publishes it when every test has passed: in one transaction, all models
+  of the partition at once. No view is swapped, nothing that another build touches is touched.
+  Where a build takes several partitions, what is published is a scratch table of each partition below
+  one of them all: Postgres sorts the rows into them.
+#}
+{% materialization partition, adapter='postgres' %}
+  {%- if not build_id() -%}
+    {% do exceptions.raise_compiler_error(
+      this ~ ' is built partition by partition, by a Quicksilver build: run the deployment silver-build'
+      ~ ' (`quicksilver rebuild DATASET DT`). By hand, `dbt compile`, `dbt test` and `dbt docs generate` work.'
+    ) %}
+  {%- endif -%}
+  {%- set scratch = scratch_relation(this) -%}
+  {%- set build = partitions_of_build() if config.get('meta', {}).get('published', true) else none -%}
+  {%- set is_keyed = build and build.column in model.columns and config.get('contract').enforced -%}
+  {%- if build and build.is_shared and not is_keyed -%}
+    {% do exceptions.raise_compiler_error(this ~ ' needs a column ' ~ build.column ~ ' in an enforced contract') %}
+  {%- endif -%}
+  {{ run_hooks(pre_hooks) }}
+  {% call statement('main') -%}
+    drop table if exists {{ scratch }};
+    {% if build and build.is_shared %}
+      {{ get_assert_columns_equivalent(sql) }}
+      create table {{ scratch }} {{ get_table_columns_and_constraints() }} partition by list ({{ build.column }});
+      {{ mark_scratch(scratch) }}
+      {% for one in build.partitions %}
+        {% set own = scratch_of_partition(scratch, one.tag) %}
+        create {{ 'unlogged' if one.unlogged }} table {{ own }}
+        partition of {{ scratch }} (
+          constraint {{ build.column }}_is_the_partition check ({{ build.column }} = {{ build_value(build, one) }})
+        )
+        for values in ({{ build_value(build, one) }});
+        {{ mark_scratch(own) }}
+      {% endfor %}
+      insert into {{ scratch }} ({{ get_column_names() }})
+      {{ get_select_subquery(sql) }}
+    {% else %}
+    {% set unlogged = 'unlogged' if not build or build.partitions[0].unlogged %}
+    {% if config.get('contract').enforced %}
+      create {{ unlogged }} table {{ scratch }}
+      {{ get_assert_columns_equivalent(sql) }}
+      {{ get_table_columns_and_constraints() }};
+      {{ mark_scratch(scratch) }}
+      {{ keyed_by_build(scratch, build) }}
+      insert into {{ scratch }} ({{ get_column_names() }})
+      {{ get_select_subquery(sql) }}
+    {% else %}
+      create {{ unlogged }} table {{ scratch }} as {{ sql }};
+      {{ mark_scratch(scratch) }}
+      {{ keyed_by_build(scratch, build) }}
+    {% endif %}
+    {% endif %}
+  {%- endcall %}
+  {{ run_hooks(post_hooks) }}
+  {{ adapter.commit() }}
+  {{ return({'relations': [scratch]}) }}
+{% endmaterialization %}
+
+
+{% macro keyed_by_build(scratch, build) %}
+  {#
+    A model need not carry the column that tells partitions apart: here it fills itself. The table may
+    become the partition as it is: the check spares Postgres the scan that proves it.
+  #}
+  {% if build %}
+    {% set value = build_value(build, build.partitions[0]) %}
+    alter table {{ scratch }} add column if not exists {{ build.column }} {{ build.type }} default {{ value }};
+    alter table {{ scratch }} add constraint {{ build.column }}_is_the_partition
+    check ({{ build.column }} = {{ value }});
+  {% endif %}
+{% endmacro %}
+
+
+{% macro build_value(build, partition) -%}
+  cast({{ dbt.string_literal(dbt.escape_single_quotes(partition.value)) }} as {{ build.type }})
+{%- endmacro %}
+
+
+{% macro mark_scratch(relation) %}
+  {# Clean-up drops what this comment names, and nothing else: `warehouse.scratch.scratch_comment`. #}
+  comment on table {{ relation }} is 'quicksilver scratch {{ build_id() }}';
+{% endmacro %}
+
+
+{% macro scratch_of_partition(scratch, tag) %}
+  {# Named as `warehouse.scratch.shared_suffix` has it. #}
+  {% set identifier = scratch.identifier ~ 'p' ~ tag %}
+  {% if identifier | length > 63 %}
+    {% do exceptions.raise_compiler_error('the name ' ~ identifier ~ ' is too long for Postgres') %}
+  {% endif %}
+  {{ return(scratch.incorporate(path={'identifier': identifier})) }}
+{% endmacro %}
+
+
+{% macro get_column_names() %}
+  {{ return(adapter.dispatch('get_column_names', 'dbt')()) }}
+{% endmacro %}
