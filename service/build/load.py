@@ -66,8 +66,8 @@ def open_files(
         BronzeFileError, ManifestChangedError, BronzeUnavailableError.
     """
     columns = declared_columns(dataset)
-    replaces = getattr(dataset, "bad_text", "refuse") == "replace"
-    skips = getattr(dataset, "on_bad_file", "fail") == "skip"
+    replaces = dataset.bad_text == "replace"
+    skips = dataset.on_bad_file == "skip"
     known = dict(present)
     opened: list[OpenFile] = []
     kept = 0
