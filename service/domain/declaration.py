@@ -50,7 +50,7 @@ def _listed(value: Any) -> Any:
 
 
 # Columns that every table of Postgres has already, and bronze's own.
-_TAKEN = ("tableoid", "xmin", "cmin", "xmax", "cmax", "ctid", "dt")
+_TAKEN = ("tableoid", "xmin", "cmin", "xmax", "cmax", "ctid", "dt", "partition_name")
 _NAME_BYTES = 63
 
 

@@ -19,6 +19,7 @@ from quicksilver.build.load import bronze_columns, load_each, open_files
 from quicksilver.domain.datasets import Dataset, load_datasets
 from quicksilver.domain.manifest import ManifestFile
 from quicksilver.errors import BronzeFileError, DatasetsError, RunMemoryError
+from quicksilver.warehouse.cut import cut_of
 from tests.conftest import MinioServer
 from tests.support.partition_stage import PartitionStage, make_stage
 
@@ -57,7 +58,7 @@ def opened(stage: PartitionStage, *manifest: ManifestFile, **bounds: Any) -> lis
 def loaded(stage: PartitionStage, *manifest: ManifestFile, memory: int | None = None) -> Any:
     """Load files into a table as a build's scratch table is; what became of it."""
     files = opened(stage, *manifest)
-    columns = bronze_columns(stage.dataset, files, {})
+    columns = bronze_columns(stage.dataset, files, {}, cut_of(stage.dataset).columns)
     listed = ", ".join(f'"{name}" {kind}' for name, kind in columns.items())
     stage.run(
         f"create schema if not exists trial; drop table if exists trial.t;"
