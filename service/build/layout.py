@@ -72,6 +72,8 @@ class FilePlan:
 
     landings: tuple[ColumnMapping, ...]
     unknown: tuple[str, ...]
+    notes: tuple[str, ...] = ()
+    """What a person would wonder at: names in bronze that nobody would look for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,7 +163,12 @@ def plan(
     unknown = tuple(named[source] for source in loose if named[source] not in present)
     own = declared.keys() | set(reserved)
     _refuse_too_many(key, sources, len(loose), unknown, present, own, bounds)
-    return FilePlan(tuple(landings[name] for name in sources if name in landings), unknown)
+    notes = tuple(
+        f"a column whose name is {source!r} in the file is kept as {named[source]}"
+        for source in loose
+        if not source.strip() or "\0" in source
+    )
+    return FilePlan(tuple(landings[name] for name in sources if name in landings), unknown, notes)
 
 
 def _declared(columns: Sequence[Column], sources: Sequence[str]) -> dict[str, Column]:

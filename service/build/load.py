@@ -49,6 +49,7 @@ class Loaded:
     rows: int
     new_columns: tuple[str, ...]
     skipped: tuple[SkippedFile, ...] = ()
+    notes: tuple[str, ...] = ()
 
 
 def open_files(
@@ -185,7 +186,8 @@ def _load(
     _refuse_all_bad(done)
     connection.commit()
     skipped = [SkippedFile(file.name, str(file.refused)) for file in done if file.refused]
-    return Loaded(rows, tuple(new), tuple(skipped))
+    notes = dict.fromkeys(note for file in done for note in file.plan.notes)
+    return Loaded(rows, tuple(new), tuple(skipped), tuple(notes))
 
 
 def _quoted(schema: str, table: str) -> str:
