@@ -158,7 +158,9 @@ class Dataset(Strict):
     key: str
     # What counts as data; without either, parquet for our flow and any file for one of one's own.
     files: Globs = ()
+    # With `files`, they say which, and this what they are, whatever their suffix.
     format: Literal["parquet", "csv", "json", "avro", "orc"] | None = None
+    csv: CsvRule = CsvRule()
     # What is a partition: all files of a time and its dimensions, or each object by itself.
     each: Literal["partition", "object"] = "partition"
     deployment: Deployment
