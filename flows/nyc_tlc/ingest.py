@@ -37,7 +37,12 @@ DATASET = "nyc_tlc.yellow_tripdata"
 MONTHS_AT_ONCE = 4
 # TLC publishes a month about two months late; in January this still is the year before.
 YEAR_OF_DAYS_AGO = timedelta(days=30)
-FIRST_YEAR: dict[Taxi, int] = {"yellow": 2009, "green": 2013}
+# TLC's yellow months begin in 2009; see `_OTHER_LAYOUT`.
+FIRST_YEAR: dict[Taxi, int] = {"yellow": 2011, "green": 2013, "fhv": 2015, "fhvhv": 2019}
+_OTHER_LAYOUT = (
+    "; the files of 2009 and 2010 have another layout: other names, payment types as words, and"
+    " coordinates where later years have zones"
+)
 
 _NEVER_RETRIED = (RefusedFileError, SettingsError, DatasetsError)
 
@@ -117,7 +122,7 @@ async def dbt_build(year: int, months: Sequence[date]) -> dict[str, Any]:
 def ingest_nyc_tlc(year: int | None = None, taxi: Taxi = "yellow") -> dict[str, str]:
     """Ingest a year (default: the year of 30 days ago); a month that fails stops no other.
 
-    Yellow's year is closed at the end; no mart spans a year of green.
+    Yellow's year is closed at the end; no mart spans a year of the others.
 
     Returns:
         Month (`2019-01`) → what became of it.
@@ -180,8 +185,10 @@ def months_to_ask(year: int, today: date, taxi: Taxi = "yellow") -> list[date]:
     """
     first = FIRST_YEAR[taxi]
     if not first <= year <= today.year:
+        known = "taxi" if taxi in ("yellow", "green") else "trip"
         raise ValueError(
-            f"year {year}: TLC's {taxi}-taxi records begin in {first}, today is {today}"
+            f"year {year}: TLC's {taxi}-{known} records begin in {first}, today is {today}"
+            f"{_OTHER_LAYOUT if taxi == 'yellow' and year in (2009, 2010) else ''}"
         )
     months = (date(year, month, 1) for month in range(1, 13))
     return [month for month in months if month <= today]

@@ -20,9 +20,8 @@ import httpx
 from quicksilver.errors import QuicksilverError, SettingsError
 from quicksilver.support.project import in_project
 
-OFFICIAL_HOST = "d37ci6vzurychx.cloudfront.net"
-
-Taxi = Literal["yellow", "green"]
+# Yellow and green taxis, and cars for hire: of all bases, and of those with a high volume.
+Taxi = Literal["yellow", "green", "fhv", "fhvhv"]
 
 CHUNK = 1 << 20
 # TLC's largest month so far has 15 million trips in 250 MB; past 4 GB it is something else.
@@ -248,15 +247,14 @@ def _is_unpublished(response: httpx.Response) -> bool:
     """Whether the answer means "no such file"; reads the body of a 403.
 
     S3 without the right to list, which is what the official address is, says 403 AccessDenied for
-    a file that does not exist. Any other 403 is somebody refusing: calling that "not published"
-    would hide a wrong password behind a green run.
+    a file that does not exist. Any other 403 is somebody refusing, a page of the official host's
+    CDN that blocks this address among them: calling that "not published" would hide a wrong
+    password, or a block, behind a green run.
     """
     if response.status_code in (HTTPStatus.NOT_FOUND, HTTPStatus.GONE):
         return True
     if response.status_code != HTTPStatus.FORBIDDEN:
         return False
-    if response.url.host == OFFICIAL_HOST:
-        return True
     start = next(response.iter_bytes(4096), b"")
     return b"<Code>AccessDenied</Code>" in start
 

@@ -355,7 +355,8 @@ class _Attempt:
 
     async def _warnings(self, member: _Member, counts: Counts) -> list[str]:
         """What a person should know of a partition that is built all the same."""
-        said = [f"left out: {file.reason}" for file in member.loaded.skipped]
+        said = list(member.loaded.notes)
+        said += [f"left out: {file.reason}" for file in member.loaded.skipped]
         # What was emptied on purpose has no usual size.
         if not member.build.manifest:
             return said

@@ -6,7 +6,8 @@ where that name is taken by another type, under the name with the type behind it
 """
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
@@ -71,6 +72,8 @@ class FilePlan:
 
     landings: tuple[ColumnMapping, ...]
     unknown: tuple[str, ...]
+    notes: tuple[str, ...] = ()
+    """What a person would wonder at: names in bronze that nobody would look for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,13 +118,14 @@ def plan(
     rows: int | None,
     *,
     bounds: ColumnBounds = ColumnBounds(),
+    reserved: Collection[str] = _RESERVED,
     is_text: bool = False,
 ) -> FilePlan:
     """Decide where each column of a file goes.
 
     `present` are bronze's columns so far and their SQL types; `key` and `rows` are the file's, the
-    rows None where only reading it through would tell. `is_text`: the file's strings are values of
-    any kind, written out, as in CSV.
+    rows None where only reading it through would tell. `reserved`: columns of bronze that are not
+    the file's. `is_text`: the file's strings are values of any kind, written out, as in CSV.
 
     Raises:
         BronzeFileError: a required column is missing or carries something else, a name is there
@@ -153,12 +157,18 @@ def plan(
         landings[source] = ColumnMapping(source, column.name, *_carried(column), column.kind)
     _refuse_missing(columns, known, key, sources)
     declared = declared_types(columns)
-    named = _named(loose, present, declared)
+    named = _named(loose, present, declared, reserved)
     for source, (sql_type, target, kind) in loose.items():
         landings[source] = ColumnMapping(source, named[source], sql_type, target, kind)
     unknown = tuple(named[source] for source in loose if named[source] not in present)
-    _refuse_too_many(key, sources, len(loose), unknown, present, declared, bounds)
-    return FilePlan(tuple(landings[name] for name in sources if name in landings), unknown)
+    own = declared.keys() | set(reserved)
+    _refuse_too_many(key, sources, len(loose), unknown, present, own, bounds)
+    notes = tuple(
+        f"a column whose name is {source!r} in the file is kept as {named[source]}"
+        for source in loose
+        if not source.strip() or "\0" in source
+    )
+    return FilePlan(tuple(landings[name] for name in sources if name in landings), unknown, notes)
 
 
 def _declared(columns: Sequence[Column], sources: Sequence[str]) -> dict[str, Column]:
@@ -197,12 +207,12 @@ def _refuse_too_many(
     undeclared: int,
     new: Sequence[str],
     present: Mapping[str, str],
-    declared: Mapping[str, str],
+    own: AbstractSet[str],
     bounds: ColumnBounds,
 ) -> None:
     has = f"{key} has {len(sources)} columns, {undeclared} of them undeclared"
     cure = "declare those that are needed, raise the setting, or write fewer"
-    table = present.keys() | declared.keys() | _RESERVED
+    table = present.keys() | own
     if len(table) + len(set(new) - table) > _MOST_COLUMNS:
         raise BronzeFileError(
             f"{has}: with the table's own {len(table)} they are more than the {_MOST_COLUMNS}"
@@ -213,7 +223,7 @@ def _refuse_too_many(
             f"{has}, {len(new)} of those new to the table: a file may bring {bounds.per_file}"
             f" (QUICKSILVER_COLUMNS_PER_FILE), and Postgres takes {_MOST_COLUMNS} in all; {cure}"
         )
-    before = len(present.keys() - declared.keys() - _RESERVED)
+    before = len(present.keys() - own)
     if new and before + len(new) > bounds.per_table:
         raise BronzeFileError(
             f"{has}, {len(new)} of those new to a table that has {before} such: a table may have"
@@ -252,13 +262,14 @@ def _named(
     loose: Mapping[str, tuple[str, ArrowType, Kind]],
     present: Mapping[str, str],
     declared: Mapping[str, str],
+    reserved: Collection[str],
 ) -> dict[str, str]:
     """A name in bronze for each undeclared column: its own where that is free."""
     taken = dict(present) | dict(declared)
-    used = {*declared, *_RESERVED}
+    used = {*declared, *reserved}
     named: dict[str, str] = {}
     # Whose name can stay has it; the others give way, in an order that is the file's no more.
-    own = [source for source in loose if naming.is_own(source, _RESERVED)]
+    own = [source for source in loose if naming.is_own(source, reserved)]
     for source in [*own, *sorted(loose.keys() - set(own))]:
         sql_type = loose[source][0]
         for name in _candidates(source, sql_type, present):
@@ -277,12 +288,3 @@ def _candidates(source: str, sql_type: str, present: Mapping[str, str]) -> Itera
     yield naming.hashed_name(plain, source)
     # Taken too, by another type: 64 bits of hash are not taken twice.
     yield naming.hashed_name(naming.typed_name(source, sql_type), source + sql_type)
-
-
-def renamed_columns(landings: Iterable[ColumnMapping]) -> list[str]:
-    """Columns whose name in bronze is nobody's spelling of theirs, each as a sentence says it."""
-    return [
-        f"{landing.source!r} is kept as {landing.name}"
-        for landing in landings
-        if not landing.source.strip() or "\0" in landing.source
-    ]

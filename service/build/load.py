@@ -25,6 +25,7 @@ from quicksilver.domain.datasets import Dataset
 from quicksilver.domain.manifest import ManifestFile
 from quicksilver.errors import BronzeFileError, QuicksilverError, WarehouseUnavailableError
 from quicksilver.lake.table_format import refuse_table_formats
+from quicksilver.warehouse.cut import cut_of
 
 # Of files that wait for their turn: larger ones are fetched again.
 _KEPT_BYTES = 64 * 1024 * 1024
@@ -48,6 +49,7 @@ class Loaded:
     rows: int
     new_columns: tuple[str, ...]
     skipped: tuple[SkippedFile, ...] = ()
+    notes: tuple[str, ...] = ()
 
 
 def open_files(
@@ -66,8 +68,9 @@ def open_files(
         BronzeFileError, ManifestChangedError, BronzeUnavailableError.
     """
     columns = declared_columns(dataset)
-    replaces = getattr(dataset, "bad_text", "refuse") == "replace"
-    skips = getattr(dataset, "on_bad_file", "fail") == "skip"
+    replaces = dataset.bad_text == "replace"
+    skips = dataset.on_bad_file == "skip"
+    reserved = cut_of(dataset).columns.keys()
     known = dict(present)
     opened: list[OpenFile] = []
     kept = 0
@@ -84,6 +87,7 @@ def open_files(
                 name,
                 source.rows,
                 bounds=bounds,
+                reserved=reserved,
                 is_text=source.is_text,
             )
         except BronzeFileError as error:
@@ -160,23 +164,34 @@ def _load(
     done: list[OpenFile] = []
     with connection.cursor() as cursor:
         for file in files:
-            if file.refused is None and file.skips:
-                cursor.execute("savepoint a_file")
             try:
                 rows += _copy(cursor, schema, table, file)
             except BronzeFileError as error:
                 if not file.skips:
                     raise
-                if file.refused is None:
-                    cursor.execute("rollback to savepoint a_file")
+                connection.rollback()
                 done.append(replace(file, refused=error))
                 continue
+            except QuicksilverError:
+                connection.rollback()
+                if any(other.skips for other in done):
+                    cursor.execute(f"truncate {_quoted(schema, table)}")
+                    connection.commit()
+                raise
+            if file.skips:
+                # What a bad file behind it takes back is that file's alone.
+                connection.commit()
             done.append(file)
             new.extend(name for name in file.plan.unknown if name not in new)
     _refuse_all_bad(done)
     connection.commit()
     skipped = [SkippedFile(file.name, str(file.refused)) for file in done if file.refused]
-    return Loaded(rows, tuple(new), tuple(skipped))
+    notes = dict.fromkeys(note for file in done for note in file.plan.notes)
+    return Loaded(rows, tuple(new), tuple(skipped), tuple(notes))
+
+
+def _quoted(schema: str, table: str) -> str:
+    return sql.Identifier(schema, table).as_string(None)
 
 
 def _copy(cursor: Any, schema: str, table: str, file: OpenFile) -> int:
@@ -191,7 +206,7 @@ def _copy(cursor: Any, schema: str, table: str, file: OpenFile) -> int:
     if not file.plan.landings:
         # Rows of nothing that has a type are rows all the same.
         rows = stream.count()
-        target = sql.Identifier(schema, table).as_string(None)
+        target = _quoted(schema, table)
         cursor.execute(f"insert into {target} select from generate_series(1, {rows})")
         return rows
     try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import fnmatch
 import re
 from collections.abc import Iterator, Mapping
@@ -46,6 +47,11 @@ _DECIMAL = re.compile(r"decimal\((\d{1,4}),\s*(\d{1,4})\)", re.ASCII)
 
 def _listed(value: Any) -> Any:
     return (value,) if isinstance(value, str) else value
+
+
+# Columns that every table of Postgres has already, and bronze's own.
+_TAKEN = ("tableoid", "xmin", "cmin", "xmax", "cmax", "ctid", "dt", "partition_name")
+_NAME_BYTES = 63
 
 
 Globs = Annotated[tuple[str, ...], BeforeValidator(_listed)]
@@ -108,6 +114,29 @@ class ColumnRule(Strict):
         return value
 
 
+class CsvRule(Strict):
+    """How a dataset's CSV files are written."""
+
+    # None: a tab where the suffix is `.tsv`, else a comma.
+    delimiter: str | None = Field(default=None, min_length=1, max_length=1)
+    quote: str = Field(default='"', max_length=1)
+    escape: str | None = Field(default=None, min_length=1, max_length=1)
+    # Without one, the declared columns are the file's, in their order.
+    header: bool = True
+    # What means null where it is not quoted.
+    null: tuple[str, ...] = ("",)
+    encoding: str = "utf-8"
+
+    @field_validator("encoding")
+    @classmethod
+    def _known(cls, value: str) -> str:
+        try:
+            codecs.lookup(value)
+        except LookupError:
+            raise ValueError(f"{value!r} is not an encoding: utf-8, latin-1, cp1252") from None
+        return value
+
+
 class DbtRule(Strict):
     """A dbt project of one's own, and how a partition of the dataset is built with it."""
 
@@ -129,7 +158,9 @@ class Dataset(Strict):
     key: str
     # What counts as data; without either, parquet for our flow and any file for one of one's own.
     files: Globs = ()
+    # With `files`, they say which, and this what they are, whatever their suffix.
     format: Literal["parquet", "csv", "json", "avro", "orc"] | None = None
+    csv: CsvRule = CsvRule()
     # What is a partition: all files of a time and its dimensions, or each object by itself.
     each: Literal["partition", "object"] = "partition"
     deployment: Deployment
@@ -170,6 +201,22 @@ class Dataset(Strict):
         parse_pattern(value)
         return value
 
+    @field_validator("columns")
+    @classmethod
+    def _names(cls, value: dict[str, ColumnRule]) -> dict[str, ColumnRule]:
+        for name in value:
+            if name in _TAKEN:
+                raise ValueError(
+                    f"{name!r} is a column of every bronze table already: declare another name,"
+                    f" with `former: [{name}]`"
+                )
+            if not name.strip() or "\0" in name or len(name.encode()) > _NAME_BYTES:
+                raise ValueError(
+                    f"{name!r} cannot be a column's name: 1 to {_NAME_BYTES} bytes; what the file"
+                    " calls it goes into `former`"
+                )
+        return value
+
     @field_validator("files")
     @classmethod
     def _globs(cls, value: tuple[str, ...], info: ValidationInfo) -> tuple[str, ...]:
@@ -181,8 +228,6 @@ class Dataset(Strict):
 
     @model_validator(mode="after")
     def _together(self) -> Dataset:
-        if self.files and self.format:
-            raise ValueError("files and format: give one of them")
         if self.each == "object" and self.ready != ReadinessRule():
             raise ValueError("ready: an object is a partition of its own, and ready when it lands")
         return self

@@ -15,6 +15,8 @@ from tests.support.checkout import PROJECT
 
 NAMES = (
     "ingest-nyc-tlc/daily",
+    "ingest-nyc-tlc/fhv",
+    "ingest-nyc-tlc/fhvhv",
     "ingest-nyc-tlc/green",
     "silver-build/nyc-tlc",
     "silver-after-bronze/polling-fallback",

@@ -338,6 +338,10 @@ def test_months_of_the_future_are_not_asked_for() -> None:
     for impossible in (2008, 2021):
         with pytest.raises(ValueError, match=f"year {impossible}"):
             months_to_ask(impossible, date(2020, 1, 1))
+    with pytest.raises(ValueError, match=r"begin in 2011.*files of 2009 and 2010 have another lay"):
+        months_to_ask(2010, date(2020, 1, 1))
+    with pytest.raises(ValueError, match="fhvhv-trip records begin in 2019"):
+        months_to_ask(2018, date(2020, 1, 1), "fhvhv")
     with pytest.raises(ValueError, match="green-taxi records begin in 2013"):
         months_to_ask(2012, date(2020, 1, 1), "green")
 

@@ -147,3 +147,53 @@ def test_a_dataset_declares_its_columns_one_by_one() -> None:
     )
     assert declared_columns(own) == (Column("id", Kind.INTEGER, required=True, former=("Id",)),)
     assert declared_types(declared_columns(own)) == {"id": "bigint"}
+
+
+def test_two_long_names_that_share_their_start_stay_apart() -> None:
+    names = ["x" * 70, "x" * 70 + "y"]
+    for order in (names, names[::-1]):
+        found = plan((), pa.schema([(name, pa.int8()) for name in order]), {}, FILE, 1)
+        named = {landing.source: landing.name for landing in found.landings}
+        assert len(set(named.values())) == 2
+        assert all(len(name.encode()) <= 63 for name in named.values())
+        assert named[names[0]].startswith("xxxx")
+    again = {landing.source: landing.name for landing in found.landings}
+    assert again == named
+
+
+def test_a_table_of_0_2_0_goes_on_under_the_name_that_was_cut() -> None:
+    name = "x" * 70
+    found = plan((), pa.schema([(name, pa.int8())]), {"x" * 63: "bigint"}, FILE, 1)
+    assert found.landings[0].name == "x" * 63
+    assert found.unknown == ()
+
+
+def test_names_that_postgres_or_bronze_has_already_give_way() -> None:
+    schema = pa.schema(
+        [("ctid", pa.int8()), ("dt", pa.string()), ("dt__text", pa.string()), ("", pa.int8())]
+    )
+    found = plan((), schema, {}, FILE, 1)
+    named = {landing.source: landing.name for landing in found.landings}
+    assert named["ctid"] == "ctid__bigint"
+    assert named["dt__text"] == "dt__text"
+    assert named["dt"].startswith("dt_")
+    assert named["dt"] != "dt__text"
+    assert named[""].startswith("_unnamed_")
+    assert found.notes == (f"a column whose name is '' in the file is kept as {named['']}",)
+
+
+def test_names_that_differ_in_case_are_different_columns() -> None:
+    schema = pa.schema([("ID", pa.int8()), ("id", pa.int8())])
+    assert [landing.name for landing in plan((), schema, {}, FILE, 1).landings] == ["ID", "id"]
+
+
+def test_a_kind_that_the_time_zone_calls_for_is_said() -> None:
+    column = Column("at", Kind.TIMESTAMPTZ, required=False)
+    with pytest.raises(BronzeFileError, match="declare it `kind: timestamp`"):
+        plan([column], pa.schema([("at", pa.timestamp("us"))]), {}, FILE, 1)
+
+
+def test_a_decimal_has_its_digits_in_the_table() -> None:
+    assert declared_types([Column("a", Kind.DECIMAL, required=True, digits=(12, 2))]) == {
+        "a": "numeric(12,2)"
+    }

@@ -189,6 +189,13 @@ class TestWeb:
         with pytest.raises(SourceUnavailableError, match=f"{NAME}: .* answered {status}"):
             source.publishes(MARCH)
 
+    def test_a_page_that_blocks_is_no_missing_month(self, web: Web, tmp_path: Path) -> None:
+        web.answer = says(
+            403, b"<HTML><H1>403 ERROR</H1>The request could not be satisfied.</HTML>"
+        )
+        with pytest.raises(SourceUnavailableError, match=f"{NAME}: .* answered 403"):
+            open_source(web.url).fetch(MARCH, tmp_path)
+
     def test_a_truncated_download_is_an_error(self, web: Web, tmp_path: Path) -> None:
         web.answer = says(200, b"only half", length=18)
         with pytest.raises(SourceUnavailableError, match=f"{NAME}: .* was not delivered"):

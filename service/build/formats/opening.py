@@ -28,9 +28,9 @@ def open_source(
     name = f"s3://{dataset.bucket}/{file.key}"
     if file.size == 0:
         raise BronzeFileError(f"{name} is empty; upload it again")
-    shape = detect(file.key, getattr(dataset, "format", None))
+    shape = detect(file.key, dataset.format)
     raw = BronzeObject(client, dataset.bucket, file)
-    replace = getattr(dataset, "bad_text", "refuse") == "replace"
+    replace = dataset.bad_text == "replace"
     match shape.format:
         case Format.PARQUET:
             _refuse_compressed(name, shape)
@@ -59,11 +59,9 @@ def _refuse_compressed(name: str, shape: Shape) -> None:
 
 
 def _dialect(dataset: Dataset, shape: Shape) -> Dialect:
-    declared = getattr(dataset, "csv", None)
-    if declared is None:
-        return Dialect(delimiter="\t" if shape.suffix == "tsv" else ",")
+    declared = dataset.csv
     return Dialect(
-        delimiter=declared.delimiter,
+        delimiter=declared.delimiter or ("\t" if shape.suffix == "tsv" else ","),
         quote=declared.quote,
         escape=declared.escape,
         header=declared.header,
