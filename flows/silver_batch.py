@@ -83,7 +83,7 @@ async def _tell(lake: FlowContext, build: BegunBuild, outcome: BuildOutcome) -> 
         # Whoever took the fence has told the ledger.
         logger.warning("this build was given up meanwhile: %s", outcome)
     else:
-        await lake.ledger.runs.record_error(build.id, str(outcome))
+        await lake.ledger.runs.record_error(build.id, str(outcome), is_final=outcome.is_final)
         logger.error("%s: %s", build.partition, outcome)
 
 
