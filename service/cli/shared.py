@@ -8,6 +8,7 @@ import sys
 from collections.abc import AsyncGenerator, Callable, Coroutine, Generator
 from contextlib import asynccontextmanager, contextmanager
 from datetime import date, datetime
+from importlib.metadata import version
 from typing import Annotated, Any, ParamSpec, TypeVar
 from uuid import UUID
 
@@ -32,6 +33,25 @@ app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
 )
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(version("quicksilver"))
+        raise typer.Exit
+
+
+@app.callback()
+def every_command(
+    _: Annotated[
+        bool,
+        typer.Option(
+            "--version", callback=_print_version, is_eager=True, help="Print the version."
+        ),
+    ] = False,
+) -> None:
+    """Bronze lands, silver builds: MinIO events become Prefect runs, one per partition."""
+
 
 # Into a file or a pipe nothing is folded: a program reads lines, and a search wants names whole.
 _UNFOLDED = 100_000

@@ -203,7 +203,12 @@ def older_prefect(api: str) -> Generator[str]:
                 self.command,
                 api.removesuffix("/api") + self.path,
                 content=self.rfile.read(size),
-                headers={"content-type": "application/json"},
+                headers={
+                    name: value
+                    for name, value in self.headers.items()
+                    if name.lower() == "authorization" or name.lower().startswith("prefect-csrf")
+                }
+                | {"content-type": "application/json"},
                 trust_env=False,
             )
             self._say(answer.status_code, answer.content)
@@ -359,7 +364,7 @@ BREAKS: dict[str, tuple[Breaking, str, tuple[str, ...]]] = {
     "no worker polls": (
         lambda _: {"pool": "doctor-idle"},
         "worker",
-        ("no worker polls doctor-idle", "prefect worker start --pool doctor-idle"),
+        ("no worker polls doctor-idle", "quicksilver worker"),
     ),
     "the deployment is missing": (
         lambda chain: {"datasets_file": chain.declare(deployment="silver/nobody-deployed-it")},

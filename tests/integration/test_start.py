@@ -83,10 +83,10 @@ def test_doctor_reports_refused_settings_as_its_first_link(
     assert done.exit_code == 1
     first, *others = json.loads(done.stdout)
     assert (first["link"], first["status"]) == ("settings", "broken")
-    assert first["seen"].startswith("QUICKSILVER_PORT: ")
-    assert first["mend"]
+    assert first["found"].startswith("QUICKSILVER_PORT: ")
+    assert first["fix"]
     assert len(others) == 15
-    assert {(each["status"], each["seen"]) for each in others} == {("skipped", "needs settings")}
+    assert {(each["status"], each["found"]) for each in others} == {("skipped", "needs settings")}
     shown = CliRunner().invoke(app, ["doctor"])
     assert shown.exit_code == 1
     assert "QUICKSILVER_PORT" in shown.stdout
