@@ -44,8 +44,8 @@ def lane_commands(datasets: Datasets, *, receiver_url: str, queue_dir: str | Non
                 ("--prefix", rule.prefix_filter_rule),
                 ("--suffix", rule.suffix_filter_rule),
             ):
-                if found and found.value:
-                    words += [option, found.value]
+                if found and (text := found.value):
+                    words += [option, text]
             lines.append(shlex.join(words))
     return lines
 
