@@ -70,3 +70,21 @@ def test_nothing_that_is_there_is_overwritten(tmp_path: Path) -> None:
     assert code == 1
     assert "prefect.yaml" in said
     assert [path.name for path in tmp_path.iterdir()] == ["prefect.yaml"]
+
+
+def test_what_the_flow_does_not_take_is_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert run("new", str(tmp_path / "mine"))[0] == 0
+    monkeypatch.chdir(tmp_path / "mine")
+    path = tmp_path / "mine" / "datasets.yaml"
+    text = path.read_text(encoding="utf-8")
+    path.write_text(text.replace("{day: ", "{date: "), encoding="utf-8")
+    line = next(n for n, said in enumerate(text.splitlines(), 1) if "parameters:" in said)
+    code, said = run("check", "--json")
+    errors = [each for each in json.loads(said) if each["level"] == "error"]
+    assert code == 1
+    assert {each["where"] for each in errors} == {f"{path}:{line}"}
+    words = " | ".join(each["what"] for each in errors)
+    assert "load-sales/prod takes no date" in words
+    assert "load-sales/prod also needs day" in words

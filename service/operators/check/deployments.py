@@ -1,12 +1,14 @@
 """Whether each deployment that a dataset fires exists, and takes what it is given."""
 
+from dataclasses import dataclass
 from typing import Any
 
 from prefect.flows import load_flow_arguments_from_entrypoint
 from prefect.utilities.callables import parameter_schema_from_entrypoint
 from ruamel.yaml import YAML
 
-from quicksilver.domain.datasets import Datasets
+from quicksilver.domain.datasets import Dataset, Datasets
+from quicksilver.domain.parameters import OF_OUR_FLOW
 from quicksilver.errors import (
     DeploymentNotFoundError,
     PrefectUnavailableError,
@@ -37,6 +39,12 @@ async def check_deployments(settings: Settings, datasets: Datasets) -> list[Find
         where = f"{datasets.path}:{datasets.line_of(name, 'deployment')}"
         if deployment in ours:
             findings.append(Finding(Level.OK, where, f"{name}: {deployment} is in {PREFECT_FILE}"))
+            findings += [
+                finding
+                for dataset in datasets.datasets
+                if dataset.deployment == deployment
+                for finding in _misfits(datasets, dataset, ours[deployment])
+            ]
         else:
             foreign.append(deployment)
     if foreign:
@@ -44,10 +52,39 @@ async def check_deployments(settings: Settings, datasets: Datasets) -> list[Find
     return findings
 
 
-def _declared(path: str, said: dict[str, Any]) -> tuple[list[Finding], set[str]]:
-    """What is wrong with `prefect.yaml`, and the `flow/deployment`s that it declares."""
+@dataclass(frozen=True, slots=True)
+class _Takes:
+    """What a deployment's flow takes, and what of it must be given by whoever fires it."""
+
+    every: frozenset[str]
+    required: frozenset[str]
+
+
+def _misfits(datasets: Datasets, dataset: Dataset, takes: _Takes) -> list[Finding]:
+    """What the dataset gives that the flow does not take, and what it lacks."""
+    if dataset.parameters is not None:
+        given = set(dataset.parameters)
+        unknown = sorted(given - takes.every)
+    else:
+        given = set(OF_OUR_FLOW if dataset.ends_by == "ledger" else dataset.known_fields)
+        unknown = []
+    missing = sorted(takes.required - given)
+    where = f"{datasets.path}:{datasets.line_of(dataset.name, 'parameters')}"
+    found: list[Finding] = []
+    if unknown:
+        what = f"{dataset.name}: {dataset.deployment} takes no {', '.join(unknown)}"
+        known = ", ".join(sorted(takes.every)) or "nothing"
+        found.append(Finding(Level.ERROR, where, what, f"it takes {known}: correct parameters"))
+    if missing:
+        what = f"{dataset.name}: {dataset.deployment} also needs {', '.join(missing)}"
+        found.append(Finding(Level.ERROR, where, what, "give it under parameters"))
+    return found
+
+
+def _declared(path: str, said: dict[str, Any]) -> tuple[list[Finding], dict[str, _Takes]]:
+    """What is wrong with `prefect.yaml`, and what each `flow/deployment` of it takes."""
     findings: list[Finding] = []
-    names: set[str] = set()
+    names: dict[str, _Takes] = {}
     lines = _lines(path)
     for position, deployment in enumerate(said["deployments"]):
         where = f"{path}:{lines[position] if position < len(lines) else 1}"
@@ -55,7 +92,7 @@ def _declared(path: str, said: dict[str, Any]) -> tuple[list[Finding], set[str]]
         try:
             flow = load_flow_arguments_from_entrypoint(entrypoint).get("name")
             # Read as well: a flow whose file has an error is found here rather than by its run.
-            parameter_schema_from_entrypoint(entrypoint)
+            schema = parameter_schema_from_entrypoint(entrypoint)
         except Exception as error:
             words = " ".join(str(error).split()) or type(error).__name__
             findings.append(
@@ -68,7 +105,10 @@ def _declared(path: str, said: dict[str, Any]) -> tuple[list[Finding], set[str]]
                 )
             )
             continue
-        names.add(f"{flow}/{deployment.get('name')}")
+        own = frozenset(deployment.get("parameters") or ())
+        names[f"{flow}/{deployment.get('name')}"] = _Takes(
+            frozenset(schema.properties), frozenset(schema.required) - own
+        )
     return findings, names
 
 
