@@ -38,8 +38,8 @@ def lane_commands(datasets: Datasets, *, receiver_url: str, queue_dir: str | Non
     lines.append(f"mc admin service restart {ALIAS}")
     for bucket in buckets:
         for rule in wanted_rules(datasets, bucket):
-            words = ["mc", "event", "add", "--ignore-existing", f"{ALIAS}/{bucket}", rule.queue]
-            words += ["--event", ",".join(_EVENTS[event] for event in rule.events)]
+            words = ["mc", "event", "add", "--ignore-existing", f"{ALIAS}/{bucket}"]
+            words += [str(rule.queue), "--event", ",".join(_EVENTS[event] for event in rule.events)]
             for option, found in (
                 ("--prefix", rule.prefix_filter_rule),
                 ("--suffix", rule.suffix_filter_rule),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import shutil
 from collections.abc import Callable, Coroutine, Generator, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -29,6 +30,7 @@ from quicksilver.lake.targets import minio_admin
 from quicksilver.operators.doctor import Finding, Probe, lake, run_checks
 from quicksilver.settings import Settings, load_settings
 from quicksilver.stack.ports import LOOPBACK, choose_port
+from quicksilver.support.prefect_http import prefect_auth
 from tests.support.checkout import PROJECT
 from tests.support.servers import MinioServer, Postgres
 from tests.support.serving import Served, serving
@@ -175,7 +177,9 @@ def _make_bucket(chain: Chain, bucket: str, *, is_told_of: bool) -> None:
 def _deploy(api: str) -> None:
     """A deployment that nothing runs, as Prefect's own client makes one."""
     flow, _, name = DEPLOYMENT.partition("/")
-    with httpx.Client(base_url=api, trust_env=False, timeout=30) as client:
+    with httpx.Client(
+        base_url=api, trust_env=False, timeout=30, auth=prefect_auth(os.environ)
+    ) as client:
         made = client.post("/flows/", json={"name": flow}).raise_for_status().json()
         body = {"name": name, "flow_id": made["id"], "work_pool_name": "default"}
         client.post("/deployments/", json=body).raise_for_status()
@@ -186,7 +190,8 @@ def _deploy(api: str) -> None:
 def _beat(api: str, pool: str) -> None:
     """A heartbeat, as a worker sends it every 30 s."""
     url = f"{api}/work_pools/{pool}/workers/heartbeat"
-    httpx.post(url, json={"name": "doctors-worker"}, trust_env=False).raise_for_status()
+    auth = prefect_auth(os.environ)
+    httpx.post(url, json={"name": "doctors-worker"}, trust_env=False, auth=auth).raise_for_status()
 
 
 @contextmanager
