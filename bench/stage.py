@@ -29,6 +29,7 @@ from quicksilver.lake.bronze import minio_client
 from quicksilver.settings import Settings
 from quicksilver.stack import EmbeddedStack, Home, Program
 from quicksilver.stack.initialise import initialise_child
+from quicksilver.support.prefect_http import prefect_auth
 from tests.support.checkout import PROJECT
 from tests.support.declared import columns_in_yaml
 from tests.support.waiting import until
@@ -67,7 +68,10 @@ class BenchStage:
         self._ledger = _connect(self.env["QUICKSILVER_DATABASE_URL"])
         self._warehouse = _connect(self.env["QUICKSILVER_WAREHOUSE_URL"])
         self.prefect = httpx.Client(
-            base_url=self.env["PREFECT_API_URL"], timeout=60, trust_env=False
+            base_url=self.env["PREFECT_API_URL"],
+            timeout=60,
+            trust_env=False,
+            auth=prefect_auth(self.env),
         )
 
     def put(self, dataset: str, dt: date, body: bytes) -> float:
@@ -195,7 +199,10 @@ def _stock_worker(home: Home) -> Program:
 def _add_baselines(environment: Mapping[str, str]) -> None:
     """The stock pool, a pool where nobody works, and the deployments in them."""
     with httpx.Client(
-        base_url=environment["PREFECT_API_URL"], timeout=60, trust_env=False
+        base_url=environment["PREFECT_API_URL"],
+        timeout=60,
+        trust_env=False,
+        auth=prefect_auth(environment),
     ) as client:
 
         def call(method: str, path: str, body: Any = None) -> Any:

@@ -63,7 +63,9 @@ class Failover:
 @asynccontextmanager
 async def failing_over(settings: Settings, ledger: Ledger) -> AsyncGenerator[Failover]:
     """A stand-in with a client of Prefect of its own, closed at the end."""
-    deployments = Deployments(settings.prefect_api_url)
+    deployments = Deployments(
+        settings.prefect_api_url, settings.prefect_auth_string.get_secret_value()
+    )
     await deployments.open()
     try:
         yield Failover(

@@ -132,7 +132,9 @@ async def running(app: FastAPI) -> AsyncGenerator[None]:
         ledger = Ledger(database, datasets)
         await ledger.upkeep.set_clock()
         await ledger.upkeep.sync_datasets()
-        deployments = Deployments(settings.prefect_api_url)
+        deployments = Deployments(
+            settings.prefect_api_url, settings.prefect_auth_string.get_secret_value()
+        )
         await deployments.open()
         stack.push_async_callback(deployments.close)
         recorder = Recorder(ledger)

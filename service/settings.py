@@ -55,6 +55,8 @@ class Settings(BaseSettings):
     minio_secret_key: SecretStr = Field(SecretStr(""), alias="MINIO_SECRET_KEY")
     # The orchestrator
     prefect_api_url: str = Field("http://127.0.0.1:4200/api", alias="PREFECT_API_URL")
+    prefect_auth_string: SecretStr = Field(SecretStr(""), alias="PREFECT_API_AUTH_STRING")
+    pool: str = Field("default", alias="QUICKSILVER_POOL", min_length=1)
     prefect_ui_url: str = Field("", alias="QUICKSILVER_PREFECT_UI_URL", pattern="^(https?://.*)?$")
     # Prefect's blocks whose values the flows take instead of the environment's (flows/blocks.py)
     lake_block: str = Field("", alias="QUICKSILVER_LAKE_BLOCK", pattern="^[a-z0-9-]*$")
@@ -239,7 +241,7 @@ class Settings(BaseSettings):
             if empty:
                 alias = type(self).model_fields[name].alias
                 raise SettingsError(
-                    f"{alias} is not set: set it in the environment or in .env"
+                    f"{alias} is not set: set it in the environment or in the project's .env"
                     " (`quicksilver env` prints it for the embedded stack)"
                 )
 

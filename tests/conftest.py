@@ -23,7 +23,10 @@ from hypothesis import settings as hypothesis_settings
 
 from quicksilver.settings import Settings
 from quicksilver.stack import EmbeddedStack
+from quicksilver.stack.files import private_folder, write_private
 from quicksilver.stack.ports import LOOPBACK, choose_port
+from quicksilver.stack.state import Credentials
+from quicksilver.support.prefect_http import prefect_auth
 from tests.support.servers import HOMES, MinioServer, Postgres, spare_the_disk
 
 _KEPT = ("TLC_SOURCE",)
@@ -41,6 +44,7 @@ def _isolate() -> int:
     # Prefect reads its settings when it is imported, which is before any fixture runs.
     os.environ["PREFECT_HOME"] = str(HOMES / "client")
     os.environ["PREFECT_API_URL"] = f"http://{LOOPBACK}:{port}/api"
+    os.environ["PREFECT_API_AUTH_STRING"] = _PREFECT_CREDENTIALS.prefect_auth
     os.environ["PREFECT_SERVER_ALLOW_EPHEMERAL_MODE"] = "false"
     os.environ["DO_NOT_TRACK"] = "1"
     os.environ["DBT_SEND_ANONYMOUS_USAGE_STATS"] = "false"
@@ -50,6 +54,7 @@ def _isolate() -> int:
     return port
 
 
+_PREFECT_CREDENTIALS = Credentials()
 _PREFECT_PORT = _isolate()
 
 # `make test` draws the same bounded examples every time; `make fuzz` looks for new ones.
@@ -150,7 +155,10 @@ def prefect_api() -> Iterator[str]:
     `PREFECT_API_URL` of this process, and of those that it starts, names it already.
     """
     ports = {"postgres": None, "minio": None, "prefect": _PREFECT_PORT, "service": None}
-    with EmbeddedStack(HOMES / "prefect", parts={"prefect"}, ports=ports) as stack:
+    home = private_folder(HOMES / "prefect")
+    # Its password was in this process's environment before Prefect was imported.
+    write_private(home / "credentials.json", _PREFECT_CREDENTIALS.model_dump_json())
+    with EmbeddedStack(home, parts={"prefect"}, ports=ports) as stack:
         url = stack.home.prefect_url
         assert url == os.environ["PREFECT_API_URL"], "somebody took Prefect's port meanwhile"
         spare_the_disk(stack.home)
@@ -159,7 +167,9 @@ def prefect_api() -> Iterator[str]:
 
 
 def _create_pool(api_url: str) -> None:
-    with httpx.Client(base_url=api_url, timeout=30, trust_env=False) as client:
+    with httpx.Client(
+        base_url=api_url, timeout=30, trust_env=False, auth=prefect_auth(os.environ)
+    ) as client:
         known: dict[str, Any] = client.get("/collections/views/aggregate-worker-metadata").json()
         body = {
             "name": "default",

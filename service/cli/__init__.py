@@ -1,9 +1,19 @@
 """The command line: `quicksilver …`. Thin: each command calls one function and shows its answer."""
 
-from quicksilver.cli import acting, alerts, backfill, doctor, ledger, quarantine, stack
+from quicksilver.cli import acting, alerts, backfill, doctor, ledger, project, quarantine, stack
 from quicksilver.cli.shared import LOOK, app
 
 app.add_typer(quarantine.app, name="quarantine", rich_help_panel=LOOK)
 app.add_typer(alerts.app, name="alerts", rich_help_panel=LOOK)
 
-__all__ = ["acting", "alerts", "app", "backfill", "doctor", "ledger", "quarantine", "stack"]
+__all__ = [
+    "acting",
+    "alerts",
+    "app",
+    "backfill",
+    "doctor",
+    "ledger",
+    "project",
+    "quarantine",
+    "stack",
+]

@@ -33,6 +33,7 @@ from quicksilver.stack import EmbeddedStack
 from quicksilver.stack.commands import worker_limit
 from quicksilver.stack.initialise import initialise_child
 from quicksilver.support.http import local_http_client
+from quicksilver.support.prefect_http import prefect_auth
 
 YEAR = 2019
 MONTHS = [date(YEAR, month, 1) for month in range(1, 13)]
@@ -85,7 +86,10 @@ class Stack:
     def prefect(self, method: str, path: str, body: Any = None) -> Any:
         """Prefect's own API, as any client may call it."""
         answer = local_http_client().request(
-            method, f"{self.env['PREFECT_API_URL']}{path}", json=body
+            method,
+            f"{self.env['PREFECT_API_URL']}{path}",
+            json=body,
+            auth=prefect_auth(self.env),
         )
         answer.raise_for_status()
         return answer.json()

@@ -4,16 +4,19 @@ import asyncio
 import gc
 from collections.abc import Mapping
 from contextlib import suppress
-from typing import Annotated
+from pathlib import Path
+from typing import Annotated, Any
 
 import typer
 import uvicorn
+from pydantic import SecretStr
 
 from quicksilver import stack
 from quicksilver.cli.shared import RUN, app, console, refusals_told, reported
 from quicksilver.errors import QuicksilverError, SettingsError
 from quicksilver.settings import Settings, load_settings
-from quicksilver.stack.initialise import initialise_child
+from quicksilver.stack.initialise import initialise_again, initialise_child
+from quicksilver.stack.worker import become_worker
 from quicksilver.support.log import configure_logging
 
 _LOOPBACK = {"127.0.0.1", "localhost", "::1"}
@@ -21,9 +24,83 @@ _LOOPBACK = {"127.0.0.1", "localhost", "::1"}
 
 @app.command(rich_help_panel=RUN)
 @reported
-def up() -> None:
+def up(
+    own_services_only: Annotated[
+        bool,
+        typer.Option(
+            "--own-services-only",
+            help="The service with its ledger and the warm engine, beside a MinIO, a Prefect and"
+            " workers of your own.",
+        ),
+    ] = False,
+) -> None:
     """Run the embedded stack in the foreground, until Ctrl-C."""
-    stack.up(load_settings(), after_servers=[initialise_child], on_ready=_ready, say=_say)
+    settings = load_settings()
+    if own_services_only:
+        _beside_ones_own(settings)
+        return
+    stack.up(
+        settings,
+        after_servers=[initialise_child],
+        on_ready=_ready,
+        tend=initialise_again,
+        say=_say,
+    )
+
+
+def _beside_ones_own(settings: Settings) -> None:
+    settings.require("minio_access_key", "minio_secret_key")
+    if "prefect_api_url" not in settings.model_fields_set:
+        raise SettingsError(
+            "PREFECT_API_URL is not set: name your Prefect's API in the project's .env, or start"
+            " all parts with `quicksilver up`"
+        )
+
+    def ready(environment: Mapping[str, str]) -> None:
+        # MinIO takes a webhook target only where the service answers.
+        try:
+            initialise_child(environment)
+        except QuicksilverError as error:
+            _say(f"{error}\n`quicksilver init --plan` prints what somebody else must do for you")
+        _say(
+            f"ready: {environment['QUICKSILVER_URL']} (operators)\n"
+            "in another shell: quicksilver worker"
+        )
+
+    stack.up(
+        settings,
+        after_databases=[lambda environment: initialise_child(environment, "--no-lanes")],
+        on_ready=ready,
+        tend=initialise_again,
+        beside=given_explicitly(settings),
+        say=_say,
+    )
+
+
+def given_explicitly(settings: Settings) -> dict[str, str]:
+    """What environment and `.env` say, by variable: the embedded stack's own values stand back.
+
+    Tokens and the home stay the stack's own.
+    """
+    ours = {"home", "webhook_tokens", "operator_tokens"}
+    found: dict[str, str] = {}
+    for name in settings.model_fields_set - ours:
+        value: Any = getattr(settings, name)
+        if isinstance(value, SecretStr):
+            value = value.get_secret_value()
+        if isinstance(value, str | int | float | Path) and value != "":
+            found[Settings.model_fields[name].alias or name] = str(value)
+    return found
+
+
+@app.command()
+@reported
+def worker(
+    limit: Annotated[int, typer.Option(min=1, help="How many flow runs at once.")] = 8,
+    name: Annotated[str, typer.Option(help="The worker's name.")] = "quicksilver",
+) -> None:
+    """Run Prefect's own process worker with what makes runs start fast, until Ctrl-C."""
+    become_worker(load_settings(), name, limit)
 
 
 def _say(line: str) -> None:
@@ -34,7 +111,8 @@ def _ready(environment: Mapping[str, str]) -> None:
     _say(
         f"ready: {environment['QUICKSILVER_URL']} (operators), "
         f"{environment['PREFECT_API_URL'].removesuffix('/api')} (Prefect)\n"
-        'in another shell: eval "$(.venv/bin/quicksilver env)"'
+        "Prefect's pages ask for PREFECT_API_AUTH_STRING, which `quicksilver env` prints\n"
+        'in another shell: eval "$(quicksilver env)"'
     )
 
 
@@ -85,6 +163,18 @@ def init(
     with_example: Annotated[
         bool, typer.Option("--example", help="Also the example automation.")
     ] = False,
+    set_pool_command: Annotated[
+        bool,
+        typer.Option(
+            "--set-pool-command",
+            help="Also in a work pool that Quicksilver did not make: runs start in the warm"
+            " engine.",
+        ),
+    ] = False,
+    plan: Annotated[
+        bool,
+        typer.Option("--plan", help="Only print what would be done, and the commands to do it by."),
+    ] = False,
 ) -> None:
     """Set up pool, blocks, deployments, automations, bucket, lanes; again, it changes nothing.
 
@@ -96,6 +186,21 @@ def init(
     if renew_lanes and not lanes:
         raise typer.BadParameter("--renew-lanes and --no-lanes: which one?")
 
+    if plan:
+        from quicksilver.operators.plan import plan as planned
+
+        asyncio.run(
+            planned(
+                load_settings(),
+                _say,
+                queue_dir=queue_dir or None,
+                receiver_url=receiver_url or None,
+                lanes=lanes,
+                set_pool_command=set_pool_command,
+            )
+        )
+        return
+
     asyncio.run(
         initialise(
             load_settings(),
@@ -105,6 +210,7 @@ def init(
             lanes=lanes,
             renew_lanes=renew_lanes,
             with_example=with_example,
+            set_pool_command=set_pool_command,
         )
     )
 

@@ -14,9 +14,9 @@ def lean_client_environment(api_url: str, folder: Path) -> dict[str, str]:
     """Variables for whoever talks to a Prefect server that the same stack started.
 
     A run makes eight clients. Each parses certifi's 140 authorities (18 ms) although the API is
-    plain HTTP: with one authority, written to `folder`, that is 1 ms. Each would ask for a CSRF
-    token, which this server does not want, and for the server's version, which is this one's. An
-    API behind TLS, and so not ours, gets no such settings.
+    plain HTTP: with one authority, written to `folder`, that is 1 ms. Each would ask for the
+    server's version, which is this one's. An API behind TLS, and so not ours, gets no such
+    settings.
     """
     if not api_url.startswith("http://"):
         return {}
@@ -31,6 +31,5 @@ def lean_client_environment(api_url: str, folder: Path) -> dict[str, str]:
         draft.replace(authority)
     return {
         "PREFECT_API_SSL_CERT_FILE": str(authority),
-        "PREFECT_CLIENT_CSRF_SUPPORT_ENABLED": "false",
         "PREFECT_CLIENT_SERVER_VERSION_CHECK_ENABLED": "false",
     }

@@ -29,14 +29,8 @@ async def migrate(database_url: str, *, upto: int | None = None) -> list[str]:
         LedgerUnavailableError: Postgres cannot be reached.
         QuicksilverError: the ledger is newer than this program.
     """
-    try:
-        connection = await psycopg.AsyncConnection.connect(conninfo(database_url), autocommit=True)
-    except psycopg.OperationalError as error:
-        # libpq tells each address that it tried on a line of its own.
-        tried = " ".join(str(error).split())
-        raise LedgerUnavailableError(f"the ledger's Postgres cannot be reached: {tried}") from error
     applied: list[str] = []
-    async with connection:
+    async with await _connect(database_url) as connection:
         # The service's own role may change rows alone, so it is not asked for more without need.
         if upto is None and await _is_newest(connection):
             return applied
@@ -71,10 +65,34 @@ async def migrate(database_url: str, *, upto: int | None = None) -> list[str]:
     return applied
 
 
-async def _is_newest(connection: psycopg.AsyncConnection) -> bool:
-    """Whether exactly the known migrations are applied; a newer ledger is refused further on."""
+async def pending(database_url: str) -> list[str]:
+    """The names of the migrations that `migrate` would apply; nothing is changed.
+
+    Raises:
+        LedgerUnavailableError: Postgres cannot be reached.
+    """
+    async with await _connect(database_url) as connection:
+        done = await _applied(connection)
+    return [path.stem for number, path in available() if number not in done]
+
+
+async def _connect(database_url: str) -> psycopg.AsyncConnection:
+    try:
+        return await psycopg.AsyncConnection.connect(conninfo(database_url), autocommit=True)
+    except psycopg.OperationalError as error:
+        # libpq tells each address that it tried on a line of its own.
+        tried = " ".join(str(error).split())
+        raise LedgerUnavailableError(f"the ledger's Postgres cannot be reached: {tried}") from error
+
+
+async def _applied(connection: psycopg.AsyncConnection) -> set[int]:
     found = await connection.execute("select to_regclass('quicksilver.migration') is not null")
     if await found.fetchone() != (True,):
-        return False
+        return set()
     found = await connection.execute("select number from quicksilver.migration")
-    return {int(row[0]) for row in await found.fetchall()} == {number for number, _ in available()}
+    return {int(row[0]) for row in await found.fetchall()}
+
+
+async def _is_newest(connection: psycopg.AsyncConnection) -> bool:
+    """Whether exactly the known migrations are applied; a newer ledger is refused further on."""
+    return await _applied(connection) == {number for number, _ in available()}

@@ -3,15 +3,21 @@
 from collections.abc import Callable
 
 from quicksilver.build.prepare import ensure_warehouse
-from quicksilver.domain.datasets import load_datasets
+from quicksilver.domain.datasets import Datasets, load_datasets
 from quicksilver.lake.rules import configure_lanes
 from quicksilver.ledger.migrate import migrate
 from quicksilver.orchestrator.automations import apply, channels, example, wanted
 from quicksilver.orchestrator.blocks import register_blocks
-from quicksilver.orchestrator.pool import configure_pool, deploy_all, prefect_client
+from quicksilver.orchestrator.deploy import deploy_all
+from quicksilver.orchestrator.pool import configure_pool, prefect_client
 from quicksilver.settings import Settings
 
 Say = Callable[[str], None]
+
+
+def wants_warehouse(datasets: Datasets) -> bool:
+    """Whether the project's datasets become tables; else Quicksilver is a trigger alone."""
+    return any(dataset.bronze_table for dataset in datasets.datasets)
 
 
 async def initialise(
@@ -23,6 +29,7 @@ async def initialise(
     lanes: bool = True,
     renew_lanes: bool = False,
     with_example: bool = False,
+    set_pool_command: bool = False,
 ) -> None:
     """Ledger, warehouse, work pool, blocks, deployments, automations; buckets and lanes last.
 
@@ -34,13 +41,16 @@ async def initialise(
         QuicksilverError: a part refused or is away; what was done before it stays, and calling
             again goes on.
     """
-    settings.require("database_url", "warehouse_url")
+    settings.require("database_url")
     datasets = load_datasets(settings.datasets_file)
+    if wants_warehouse(datasets):
+        settings.require("warehouse_url")
     for name in await migrate(settings.database_url.get_secret_value()):
         say(f"ledger: migration {name}")
-    await ensure_warehouse(settings, datasets)
-    say("warehouse: in place")
-    say(await configure_pool(settings))
+    if wants_warehouse(datasets):
+        await ensure_warehouse(settings, datasets)
+        say("warehouse: in place")
+    say(await configure_pool(settings, set_command=set_pool_command))
     async with prefect_client(settings) as client:
         for line in await register_blocks(settings):
             say(line)

@@ -20,6 +20,7 @@ from prefect.client.schemas.objects import State, StateType
 from prefect.exceptions import ObjectNotFound, PrefectHTTPStatusError
 from prefect.settings import get_current_settings
 from prefect.states import Cancelled, Cancelling, Completed
+from pydantic import SecretStr
 
 from quicksilver.errors import (
     DeploymentNotFoundError,
@@ -137,10 +138,11 @@ def trace_label(traceparent: str | None) -> dict[str, dict[str, str]]:
 class Deployments:
     """Prefect's deployments and their runs, over one kept client."""
 
-    def __init__(self, api_url: str) -> None:
+    def __init__(self, api_url: str, auth_string: str = "") -> None:
+        """`auth_string` is `user:password`; empty: what Prefect's own settings say."""
         self.api_url = api_url
         settings = get_current_settings()
-        auth = settings.api.auth_string
+        auth = SecretStr(auth_string) if auth_string else settings.api.auth_string
         key = settings.api.key
         self._client = PrefectClient(
             api_url,

@@ -1,7 +1,5 @@
-"""Prefect's side: the work pool, and the deployments of `prefect.yaml`."""
+"""The work pool that the project's deployments run in: made by us, or somebody's and left alone."""
 
-import asyncio
-import os
 import shlex
 import sys
 from collections.abc import AsyncGenerator
@@ -11,16 +9,21 @@ from typing import Any
 import httpx
 from prefect.client.orchestration import PrefectClient, get_client
 from prefect.client.schemas.actions import WorkPoolCreate, WorkPoolUpdate
+from prefect.client.schemas.objects import WorkPool
 from prefect.exceptions import ObjectNotFound, PrefectHTTPStatusError
-from prefect.settings import PREFECT_API_URL, temporary_settings
+from prefect.settings import PREFECT_API_AUTH_STRING, PREFECT_API_URL, temporary_settings
 from prefect.workers.process import ProcessWorker
 
 from quicksilver.errors import PrefectUnavailableError, QuicksilverError
 from quicksilver.settings import Settings
-from quicksilver.support.project import PACKAGE, PROJECT_VARIABLE, project_folder
+from quicksilver.support.project import PACKAGE
 
+# The embedded stack's pool, and the one that a project's prefect.yaml names.
 POOL = "default"
-_DEPLOY_WITHIN = 180.0
+# A pool that begins like this is ours to change.
+MARK = "Made by `quicksilver init`"
+_DESCRIPTION = f"{MARK}: runs are forked from the warm engine."
+_LAUNCHER = "/engine/launcher.py"
 
 
 def engine_command() -> str:
@@ -39,40 +42,88 @@ def job_template() -> dict[str, Any]:
     return template
 
 
-async def configure_pool(settings: Settings, *, warm: bool = True) -> str:
-    """Make the work pool `default`, or set its command; applied again, nothing changes.
+def is_ours(pool: WorkPool) -> bool:
+    """Whether `quicksilver init` made this pool; older versions left their launcher as the mark."""
+    if (pool.description or "").startswith(MARK):
+        return True
+    return pool.type == "process" and _LAUNCHER in (_command(pool.base_job_template) or "")
+
+
+async def plan_pool(client: PrefectClient, name: str, *, set_command: bool) -> tuple[str, str]:
+    """What `configure_pool` would do: one of make, set, keep; and that in words.
+
+    Raises:
+        QuicksilverError: the command is to be set, in a pool that runs no processes.
+    """
+    try:
+        pool = await client.read_work_pool(name)
+    except ObjectNotFound:
+        return "make", f"work pool {name}: made"
+    if set_command and pool.type != "process":
+        raise QuicksilverError(
+            f"work pool {name} is of type {pool.type}: the warm engine's launcher is for pools of"
+            " type process; call `quicksilver init` without --set-pool-command, or name another"
+            " pool in QUICKSILVER_POOL"
+        )
+    if pool.type == "process" and _command(pool.base_job_template) == engine_command():
+        return "keep", f"work pool {name}: in place"
+    if set_command or (is_ours(pool) and pool.type == "process"):
+        return "set", f"work pool {name}: command set to the warm engine's launcher"
+    return "keep", (
+        f"work pool {name}: not made by Quicksilver, used as it is"
+        + (
+            "; its runs start the stock way, seconds later, unless you call"
+            " `quicksilver init --set-pool-command`"
+            if pool.type == "process"
+            else f" (type {pool.type})"
+        )
+    )
+
+
+async def configure_pool(settings: Settings, *, set_command: bool = False) -> str:
+    """Make the settings' work pool where there is none; one that is not ours is used as it is.
+
+    Its job template changes only where it is ours, or with `set_command`. Idempotent.
+
+    Returns:
+        What was done, in words.
 
     Raises:
         PrefectUnavailableError: Prefect does not answer.
-        QuicksilverError: a pool of that name is of another type.
+        QuicksilverError: the command is to be set, in a pool that runs no processes.
     """
-    try:
-        async with prefect_client(settings) as client:
-            try:
-                pool = await client.read_work_pool(POOL)
-            except ObjectNotFound:
-                await client.create_work_pool(
-                    WorkPoolCreate(
-                        name=POOL,
-                        type="process",
-                        base_job_template=job_template() if warm else {},
-                    )
+    name = settings.pool
+    async with answering(settings) as client:
+        what, words = await plan_pool(client, name, set_command=set_command)
+        if what == "make":
+            await client.create_work_pool(
+                WorkPoolCreate(
+                    name=name,
+                    type="process",
+                    description=_DESCRIPTION,
+                    base_job_template=job_template(),
                 )
-                return f"work pool {POOL}: made"
-            if pool.type != "process":
-                raise QuicksilverError(
-                    f"work pool {POOL} is of type {pool.type}, Quicksilver deploys to a process"
-                    " pool: rename yours, or change work_pool in prefect.yaml"
-                )
-            command = _command(pool.base_job_template)
-            if not warm or command == engine_command():
-                return f"work pool {POOL}: in place"
+            )
+        elif what == "set":
+            pool = await client.read_work_pool(name)
             template = pool.base_job_template or job_template()
             template.setdefault("variables", {}).setdefault("properties", {}).setdefault(
                 "command", {}
             )["default"] = engine_command()
-            await client.update_work_pool(POOL, WorkPoolUpdate(base_job_template=template))
-            return f"work pool {POOL}: command set to the warm engine's launcher"
+            await client.update_work_pool(name, WorkPoolUpdate(base_job_template=template))
+    return words
+
+
+@asynccontextmanager
+async def answering(settings: Settings) -> AsyncGenerator[PrefectClient]:
+    """Prefect's client at the settings' address.
+
+    Raises:
+        PrefectUnavailableError: Prefect does not answer, here or later on in the block.
+    """
+    try:
+        async with prefect_client(settings) as client:
+            yield client
     except (PrefectHTTPStatusError, httpx.HTTPError, OSError, RuntimeError) as error:
         raise PrefectUnavailableError(
             f"Prefect at {settings.prefect_api_url} does not answer: {error}"
@@ -85,7 +136,10 @@ async def prefect_client(settings: Settings) -> AsyncGenerator[PrefectClient]:
 
     Prefect's default is another one, a server of its own that ends with the process.
     """
-    with temporary_settings({PREFECT_API_URL: settings.prefect_api_url}):
+    own: dict[Any, str] = {PREFECT_API_URL: settings.prefect_api_url}
+    if auth := settings.prefect_auth_string.get_secret_value():
+        own[PREFECT_API_AUTH_STRING] = auth
+    with temporary_settings(own):
         async with get_client() as client:
             yield client
 
@@ -93,46 +147,3 @@ async def prefect_client(settings: Settings) -> AsyncGenerator[PrefectClient]:
 def _command(template: dict[str, Any]) -> str | None:
     properties = template.get("variables", {}).get("properties", {})
     return properties.get("command", {}).get("default")
-
-
-async def deploy_all(settings: Settings) -> list[str]:
-    """`prefect deploy --all` of the project's `prefect.yaml`.
-
-    Raises:
-        QuicksilverError: it failed; the message carries its last lines.
-    """
-    folder = project_folder()
-    process = await asyncio.create_subprocess_exec(
-        sys.executable,
-        "-m",
-        "prefect",
-        "--no-prompt",
-        "deploy",
-        "--all",
-        cwd=folder,
-        env={
-            **os.environ,
-            PROJECT_VARIABLE: str(folder),
-            "PREFECT_API_URL": settings.prefect_api_url,
-            "NO_COLOR": "1",
-        },
-        stdin=asyncio.subprocess.DEVNULL,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.STDOUT,
-    )
-    try:
-        output, _ = await asyncio.wait_for(process.communicate(), _DEPLOY_WITHIN)
-    except TimeoutError as error:
-        process.kill()
-        raise QuicksilverError(
-            f"`prefect deploy --all` did not end within {_DEPLOY_WITHIN:g} s"
-        ) from error
-    text = output.decode(errors="replace")
-    if process.returncode:
-        tail = "\n".join(text.strip().splitlines()[-12:])
-        raise QuicksilverError(f"`prefect deploy --all` failed:\n{tail}")
-    return [
-        line.strip(" │")
-        for line in text.splitlines()
-        if "successfully created" in line or "Deployment '" in line
-    ]

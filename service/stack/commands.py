@@ -64,6 +64,8 @@ def up(
     after_servers: Sequence[Step] = (),
     on_ready: Step | None = None,
     say: Say = print,
+    tend: Step | None = None,
+    beside: Mapping[str, str] | None = None,
     parts: Sequence[str] = PARTS,
     ports: Mapping[str, int | None] | None = DEFAULT_PORTS,
     extra: Sequence[Callable[[Home], Program]] = (),
@@ -72,7 +74,8 @@ def up(
 
     Must be called from the main thread. `after_databases` is for the ledger's migrations,
     `after_servers` for bucket, notifications, pool and deployments; each step gets the environment
-    that reaches the stack. `on_ready` is called once, when every part is ready.
+    that reaches the stack. `on_ready` is called once, when every part is ready; `tend` again and
+    again after it. `beside` are the settings of one's own MinIO and Prefect, which are then used.
 
     Raises:
         StackRunningError: when a stack runs in this home already.
@@ -86,6 +89,7 @@ def up(
         limit=worker_limit(settings),
         after_databases=after_databases,
         after_servers=after_servers,
+        beside=beside,
         say=say,
     )
     with _stopping_on_signals():
@@ -93,7 +97,7 @@ def up(
             stack.start()
             if on_ready:
                 on_ready(stack.environment())
-            stack.wait()
+            stack.wait(tend)
         except _StopRequested:
             say("stopping")
         finally:

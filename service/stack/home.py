@@ -7,6 +7,7 @@ import os
 import shutil
 import sys
 import tempfile
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -22,6 +23,7 @@ _SHORT_ENOUGH = 64
 # Set in every child's environment, never printed by `quicksilver env`: it tells what this home's
 # stack started from everything else that runs on the machine.
 MARKER = "QUICKSILVER_STACK_CHILD"
+_SERVICES = ("MINIO_", "PREFECT_")
 
 # Seconds between two polls of the worker: a run waits half of that on average. Below it the
 # server spends more on answering polls than the wait costs.
@@ -34,6 +36,8 @@ class Home:
 
     folder: Path
     credentials: Credentials
+    # Settings of one's own MinIO, Prefect or warehouse, where those are used instead of ours.
+    beside: Mapping[str, str] | None = None
 
     @property
     def logs(self) -> Path:
@@ -111,12 +115,14 @@ class Home:
     def environment(self) -> dict[str, str]:
         """Every setting that reaches this stack: what `quicksilver env` prints."""
         own = self.credentials
-        return {
+        every = {
             "MINIO_ENDPOINT_URL": self.minio_url,
             "MINIO_ACCESS_KEY": own.minio_user,
             "MINIO_SECRET_KEY": own.minio_password,
             "PREFECT_API_URL": self.prefect_url,
+            "PREFECT_API_AUTH_STRING": own.prefect_auth,
             "PREFECT_HOME": str(self.folder / "prefect"),
+            "QUICKSILVER_POOL": "default",
             "DBT_PROFILES_DIR": str(project_folder() / "analytics"),
             "DBT_PG_HOST": LOOPBACK,
             "DBT_PG_PORT": str(self.port("postgres")),
@@ -133,6 +139,10 @@ class Home:
             "QUICKSILVER_HOME": str(self.folder),
             "PREFECT_WORKER_QUERY_SECONDS": WORKER_POLL,
         }
+        if self.beside is None:
+            return every
+        ours = {k: v for k, v in every.items() if not k.startswith(_SERVICES)}
+        return ours | dict(self.beside)
 
     def base_environment(self) -> dict[str, str]:
         """What a program that needs none of the stack's credentials gets.
@@ -140,7 +150,7 @@ class Home:
         The caller's environment, less what is meant for another MinIO, Prefect, Postgres or dbt;
         nothing is sent to anybody who counts users, and loopback goes past any proxy.
         """
-        foreign = ("MINIO_", "PREFECT_", "PG", "DBT_")
+        foreign = ("PG", "DBT_") if self.beside is not None else (*_SERVICES, "PG", "DBT_")
         inherited = {k: v for k, v in os.environ.items() if not k.startswith(foreign)}
         commands = str(Path(sys.executable).parent)
         direct = ",".join(filter(None, (inherited.get("NO_PROXY"), LOOPBACK, "localhost")))
@@ -156,8 +166,6 @@ class Home:
             "DO_NOT_TRACK": "1",
             "DBT_SEND_ANONYMOUS_USAGE_STATS": "false",
             "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
-            "PREFECT_API_URL": self.prefect_url,
-            "PREFECT_HOME": str(self.folder / "prefect"),
         }
 
     def child_environment(self) -> dict[str, str]:

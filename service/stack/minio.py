@@ -81,6 +81,7 @@ def minio_program(home: Home) -> Program:
         ),
         env=environment,
         ready=lambda: answers(f"{home.minio_url}/minio/health/ready"),
+        port=home.port("minio"),
         stop_within=3,
     )
 

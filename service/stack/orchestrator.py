@@ -16,7 +16,9 @@ from quicksilver.stack.home import Home
 from quicksilver.stack.minio import answers
 from quicksilver.stack.ports import LOOPBACK
 from quicksilver.stack.program import Program
+from quicksilver.stack.worker import POLL_INTERVAL
 from quicksilver.support.http import local_http_client
+from quicksilver.support.prefect_http import PrefectAuth
 from quicksilver.support.project import project_folder
 
 POOL = "default"
@@ -34,13 +36,21 @@ def prefect_program(home: Home) -> Program:
         ),
         env={
             **home.base_environment(),
+            "PREFECT_HOME": str(folder),
+            "PREFECT_API_URL": home.prefect_url,
             "PREFECT_SERVER_DATABASE_CONNECTION_URL": f"postgresql+asyncpg://{database}",
+            # Whoever may start runs here runs commands as this user: neither every user of the
+            # machine, nor a web page whose browser reaches loopback.
+            "PREFECT_SERVER_API_AUTH_STRING": home.credentials.prefect_auth,
+            "PREFECT_SERVER_CORS_ALLOWED_ORIGINS": home.prefect_url.removesuffix("/api"),
+            "PREFECT_SERVER_CSRF_PROTECTION_ENABLED": "true",
             # Not into the installed package, which may be somebody else's.
             "PREFECT_SERVER_UI_STATIC_DIRECTORY": str(folder / "ui"),
             "PREFECT_SERVER_UI_SHOW_PROMOTIONAL_CONTENT": "false",
         },
         cwd=folder,
         ready=lambda: answers(f"{home.prefect_url}/ready"),
+        port=home.port("prefect"),
         start_within=180,
         stop_within=4,
     )
@@ -48,8 +58,10 @@ def prefect_program(home: Home) -> Program:
 
 def _runs_environment(home: Home) -> dict[str, str]:
     """What worker and engine have alike, so that a run need not read Prefect's settings anew."""
-    lean = lean_client_environment(home.prefect_url, private_folder(home.folder / "prefect"))
-    return {**home.child_environment(), **lean}
+    lean: dict[str, str] = {}
+    if home.beside is None:
+        lean = lean_client_environment(home.prefect_url, private_folder(home.folder / "prefect"))
+    return {**home.child_environment(), **lean, "PREFECT_WORKER_QUERY_SECONDS": POLL_INTERVAL}
 
 
 def engine_program(home: Home) -> Program:
@@ -89,7 +101,10 @@ def worker_program(home: Home, limit: int) -> Program:
 def _polls(home: Home, name: str, since: datetime) -> bool:
     try:
         answer = local_http_client().post(
-            f"{home.prefect_url}/work_pools/{POOL}/workers/filter", json={}, timeout=2
+            f"{home.prefect_url}/work_pools/{POOL}/workers/filter",
+            json={},
+            timeout=2,
+            auth=PrefectAuth(home.prefect_url, home.credentials.prefect_auth),
         )
         workers: list[dict[str, Any]] = answer.json() if answer.is_success else []
     except (httpx.HTTPError, ValueError):
@@ -108,5 +123,6 @@ def service_program(home: Home) -> Program:
         env=home.child_environment(),
         cwd=project_folder(),
         ready=lambda: answers(f"{home.service_url}/healthz"),
+        port=home.port("service"),
         stop_within=4,
     )

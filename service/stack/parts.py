@@ -19,6 +19,8 @@ from quicksilver.stack.program import Program
 
 # In the order of their start; they are stopped in reverse.
 PARTS = ("postgres", "minio", "prefect", "service", "engine", "worker")
+# Beside one's own MinIO and Prefect, with workers of one's own.
+OWN_SERVICES = ("postgres", "service", "engine")
 # Linux alone has what the warm engine is made of; elsewhere runs start the stock way.
 _HERE = frozenset(PARTS if sys.platform == "linux" else set(PARTS) - {"engine"})
 _NEEDS = {"worker": {"prefect"}, "prefect": {"postgres"}, "service": {"postgres"}}

@@ -30,6 +30,8 @@ class Program:
     env: Mapping[str, str] = field(default_factory=dict[str, str])
     cwd: Path = Path("/")
     ready: Callable[[], bool] = _always
+    # Where `ready` is asked: what answers there must be this program, and nobody else's.
+    port: int | None = None
     # Ten times what it takes on two idle cores, for a machine that is busy with other things.
     start_within: float = 120.0
     stop_signal: signal.Signals = signal.SIGTERM

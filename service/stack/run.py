@@ -9,10 +9,12 @@ from types import TracebackType
 
 from filelock import FileLock, Timeout
 
+from quicksilver.errors import QuicksilverError
 from quicksilver.stack.errors import StackError, StackRunningError
 from quicksilver.stack.files import home_folder, private_folder
 from quicksilver.stack.home import Home
-from quicksilver.stack.parts import PARTS, make_programs, with_needs
+from quicksilver.stack.parts import OWN_SERVICES, PARTS, make_programs, with_needs
+from quicksilver.stack.ports import Reservations
 from quicksilver.stack.postgres import create_databases
 from quicksilver.stack.program import Program
 from quicksilver.stack.state import (
@@ -49,6 +51,8 @@ class EmbeddedStack:
         after_databases: steps once the databases are there, while Prefect still starts.
         after_servers: steps once MinIO and Prefect answer, before the service starts.
         extra: further programs, made for the home; started after the service, before the worker.
+        beside: settings of one's own MinIO and Prefect, by variable: the stack uses them, and
+            starts neither MinIO, Prefect nor a worker.
         say: where one line about each stage goes.
     """
 
@@ -62,10 +66,13 @@ class EmbeddedStack:
         after_databases: Sequence[Step] = (),
         after_servers: Sequence[Step] = (),
         extra: Sequence[Callable[[Home], Program]] = (),
+        beside: Mapping[str, str] | None = None,
         say: Say = _silent,
     ) -> None:
         self.folder = folder.expanduser().resolve()
-        self._parts = with_needs(parts)
+        self._parts = with_needs(parts if beside is None else OWN_SERVICES)
+        self._beside = beside
+        self._reservations = Reservations()
         self._ports = ports
         self._limit = limit
         self._after_databases = after_databases
@@ -140,7 +147,8 @@ class EmbeddedStack:
             self._say(f"ended {ended} processes that an earlier run had left")
 
     def _start(self) -> None:
-        home = Home(self.folder, prepare_credentials(self.folder, defaults=self._ports))
+        credentials = prepare_credentials(self.folder, self._reservations, defaults=self._ports)
+        home = Home(self.folder, credentials, self._beside)
         private_folder(home.logs)
         home.prepare_temporary()
         self._home = home
@@ -189,14 +197,25 @@ class EmbeddedStack:
         for step in steps:
             step(self.environment())
 
-    def wait(self) -> None:
+    def wait(self, tend: Step | None = None, *, every: float = 15.0) -> None:
         """Stay until the supervisor ends, which it only does when somebody stops it.
+
+        `tend` looks after what no program restores by itself, every so many seconds; what it raises
+        is said, and it is called again.
 
         Raises:
             StackError: when it ended by itself; its programs ended with it.
         """
+        tended = time.monotonic()
         while self.supervisor.is_alive():
             time.sleep(0.5)
+            if tend is None or time.monotonic() - tended < every:
+                continue
+            try:
+                tend(self.environment())
+            except QuicksilverError as error:
+                self._say(str(error))
+            tended = time.monotonic()
         raise StackError(
             f"the supervisor ended; {self.home.logs / 'supervisord.log'} may say why."
             " `quicksilver up` starts the stack again"
@@ -214,6 +233,7 @@ class EmbeddedStack:
             (self.folder / "run" / "running.json").unlink(missing_ok=True)
             self._lock.release()
             self._lock = None
+        self._reservations.close()
 
     def __enter__(self) -> EmbeddedStack:
         self.start()

@@ -13,7 +13,7 @@ from pydantic import BaseModel, Field, ValidationError
 
 from quicksilver.stack.errors import StackError
 from quicksilver.stack.files import private_folder, write_private
-from quicksilver.stack.ports import choose_port
+from quicksilver.stack.ports import Reservations
 
 DEFAULT_PORTS: Mapping[str, int] = {
     "postgres": 5433,
@@ -36,6 +36,8 @@ class Credentials(BaseModel):
     minio_password: str = Field(default_factory=_secret)
     postgres_password: str = Field(default_factory=_secret)
     prefect_password: str = Field(default_factory=_secret)
+    # `user:password` of Prefect's API and pages; the other one is its database role's.
+    prefect_auth: str = Field(default_factory=lambda: f"admin:{_secret()}")
     ledger_password: str = Field(default_factory=_secret)
     warehouse_password: str = Field(default_factory=_secret)
     fast_token: str = Field(default_factory=_secret)
@@ -100,11 +102,15 @@ def load_credentials(folder: Path) -> Credentials | None:
 
 
 def prepare_credentials(
-    folder: Path, *, defaults: Mapping[str, int | None] | None = DEFAULT_PORTS
+    folder: Path,
+    reservations: Reservations,
+    *,
+    defaults: Mapping[str, int | None] | None = DEFAULT_PORTS,
 ) -> Credentials:
     """The credentials of this home, made on the first start, with ports that are free now.
 
     A port of the last start is kept when it is free. `None` in `defaults`, or for it, draws one.
+    `reservations` hold the ports for as long as they are open.
 
     Raises:
         StackError: when the databases' passwords are gone but the databases are there.
@@ -119,7 +125,7 @@ def prepare_credentials(
     wanted = dict.fromkeys(DEFAULT_PORTS) if defaults is None else dict(defaults)
     ports: dict[str, int] = {}
     for name, usual in wanted.items():
-        ports[name] = choose_port(credentials.ports.get(name, usual), ports.values())
+        ports[name] = reservations.take(credentials.ports.get(name, usual))
     credentials = credentials.model_copy(update={"ports": ports})
     private_folder(folder / "run")
     write_private(folder / "credentials.json", credentials.model_dump_json(indent=2))

@@ -13,6 +13,7 @@ from http.client import HTTPException
 from pathlib import Path
 from typing import Any
 
+import psutil
 from supervisor.xmlrpc import SupervisorTransport
 
 from quicksilver.stack.configuration import log_name, supervisor_configuration
@@ -26,6 +27,19 @@ _POLL = 0.05
 # The supervisor looks at what has ended once a second at worst, for every program in turn.
 _SHUTDOWN_SLACK = 6.0
 _SWEEP_SLACK = 15.0
+
+
+def listens(pid: int, port: int) -> bool:
+    """Whether a process, or one that it started, listens on this port."""
+    try:
+        process = psutil.Process(pid)
+        for each in (process, *process.children(recursive=True)):
+            for connection in each.net_connections(kind="tcp"):
+                if connection.status == psutil.CONN_LISTEN and connection.laddr.port == port:
+                    return True
+    except psutil.Error:
+        return False
+    return False
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,8 +184,10 @@ class Supervisor:
         # A port that a connection held for a moment is worth another try; waiting for what the
         # stack can do without is not.
         tries = 1 if program.optional else 3
-        while not program.ready():
+        while True:
             status = self.status(program.name)
+            if program.ready() and (program.port is None or listens(status.pid, program.port)):
+                return
             starts.add(status.started_at)
             given_up = status.state in ("BACKOFF", "EXITED", "FATAL") and len(starts) >= tries
             if given_up or len(starts) > tries:

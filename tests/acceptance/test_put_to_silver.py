@@ -10,6 +10,7 @@ from typing import Any
 
 import httpx
 
+from quicksilver.support.prefect_http import prefect_auth
 from tests.support.checkout import PROJECT
 from tests.support.full_stack import BUCKET, DATASET, FullStack
 from tests.support.waiting import until
@@ -204,7 +205,8 @@ def test_the_example_automation_fires_its_deployment_for_a_built_partition(
             "POST", "/automations/filter", {"automations": {"name": {"any_": [name]}}}
         ):
             url = f"{full_stack.env['PREFECT_API_URL']}/automations/{automation['id']}"
-            httpx.delete(url, trust_env=False).raise_for_status()
+            auth = prefect_auth(full_stack.env)
+            httpx.delete(url, trust_env=False, auth=auth).raise_for_status()
 
 
 def reported(stack: FullStack) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 import asyncio
 import io
+import os
 from pathlib import Path
 
 import httpx
@@ -14,6 +15,7 @@ from quicksilver.flows.context import opened
 from quicksilver.lake.bronze import minio_client
 from quicksilver.orchestrator.blocks import register_blocks, settings_of_run
 from quicksilver.settings import load_settings
+from quicksilver.support.prefect_http import prefect_auth
 from quicksilver.warehouse.connection import Warehouse
 from tests.support.servers import MinioServer
 from tests.support.waiting import until
@@ -77,7 +79,9 @@ async def test_flow_runs_connect_by_blocks_and_tell_no_secret(
 
 def _shown(api: str, run: str) -> str:
     """What Prefect shows of a run, of its log and of both blocks."""
-    with httpx.Client(base_url=api, trust_env=False, timeout=30) as client:
+    with httpx.Client(
+        base_url=api, trust_env=False, timeout=30, auth=prefect_auth(os.environ)
+    ) as client:
 
         def logged() -> str | None:
             body = {"logs": {"flow_run_id": {"any_": [run]}}}

@@ -11,6 +11,7 @@ import httpx
 import pytest
 
 from quicksilver.domain.datasets import load_datasets
+from quicksilver.support.prefect_http import prefect_auth
 from tests.support.checkout import PROJECT
 
 NAMES = (
@@ -25,7 +26,9 @@ NAMES = (
 
 
 def test_deploys_from_anywhere_and_twice(prefect_api: str, tmp_path: Path) -> None:
-    with httpx.Client(base_url=prefect_api, trust_env=False, timeout=30) as client:
+    with httpx.Client(
+        base_url=prefect_api, trust_env=False, timeout=30, auth=prefect_auth(os.environ)
+    ) as client:
         _deploy(PROJECT)
         first = {name: client.get(f"/deployments/name/{name}").json() for name in NAMES}
         daily = first["ingest-nyc-tlc/daily"]

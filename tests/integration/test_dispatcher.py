@@ -23,6 +23,7 @@ from quicksilver.domain.partition import Partition
 from quicksilver.errors import PrefectUnavailableError
 from quicksilver.orchestrator.deployments import Deployments
 from quicksilver.support import clock
+from quicksilver.support.prefect_http import prefect_auth
 from tests.support.checkout import PROJECT
 from tests.support.ledger_harness import (
     DEPLOYMENT,
@@ -47,7 +48,9 @@ class RealPrefect(Deployments):
 
     def call(self, method: str, path: str, body: Any = None) -> Any:
         """Prefect's API, past any proxy."""
-        with httpx.Client(base_url=self.server_url, trust_env=False, timeout=60) as client:
+        with httpx.Client(
+            base_url=self.server_url, trust_env=False, timeout=60, auth=prefect_auth(os.environ)
+        ) as client:
             answer = client.request(method, path, json=body)
             answer.raise_for_status()
             return answer.json() if answer.content else None

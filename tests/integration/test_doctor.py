@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import shutil
 from collections.abc import Callable, Coroutine, Generator, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -29,6 +30,7 @@ from quicksilver.lake.targets import minio_admin
 from quicksilver.operators.doctor import Finding, Probe, lake, run_checks
 from quicksilver.settings import Settings, load_settings
 from quicksilver.stack.ports import LOOPBACK, choose_port
+from quicksilver.support.prefect_http import prefect_auth
 from tests.support.checkout import PROJECT
 from tests.support.servers import MinioServer, Postgres
 from tests.support.serving import Served, serving
@@ -175,7 +177,9 @@ def _make_bucket(chain: Chain, bucket: str, *, is_told_of: bool) -> None:
 def _deploy(api: str) -> None:
     """A deployment that nothing runs, as Prefect's own client makes one."""
     flow, _, name = DEPLOYMENT.partition("/")
-    with httpx.Client(base_url=api, trust_env=False, timeout=30) as client:
+    with httpx.Client(
+        base_url=api, trust_env=False, timeout=30, auth=prefect_auth(os.environ)
+    ) as client:
         made = client.post("/flows/", json={"name": flow}).raise_for_status().json()
         body = {"name": name, "flow_id": made["id"], "work_pool_name": "default"}
         client.post("/deployments/", json=body).raise_for_status()
@@ -186,7 +190,8 @@ def _deploy(api: str) -> None:
 def _beat(api: str, pool: str) -> None:
     """A heartbeat, as a worker sends it every 30 s."""
     url = f"{api}/work_pools/{pool}/workers/heartbeat"
-    httpx.post(url, json={"name": "doctors-worker"}, trust_env=False).raise_for_status()
+    auth = prefect_auth(os.environ)
+    httpx.post(url, json={"name": "doctors-worker"}, trust_env=False, auth=auth).raise_for_status()
 
 
 @contextmanager
@@ -203,7 +208,12 @@ def older_prefect(api: str) -> Generator[str]:
                 self.command,
                 api.removesuffix("/api") + self.path,
                 content=self.rfile.read(size),
-                headers={"content-type": "application/json"},
+                headers={
+                    name: value
+                    for name, value in self.headers.items()
+                    if name.lower() == "authorization" or name.lower().startswith("prefect-csrf")
+                }
+                | {"content-type": "application/json"},
                 trust_env=False,
             )
             self._say(answer.status_code, answer.content)
@@ -359,7 +369,7 @@ BREAKS: dict[str, tuple[Breaking, str, tuple[str, ...]]] = {
     "no worker polls": (
         lambda _: {"pool": "doctor-idle"},
         "worker",
-        ("no worker polls doctor-idle", "prefect worker start --pool doctor-idle"),
+        ("no worker polls doctor-idle", "quicksilver worker"),
     ),
     "the deployment is missing": (
         lambda chain: {"datasets_file": chain.declare(deployment="silver/nobody-deployed-it")},

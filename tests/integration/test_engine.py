@@ -22,6 +22,7 @@ from prefect.client.schemas.objects import State, StateType
 from prefect.states import Cancelling
 
 from quicksilver.engine import launcher as launcher_module
+from quicksilver.support.prefect_http import prefect_auth
 from tests.support.engine_stage import (
     FLOWS,
     LAUNCHER,
@@ -158,7 +159,7 @@ async def test_a_run_sends_heartbeats(stage: EngineStage, prefect_api: str) -> N
             "resource": {"id": [f"prefect.flow-run.{run.id}"]},
         }
     }
-    async with httpx.AsyncClient(base_url=prefect_api) as http:
+    async with httpx.AsyncClient(base_url=prefect_api, auth=prefect_auth(os.environ)) as http:
 
         async def heard() -> int:
             return (await http.post("/events/filter", json=body)).json()["total"]

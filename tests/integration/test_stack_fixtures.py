@@ -6,6 +6,7 @@ import httpx
 import psycopg
 from minio import Minio
 
+from quicksilver.support.prefect_http import prefect_auth
 from tests.support.servers import MinioServer, Postgres
 
 
@@ -40,7 +41,8 @@ def test_minio_takes_an_object(minio_server: MinioServer) -> None:
 
 def test_prefect_has_the_pool(prefect_api: str) -> None:
     assert os.environ["PREFECT_API_URL"] == prefect_api
-    pool = httpx.get(f"{prefect_api}/work_pools/default", trust_env=False).json()
+    auth = prefect_auth(os.environ)
+    pool = httpx.get(f"{prefect_api}/work_pools/default", trust_env=False, auth=auth).json()
     assert pool["type"] == "process"
     assert "variables" in pool["base_job_template"]
 

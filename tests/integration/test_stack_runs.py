@@ -6,7 +6,7 @@ import json
 import signal
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import httpx
@@ -16,6 +16,7 @@ import pytest
 
 from quicksilver.stack import Home
 from quicksilver.stack.state import load_credentials
+from quicksilver.support.prefect_http import prefect_auth
 from tests.support.engine_stage import LAUNCHER, STOCK
 from tests.support.servers import HOMES
 from tests.support.stack_up import Up, await_end, family
@@ -42,10 +43,15 @@ def up(ending: str) -> Iterator[Up]:
     running.end()
 
 
-def start_sleeping(api: str, name: str, command: str) -> dict[str, int]:
+def start_sleeping(variables: Mapping[str, str], name: str, command: str) -> dict[str, int]:
     """Have the worker run the flow `sleep`; what that run says about its processes."""
     told = HOMES / f"{name}-{time.monotonic_ns()}"
-    with httpx.Client(base_url=api, timeout=30, trust_env=False) as client:
+    with httpx.Client(
+        base_url=variables["PREFECT_API_URL"],
+        timeout=30,
+        trust_env=False,
+        auth=prefect_auth(variables),
+    ) as client:
 
         def post(path: str, **body: object) -> str:
             answer = client.post(path, json=body).raise_for_status()
@@ -70,7 +76,7 @@ def start_sleeping(api: str, name: str, command: str) -> dict[str, int]:
 def test_no_run_outlives_the_stack(up: Up, ending: str) -> None:
     variables = up.ready()
     runs = [
-        start_sleeping(variables["PREFECT_API_URL"], f"{ending} {kind}", command)
+        start_sleeping(variables, f"{ending} {kind}", command)
         for kind, command in {"stock": STOCK, "warm": LAUNCHER}.items()
     ]
     # Not in the system's temporary folder, where it would belong to whoever came first.

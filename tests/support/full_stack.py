@@ -15,6 +15,7 @@ from quicksilver.lake.bronze import minio_client
 from quicksilver.settings import Settings
 from quicksilver.stack import EmbeddedStack
 from quicksilver.support.http import local_http_client
+from quicksilver.support.prefect_http import prefect_auth
 from tests.support.otlp import Collector
 
 DATASET = "nyc_tlc.yellow_tripdata"
@@ -73,7 +74,7 @@ class FullStack:
     def prefect(self, method: str, path: str, body: Any = None) -> Any:
         """Prefect's API."""
         url = self.env["PREFECT_API_URL"] + path
-        answer = local_http_client().request(method, url, json=body)
+        answer = local_http_client().request(method, url, json=body, auth=prefect_auth(self.env))
         answer.raise_for_status()
         return answer.json()
 

@@ -5,7 +5,6 @@ from dataclasses import dataclass, field
 
 from quicksilver.domain.datasets import Datasets
 from quicksilver.ledger import Ledger
-from quicksilver.orchestrator.pool import POOL
 from quicksilver.roles.canary import PATIENCE
 from quicksilver.roles.health import HealthWatch
 from quicksilver.settings import Settings
@@ -38,7 +37,7 @@ class Probe:
     """
 
     settings: Settings
-    pool: str = POOL
+    pool: str = ""
     patience: float = PATIENCE
     datasets: Datasets | None = None
     ledger: Ledger | None = None
@@ -51,6 +50,10 @@ class Probe:
         if self._health is None:
             self._health = HealthWatch(self.settings, self.ledger, self.pool)
         return self._health
+
+    def __post_init__(self) -> None:
+        """Without another one, the pool is the settings'."""
+        self.pool = self.pool or self.settings.pool
 
     def declared(self) -> Datasets:
         """The datasets, once they were read."""

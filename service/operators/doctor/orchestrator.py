@@ -6,6 +6,7 @@ from typing import Any
 import httpx
 
 from quicksilver.operators.doctor.check import BrokenError, Probe, first_line
+from quicksilver.support.prefect_http import PrefectAuth
 
 # Worker and engine are seen in one look.
 _SAME_LOOK = 5.0
@@ -44,12 +45,12 @@ async def _api(probe: Probe, method: str, path: str, body: Any = None) -> httpx.
 
     url, known = probe.settings.prefect_api_url, get_current_settings().api
     headers: dict[str, str] = {}
-    auth = None
-    if known.key:
+    password = probe.settings.prefect_auth_string.get_secret_value()
+    if not password and known.key:
         headers["Authorization"] = f"Bearer {known.key.get_secret_value()}"
-    elif known.auth_string:
-        user, _, password = known.auth_string.get_secret_value().partition(":")
-        auth = httpx.BasicAuth(user, password)
+    elif not password and known.auth_string:
+        password = known.auth_string.get_secret_value()
+    auth = PrefectAuth(url, password)
     try:
         async with httpx.AsyncClient(base_url=url, timeout=10, headers=headers, auth=auth) as api:
             return await api.request(method, path, json=body)
