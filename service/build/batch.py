@@ -39,7 +39,7 @@ from quicksilver.build.volume import volume_warnings
 from quicksilver.domain.datasets import Dataset
 from quicksilver.errors import DataTestError, ModelError, QuicksilverError
 from quicksilver.lake.bronze import minio_client
-from quicksilver.ledger import BegunBuild
+from quicksilver.ledger.rows import BegunBuild
 from quicksilver.settings import Settings
 from quicksilver.support import clock, failpoint, tracing
 from quicksilver.warehouse.connection import Connection, Warehouse, application_name, scratch_url
