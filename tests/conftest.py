@@ -24,6 +24,7 @@ from hypothesis import settings as hypothesis_settings
 from quicksilver.settings import Settings
 from quicksilver.stack import EmbeddedStack
 from quicksilver.stack.ports import LOOPBACK, choose_port
+from tests.support.budget import Budget
 from tests.support.servers import HOMES, MinioServer, Postgres, spare_the_disk
 
 _KEPT = ("TLC_SOURCE",)
@@ -65,6 +66,11 @@ hypothesis_settings.register_profile(
     suppress_health_check=[HealthCheck.too_slow],
 )
 hypothesis_settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "default"))
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Measure what each file costs."""
+    config.pluginmanager.register(Budget(), "budget")
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
