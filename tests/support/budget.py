@@ -8,7 +8,7 @@ are generous, and catch what has become several times as dear.
 from __future__ import annotations
 
 import os
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Generator
 
 import psutil
@@ -48,7 +48,7 @@ class Budget:
 
     def __init__(self) -> None:
         self._before = processor_seconds()
-        self.by_file: Counter[str] = Counter()
+        self.by_file: defaultdict[str, float] = defaultdict(float)
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_makereport(
@@ -68,12 +68,15 @@ class Budget:
             assert isinstance(used, float)
             self.by_file[report.nodeid.partition("::")[0]] += used
 
+    def _dearest(self) -> list[tuple[str, float]]:
+        return sorted(self.by_file.items(), key=lambda item: item[1], reverse=True)
+
     def over(self) -> list[str]:
         """One line for each file that took more than it may."""
         return [
             f"{file} took {used:.0f} processor seconds, its budget is {allowed:.0f}:"
             " make it cheaper, or raise its budget in tests/support/budget.py and say why"
-            for file, used in self.by_file.most_common()
+            for file, used in self._dearest()
             if used > (allowed := BUDGETS.get(file, USUAL))
         ]
 
@@ -83,7 +86,7 @@ class Budget:
             return
         terminalreporter.section("processor seconds by file")
         total = sum(self.by_file.values())
-        for file, used in self.by_file.most_common(25):
+        for file, used in self._dearest()[:25]:
             terminalreporter.write_line(f"{used:7.1f}  {file}")
         terminalreporter.write_line(f"{total:7.1f}  in all")
         for line in self.over():

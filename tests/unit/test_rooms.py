@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from quicksilver.settings import PROJECT
+from tests.support.checkout import PROJECT
 
 PACKAGE = "quicksilver"
 
@@ -23,7 +23,7 @@ _ALL_BELOW_THE_WEB = (
 # What each room may import beside itself, `errors` and `settings`.
 BELOW: dict[str, tuple[str, ...]] = {
     "errors": (),
-    "settings": (),
+    "settings": ("support.project",),
     "support": (),
     "domain": ("support",),
     "ledger": ("domain", "support"),
@@ -39,7 +39,7 @@ BELOW: dict[str, tuple[str, ...]] = {
     "flows": _ALL_BELOW_THE_WEB,
     "cli": ("app", "web", "flows", "engine", "stack", *_ALL_BELOW_THE_WEB),
     # The warm engine and the embedded stack serve any project: they know nothing of this one.
-    "engine": ("support.failpoint",),
+    "engine": ("support.failpoint", "support.project"),
     "stack": ("engine.protocol", "engine.client", "support"),
 }
 
