@@ -7,10 +7,10 @@ STAMP := $(VENV)/.stamp
 TEST_PROCESSES ?= 3
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test up bench check chaos screens fuzz lock clean
+.PHONY: help setup demo test test-fast up bench check chaos screens fuzz lock clean
 
 help:  ## this list
-	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | sort
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | sort
 
 $(STAMP): requirements.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Quicksilver needs Python >= 3.11; point PYTHON at one: make PYTHON=python3.12")'
@@ -29,7 +29,10 @@ up: $(STAMP)  ## the embedded stack in the foreground, until Ctrl-C
 
 test: $(STAMP)  ## every test, on real Postgres, MinIO, Prefect and Chromium
 	$(BIN)/python -m tests.prepare
-	$(BIN)/python -m pytest -q -p tests.sharing --numprocesses $(TEST_PROCESSES) --no-loadscope-reorder
+	$(BIN)/python -m pytest -q -p tests.sharing --numprocesses $(TEST_PROCESSES) --no-loadscope-reorder $(TEST_OPTIONS)
+
+test-fast: $(STAMP)  ## the tests that need no server, in seconds: for the inner loop
+	$(BIN)/python -m pytest -q tests/unit --numprocesses 2 --timeout 60
 
 check: $(STAMP)  ## format, lint, types, SQL style, security rules, known advisories
 	$(BIN)/ruff format --check .

@@ -27,6 +27,7 @@ from quicksilver.stack.files import private_folder, write_private
 from quicksilver.stack.ports import LOOPBACK, choose_port
 from quicksilver.stack.state import Credentials
 from quicksilver.support.prefect_http import prefect_auth
+from tests.support.budget import Budget
 from tests.support.servers import HOMES, MinioServer, Postgres, spare_the_disk
 
 _KEPT = ("TLC_SOURCE",)
@@ -70,6 +71,11 @@ hypothesis_settings.register_profile(
     suppress_health_check=[HealthCheck.too_slow],
 )
 hypothesis_settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "default"))
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Measure what each file costs."""
+    config.pluginmanager.register(Budget(), "budget")
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:

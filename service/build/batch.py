@@ -44,7 +44,7 @@ from quicksilver.errors import (
     WarehouseLockedError,
 )
 from quicksilver.lake.bronze import minio_client
-from quicksilver.ledger import BegunBuild
+from quicksilver.ledger.rows import BegunBuild
 from quicksilver.settings import Settings
 from quicksilver.support import clock, failpoint, tracing
 from quicksilver.warehouse.connection import Warehouse, end_sessions

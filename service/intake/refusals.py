@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from quicksilver.lake.targets import LANES
+from quicksilver.domain.lanes import WEBHOOK_LANES
 from quicksilver.ledger import Ledger
 from quicksilver.support import clock
 
@@ -19,7 +19,7 @@ class Refusals:
 
     def note(self, lane: str | None) -> None:
         """A token was refused; other names than the lanes' are not kept."""
-        if lane in LANES:
+        if lane in WEBHOOK_LANES:
             self.last[lane] = clock.now()
 
     async def run_once(self, ledger: Ledger) -> int:

@@ -13,12 +13,13 @@ from minio import MinioAdmin
 from minio.credentials.providers import StaticProvider
 from minio.error import MinioAdminException
 
+from quicksilver.domain import lanes
 from quicksilver.errors import BronzeUnavailableError, QuicksilverError
 from quicksilver.settings import Settings
 
 FAST = "QUICKSILVER_FAST"
 DURABLE = "QUICKSILVER_DURABLE"
-LANES = {"fast": FAST, "durable": DURABLE}
+LANES = {lanes.FAST: FAST, lanes.DURABLE: DURABLE}
 
 # Where MinIO keeps what the durable lane could not deliver, unless said otherwise.
 QUEUE_DIR = "/var/lib/minio/quicksilver-queue"

@@ -16,7 +16,6 @@ from quicksilver.stack.home import Home
 from quicksilver.stack.minio import answers
 from quicksilver.stack.ports import LOOPBACK
 from quicksilver.stack.program import Program
-from quicksilver.stack.worker import POLL_INTERVAL
 from quicksilver.support.http import local_http_client
 from quicksilver.support.prefect_http import PrefectAuth
 from quicksilver.support.project import project_folder
@@ -61,7 +60,7 @@ def _runs_environment(home: Home) -> dict[str, str]:
     lean: dict[str, str] = {}
     if home.beside is None:
         lean = lean_client_environment(home.prefect_url, private_folder(home.folder / "prefect"))
-    return {**home.child_environment(), **lean, "PREFECT_WORKER_QUERY_SECONDS": POLL_INTERVAL}
+    return {**home.child_environment(), **lean}
 
 
 def engine_program(home: Home) -> Program:

@@ -17,7 +17,7 @@ import pytest
 from quicksilver.stack import Home
 from quicksilver.stack.state import load_credentials
 from quicksilver.support.prefect_http import prefect_auth
-from tests.support.engine_stage import LAUNCHER, STOCK
+from tests.support.engine_stage import FLOWS, LAUNCHER, STOCK
 from tests.support.servers import HOMES
 from tests.support.stack_up import Up, await_end, family
 from tests.support.waiting import until
@@ -25,8 +25,6 @@ from tests.support.waiting import until
 pytestmark = pytest.mark.skipif(
     sys.platform != "linux", reason="only Linux tells a child of its parent's end"
 )
-
-FLOWS = Path(__file__).with_name("flows_for_engine")
 
 
 @pytest.fixture(params=["stop", "kill both"])
