@@ -143,3 +143,18 @@ def _times(gate: Gate, key: str, pattern: KeyPattern) -> Iterator[str]:
 def members_of(gates: Sequence[Gate]) -> list[str]:
     """The datasets that gates wait for, sorted."""
     return sorted({name for gate in gates for name in gate.datasets})
+
+
+_THEN = "then"
+
+
+def follower_name(dataset: str, deployment: str) -> str:
+    """The gate that stands for a deployment which is to follow each built partition."""
+    return f"{_THEN}:{dataset}:{deployment}"
+
+
+def follower_of(gate: str) -> tuple[str, str] | None:
+    """Dataset and deployment of such a gate; None for a declared one, whose name has no colon."""
+    kind, _, rest = gate.partition(":")
+    dataset, _, deployment = rest.partition(":")
+    return (dataset, deployment) if kind == _THEN and deployment else None

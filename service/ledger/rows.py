@@ -52,6 +52,8 @@ class SealedBuild:
     idempotency_key: str
     claimed_at: datetime
     run_key: str | None = None
+    # What it reads.
+    files: tuple[ManifestFile, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,10 +5,13 @@ from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
+from quicksilver.domain.gates import follower_name
 from quicksilver.domain.manifest import ManifestFile
+from quicksilver.domain.partition import Partition
 from quicksilver.ledger.outbox import BUILT, SCHEMA, announce_partition
 from quicksilver.ledger.rows import BegunBuild, LedgerPart, as_json, partition_of, where_of
 from quicksilver.support import clock
+from quicksilver.support.postgres import Transaction
 
 
 class Runs(LedgerPart):
@@ -53,13 +56,17 @@ class Runs(LedgerPart):
         self,
         build_id: int,
         *,
-        rows_bronze: int,
-        rows_silver: int,
-        rows_rejected: int,
+        rows_bronze: int | None,
+        rows_silver: int | None,
+        rows_rejected: int | None,
         loaded_at: datetime | None,
         details: Mapping[str, Any],
     ) -> bool:
-        """Silver stands in the warehouse: say so. False when the build was settled already."""
+        """Silver stands in the warehouse: say so. False when the build was settled already.
+
+        Of a flow that does not speak to the ledger nobody knows rows: None. What is to follow a
+        partition is opened in the same commit, once for each generation.
+        """
         now = clock.now()
         counts: dict[str, Any] = {
             "rows_bronze": rows_bronze,
@@ -81,6 +88,7 @@ class Runs(LedgerPart):
                     ("events_recovered", at),
                 ]
             )
+            await self._open_followers(tx, partition_of(row), row["generation"], now)
             await announce_partition(
                 tx,
                 BUILT,
@@ -94,6 +102,19 @@ class Runs(LedgerPart):
                 await announce_partition(tx, SCHEMA, partition_of(row), payload, now)
             await tx.run("wake", payload="published")
         return True
+
+    async def _open_followers(
+        self, tx: Transaction, partition: Partition, generation: int, now: datetime
+    ) -> None:
+        dataset = self.datasets.by_name.get(partition.dataset)
+        for deployment in dataset.then if dataset else ():
+            await tx.run(
+                "open_gate",
+                gate=follower_name(partition.dataset, deployment),
+                set_key=partition.name,
+                generation=generation,
+                now=now,
+            )
 
     async def yield_build(self, build_id: int, why: str) -> bool:
         """The manifest is no longer what bronze holds: end without publishing, build anew."""

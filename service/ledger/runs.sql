@@ -48,7 +48,8 @@ update quicksilver.build set
     rows_rejected = %(rows_rejected)s,
     details = %(details)s::jsonb,
     error = null
-where id = %(build)s and state = 'running'
+-- A run of a flow that does not speak to the ledger ends as it was dispatched.
+where id = %(build)s and state in ('dispatched', 'running')
 returning dataset, partition, generation, manifest
 
 

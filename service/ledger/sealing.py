@@ -65,17 +65,17 @@ class Sealing(LedgerPart):
                 return refusal
             # A version is of the content that its event told of, and of no other.
             versions = {(o["key"], o["etag"]): o["version_id"] for o in told}
-            manifest = [
-                ManifestFile(o.key, o.etag, versions.get((o.key, o.etag)), o.size).to_json()
+            manifest = tuple(
+                ManifestFile(o.key, o.etag, versions.get((o.key, o.etag)), o.size)
                 for o in sorted(files, key=lambda o: o.key)
                 if not dataset.is_marker(o.key)
-            ]
+            )
             sealed = await tx.one(
                 "seal_build",
                 build=build.id,
                 owner=owner,
                 generation=generation,
-                manifest=as_json(manifest),
+                manifest=as_json([file.to_json() for file in manifest]),
                 put_at=put_at,
                 received_at=received_at,
                 traceparent=tracing.traceparent(),
@@ -90,6 +90,7 @@ class Sealing(LedgerPart):
             sealed["idempotency_key"],
             build.claimed_at,
             build.run_key,
+            manifest,
         )
 
     async def _reconcile(

@@ -54,10 +54,18 @@ returning dataset, partition, generation, error
 
 
 -- name: note_begun
-update quicksilver.build set started_at = %(now)s, deadline_at = %(deadline)s
-where
-    id = %(build)s and state = 'dispatched' and started_at is null and cancel_requested_at is null
-returning id
+-- Shown on the partition too: it is what a person looks at.
+with begun as (
+    update quicksilver.build set started_at = %(now)s, deadline_at = %(deadline)s
+    where
+        id = %(build)s and state = 'dispatched' and started_at is null
+        and cancel_requested_at is null
+    returning dataset, partition
+)
+
+update quicksilver.partition as p set started_at = %(now)s, updated_at = %(now)s
+from begun as b
+where p.dataset = b.dataset and p.partition = b.partition
 
 
 -- name: record_abandoned

@@ -227,8 +227,12 @@ class Deployments:
 
     def takes(self, name: str, parameter: str) -> bool:
         """Whether the deployment's flow takes a parameter; asks nobody, so False when not known."""
+        return parameter in self.parameters(name)
+
+    def parameters(self, name: str) -> frozenset[str]:
+        """The parameters that the deployment's flow takes; asks nobody, so none when not known."""
         schema = self._schemas.get(name) or {}
-        return parameter in (schema.get("properties") or ())
+        return frozenset(schema.get("properties") or ())
 
     async def create_run(
         self,
@@ -239,6 +243,8 @@ class Deployments:
         run_name: str,
         tags: Sequence[str] = (),
         labels: dict[str, str] | None = None,
+        job_variables: dict[str, Any] | None = None,
+        work_queue: str | None = None,
     ) -> UUID:
         """A run of `flow/deployment`; the same key gives the same run, made once.
 
@@ -257,6 +263,8 @@ class Deployments:
                     name=run_name,
                     tags=tags,
                     labels=dict(labels) if labels else None,
+                    job_variables=job_variables,
+                    work_queue_name=work_queue,
                 )
             except PrefectHTTPStatusError as error:
                 if error.response.status_code != _NOT_FOUND:

@@ -12,11 +12,11 @@ from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager, nullcontext, suppress
 from datetime import timedelta
 from time import monotonic
-from typing import Any
 
 import structlog
 
 from quicksilver.domain.datasets import Dataset
+from quicksilver.domain.parameters import Asked, fill, parameters_of, values
 from quicksilver.errors import (
     BronzeUnavailableError,
     DatasetsError,
@@ -218,6 +218,7 @@ class Dispatcher:
             dataset.name: dataset.max_partitions_per_run
             for dataset in self._ledger.datasets.datasets
             if dataset.max_partitions_per_run > 1
+            and dataset.ends_by == "ledger"
             and self._deployments.takes(dataset.deployment, "batch")
         }
 
@@ -306,11 +307,9 @@ class Dispatcher:
         first = builds[0]
         dataset = self._ledger.datasets.get(first.partition.dataset)
         name = first.partition.name
-        parameters: dict[str, Any] = {
-            "dataset": dataset.name,
-            "dt": name,
-            "generation": first.generation,
-        }
+        asked = Asked(first.partition, first.generation, first.attempt, first.files)
+        taken = self._deployments.parameters(dataset.deployment)
+        parameters = parameters_of(dataset, asked, taken)
         run_name = f"{dataset.name} {name} g{first.generation}.{first.attempt}"
         if first.run_key is not None:
             parameters["batch"] = first.run_key
@@ -321,7 +320,13 @@ class Dispatcher:
             parameters=parameters,
             key=first.run_key or first.idempotency_key,
             run_name=run_name,
-            tags=[f"dataset:{dataset.name}", *(f"dt:{b.partition.name}" for b in builds)],
+            tags=[
+                f"dataset:{dataset.name}",
+                *(f"dt:{b.partition.name}" for b in builds),
+                *dataset.tags,
+            ],
+            job_variables=fill(dataset.job_variables, values(dataset, asked)) or None,
+            work_queue=dataset.work_queue,
             **trace_label(tracing.traceparent()),
         )
         failpoint.reach("after-create-before-mark")

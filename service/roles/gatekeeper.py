@@ -5,15 +5,20 @@ built anew, and never falls.
 """
 
 from collections.abc import Mapping
+from typing import Any
 
 import structlog
 
-from quicksilver.domain.gates import GateSet, members_of, sets_of
+from quicksilver.domain.datasets import Gate
+from quicksilver.domain.gates import GateSet, follower_of, members_of, sets_of
+from quicksilver.domain.parameters import Asked, values
+from quicksilver.domain.partition import Partition
 from quicksilver.errors import DeploymentRefusedError
 from quicksilver.ledger import Ledger
 from quicksilver.orchestrator.deployments import Deployments
 from quicksilver.roles.alerts import clear_alert, raise_alert
 from quicksilver.roles.misfits import Misfits
+from quicksilver.support.postgres import Row
 
 _log = structlog.get_logger(__name__)
 
@@ -55,37 +60,57 @@ class Gatekeeper:
         by_name = {gate.name: gate for gate in gates}
         held = self._misfits.held()
         for row in await self._ledger.gates.unfired():
-            gate = by_name.get(row["gate"])
-            if gate is None:
+            name = row["gate"]
+            if name in stuck:
                 continue
-            if gate.name in stuck:
+            if name in held:
+                stuck[name] = held[name]
                 continue
-            if gate.name in held:
-                stuck[gate.name] = held[gate.name]
-                continue
-            found = GateSet(gate, row["set_key"], (), row["generation"])
             try:
-                fired += await self._fire(found, row["key"])
-                self._misfits.clear(gate.name)
+                asked = await self._asked(row, by_name)
+                if asked is None:
+                    continue
+                fired += await self._fire(row, *asked)
+                self._misfits.clear(name)
             except DeploymentRefusedError as error:
-                stuck[gate.name] = (
-                    f"gate {gate.name} cannot fire for {found.key}: {error}, or correct the gate's"
-                    " deployment in datasets.yaml"
+                stuck[name] = (
+                    f"{name} cannot fire for {row['set_key']}: {error}, or correct the deployment"
+                    " in datasets.yaml"
                 )
-                self._misfits.record([gate.name], stuck[gate.name])
+                self._misfits.record([name], stuck[name])
         await self._tell(stuck)
         return fired
 
-    async def _fire(self, found: GateSet, key: str) -> bool:
-        gate = found.gate
-        run = await self._deployments.create_run(
-            gate.deployment,
-            parameters=found.parameters,
-            key=key,
-            run_name=f"{gate.name} {found.key} g{found.generation}",
-            tags=[f"gate:{gate.name}"],
+    async def _asked(
+        self, row: Row, gates: Mapping[str, Gate]
+    ) -> tuple[str, dict[str, Any]] | None:
+        """The deployment that an open gate fires, and its parameters; None: no longer declared."""
+        gate = gates.get(row["gate"])
+        if gate is not None:
+            found = GateSet(gate, row["set_key"], (), row["generation"])
+            return gate.deployment, found.parameters
+        follower = follower_of(row["gate"])
+        dataset = self._ledger.datasets.by_name.get(follower[0]) if follower else None
+        if follower is None or dataset is None or follower[1] not in dataset.then:
+            return None
+        deployment = follower[1]
+        await self._deployments.deployment_id(deployment)
+        known = values(
+            dataset, Asked(Partition(dataset.name, row["set_key"]), row["generation"], 1)
         )
-        return await self._ledger.gates.mark_fired(gate.name, found.key, found.generation, run)
+        taken = self._deployments.parameters(deployment)
+        return deployment, {name: value for name, value in known.items() if name in taken}
+
+    async def _fire(self, row: Row, deployment: str, parameters: dict[str, Any]) -> bool:
+        name, key, generation = row["gate"], row["set_key"], row["generation"]
+        run = await self._deployments.create_run(
+            deployment,
+            parameters=parameters,
+            key=row["key"],
+            run_name=f"{name.rpartition(':')[2]} {key} g{generation}",
+            tags=[f"gate:{name}"],
+        )
+        return await self._ledger.gates.mark_fired(name, key, generation, run)
 
     async def _tell(self, stuck: Mapping[str, str]) -> None:
         for name, text in stuck.items():

@@ -212,9 +212,11 @@ class Settler:
         Somebody else's flow stands behind no fence: past its time limit it is asked to stop, and
         nothing new starts while its worker has not let go.
         """
-        if not _is_late(build):
-            return False
         dataset = self._ledger.datasets.by_name.get(build.partition.dataset)
+        # The start of a run that alone says how its build goes is shown at once.
+        is_news = self._ends_by_run(build) and build.started_at is None
+        if not (_is_late(build) or is_news):
+            return False
         if build.cancel_requested_at is None:
             if build.started_at is None:
                 limit = dataset.time_limit if dataset else timedelta(0)
@@ -224,7 +226,7 @@ class Settler:
             if await self._ledger.settlement.request_cancel(build, why, within=_CANCEL_WITHIN):
                 await self._stop(build, why, force=False)
             return False
-        if dataset is not None and dataset.ends_by == "run":
+        if self._ends_by_run(build):
             await raise_alert(
                 self._ledger,
                 _ALERT,
@@ -234,6 +236,10 @@ class Settler:
             )
             return False
         return await self._replace(build, "the run did not stop when asked to", counted=True)
+
+    def _ends_by_run(self, build: ActiveBuild) -> bool:
+        dataset = self._ledger.datasets.by_name.get(build.partition.dataset)
+        return dataset is not None and dataset.ends_by == "run"
 
     async def _is_kept_waiting(self, build: ActiveBuild, run: RunState) -> bool:
         """Whether a run missed its start for a reason that is not its worker's."""
@@ -282,6 +288,16 @@ class Settler:
             return await self._finish(build, "succeeded")
         if build.state == "yielded":
             return await self._end_yielded(build)
+        if run is not None and run.type == "COMPLETED" and self._ends_by_run(build):
+            await self._ledger.runs.publish(
+                build.id,
+                rows_bronze=None,
+                rows_silver=None,
+                rows_rejected=None,
+                loaded_at=None,
+                details={},
+            )
+            return False
         cancelled = run is not None and run.type == "CANCELLED"
         if run is not None and run.is_cancelled_by_policy and build.cancel_requested_at is None:
             retry_at = clock.now() + _POLICY_WAIT
@@ -329,7 +345,12 @@ class Settler:
         state: str = "lost",
         retry_at: datetime | None = None,
     ) -> bool:
-        published = await self._warehouse.revoke(build.partition, build.id)
+        # A flow of one's own has no fence to lose.
+        published = (
+            None
+            if self._ends_by_run(build)
+            else await self._warehouse.revoke(build.partition, build.id)
+        )
         if published is not None:
             # It did publish, and died before it could say so.
             await self._ledger.runs.publish(build.id, **published)
