@@ -313,7 +313,8 @@ class Settler:
         )
         failed = run is not None and run.type in ("FAILED", "COMPLETED")
         # A run that never began and was replaced for it used no attempt up.
-        counted = not (cancelled and build.state == "dispatched")
+        never_began = build.state == "dispatched" and build.started_at is None
+        counted = not (cancelled and never_began)
         return await self._give_up(
             build, why, counted=counted, state="failed" if failed else "lost"
         )
