@@ -1,4 +1,4 @@
-"""README's "Your own dataset", word for word: its blocks are the newcomer's files."""
+"""docs/own-dataset.md, word for word: its blocks are the newcomer's files."""
 
 import re
 import shutil
@@ -22,18 +22,17 @@ from tests.support.partition_stage import PartitionStage, make_stage
 from tests.support.servers import MinioServer
 
 MAY = date(2024, 5, 1)
+PAGE = PROJECT / "docs" / "own-dataset.md"
 _BLOCK = re.compile(r"^( *)```(\w+)\n(.*?)^ *```$", re.MULTILINE | re.DOTALL)
 # The first line of a block that is a file names it.
 _FILE = re.compile(r"(?:#|--) ([\w./]+\.(?:yaml|yml|sql|py))(, at its end)?$")
 
 
 def blocks() -> list[tuple[str, str]]:
-    """Language and text of each block of the section, without its indentation."""
-    readme = (PROJECT / "README.md").read_text(encoding="utf-8")
-    section = readme.split("\n## Your own dataset\n")[1].split("\n## ")[0]
+    """Language and text of each block of the page, without its indentation."""
     return [
         (kind, re.sub(rf"^{indent}", "", text, flags=re.MULTILINE))
-        for indent, kind, text in _BLOCK.findall(section)
+        for indent, kind, text in _BLOCK.findall(PAGE.read_text(encoding="utf-8"))
     ]
 
 
@@ -122,9 +121,7 @@ async def test_a_newcomer_adds_a_dataset(
     ]
 
 
-def test_the_commands_of_the_section_exist() -> None:
+def test_the_commands_of_the_page_exist() -> None:
     known = set(typer.main.get_command(app).commands)  # pyright: ignore[reportAttributeAccessIssue]
-    readme = (PROJECT / "README.md").read_text(encoding="utf-8")
-    section = readme.split("\n## Your own dataset\n")[1].split("\n## ")[0]
-    named = set(re.findall(r"quicksilver (\w+)", section))
+    named = set(re.findall(r"quicksilver (\w+)", PAGE.read_text(encoding="utf-8")))
     assert {"env", "status", "init", "backfill"} <= named <= known
