@@ -12,6 +12,7 @@ import cramjam
 import fastavro
 import pyarrow as pa
 import pyarrow.orc as po
+import pyarrow.parquet as pq
 import pytest
 
 from quicksilver.build.layout import ColumnBounds
@@ -285,12 +286,12 @@ def test_a_run_ends_with_that_word_before_it_takes_too_much_memory(
 ) -> None:
     declare(stage, {})
     # Nested, so that it is decoded at once: 30 kB in each of 65,536 rows.
-    items = pa.array(["x" * 30_000]).take(pa.array([0] * 65_536))
-    bomb = pa.table({"a": _arrow.StructArray.from_arrays([items], names=["s"])})
-    listed = stage.put(bomb, DT)
+    repeated = _arrow.DictionaryArray.from_arrays(pa.array([0] * 65_536), ["x" * 30_000])
+    bomb = pa.table({"a": _arrow.StructArray.from_arrays([repeated], names=["s"])})
+    sink = io.BytesIO()
+    pq.write_table(bomb, sink, store_schema=False)
+    listed = stage.put(sink.getvalue(), DT)
     assert listed.size < 100_000
-    del bomb, items
-    pa.default_memory_pool().release_unused()
     with pytest.raises(RunMemoryError, match="QUICKSILVER_RUN_MEMORY") as caught:
         loaded(stage, listed, memory=256_000_000)
     assert caught.value.is_final
