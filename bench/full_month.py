@@ -7,6 +7,7 @@ the same bronze table; then the SQL that dbt executes, models and tests, file af
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import subprocess
 import threading
@@ -31,8 +32,9 @@ from quicksilver.stack.postgres import BINARIES
 from tests.support.declared import yellow_columns
 
 _ROWS, _ROUNDS = 3_000_000, 2
-# The baseline's own name in schema `build`: no build of the ledger has it.
+# The baseline's own name among scratch tables: no build of the ledger has it.
 _BUILD = 900_000_001
+_LANDED = f"quicksilver_build.landed_yellow_tripdata__{_BUILD}"
 
 
 class _Peak(threading.Thread):
@@ -137,7 +139,7 @@ def _write_csv(path: Path, csv: Path) -> list[str]:
 
 def _bronze(dt: date) -> str:
     """The DDL of the baseline's bronze table, as a build makes it for a new partition."""
-    table = f"build.landed_yellow_tripdata__{_BUILD}"
+    table = _LANDED
     return (
         f"drop table if exists {table}; create table {table} (like bronze.yellow_tripdata);"
         f" alter table {table} alter dt set default '{dt}';"
@@ -152,9 +154,15 @@ def _scripts(stage: BenchStage, dt: date) -> list[Path]:
     _psql(stage, "-c", _bronze(dt))
     environment = {
         "QUICKSILVER_BUILD": str(_BUILD),
-        "QUICKSILVER_BUILD_DT": dt.isoformat(),
         "QUICKSILVER_BUILD_SOURCE": "bronze.yellow_tripdata",
-        "QUICKSILVER_BUILD_UNLOGGED": "0",
+        "QUICKSILVER_BUILD_PARTITIONS": json.dumps(
+            {
+                "column": "dt",
+                "type": "date",
+                "is_shared": False,
+                "partitions": [{"value": dt.isoformat(), "tag": f"{dt:%Y%m%d}", "unlogged": False}],
+            }
+        ),
     }
     cold_dbt.run(
         stage.settings,
@@ -171,12 +179,12 @@ def _alone(
     stage: BenchStage, csv: Path, columns: list[str], scripts: list[Path]
 ) -> tuple[float, float]:
     """Seconds of COPY and of the SQL; a clean table is there at the beginning and at the end."""
-    _psql(stage, "-c", f"truncate build.landed_yellow_tripdata__{_BUILD}")
+    _psql(stage, "-c", f"truncate {_LANDED}")
     listed = ", ".join(f'"{name}"' for name in columns)
     began = time.perf_counter()
     _psql(
         stage, "-c",
-        f"\\copy build.landed_yellow_tripdata__{_BUILD} ({listed}) from '{csv}' with (format csv)",
+        f"\\copy {_LANDED} ({listed}) from '{csv}' with (format csv)",
     )  # fmt: skip
     copied = time.perf_counter()
     _psql(stage, *(part for script in scripts for part in ("-f", str(script))))

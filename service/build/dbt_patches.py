@@ -115,8 +115,8 @@ def _kept_open(release: Callable[[Any], None]) -> Callable[[Any], None]:
 def _of_others(schemas_of: Callable[..., set[Any]]) -> Callable[..., set[Any]]:
     """The schemas that a build needs, for which dbt opens a connection of its own: 40 ms.
 
-    What is materialized as `partition` is made in the schema `build` and published into its own,
-    which publishing creates.
+    What is materialized as `partition` is made in the schema of scratch tables and published into
+    its own, which publishing creates.
     """
 
     def get_model_schemas(self: Any, adapter: Any, selected_uids: Iterable[str]) -> set[Any]:
