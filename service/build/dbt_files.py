@@ -36,18 +36,14 @@ def digest_of(folder: Path, names: Sequence[str] = (".",), *more: str) -> str:
     whatever else is given as text."""
     digest = hashlib.sha256()
     variables: set[str] = set()
+    parts: list[tuple[str, bytes]] = []
     for path in project_files(folder, names):
         content = path.read_bytes()
         variables.update(name.decode() for name in _ENV_VAR.findall(content))
-        _add(digest, path.relative_to(folder).as_posix(), content)
-    for name in sorted(variables):
-        _add(digest, name, os.environ.get(name, "").encode())
-    for text in more:
-        _add(digest, "", text.encode())
+        parts.append((path.relative_to(folder).as_posix(), hashlib.sha256(content).digest()))
+    parts += [(name, os.environ.get(name, "").encode()) for name in sorted(variables)]
+    parts += [("", text.encode()) for text in more]
+    for name, content in parts:
+        # Lengths, so that no two lists of files run into the same bytes.
+        digest.update(f"{len(name)} {len(content)} {name}".encode() + content)
     return digest.hexdigest()[:16]
-
-
-def _add(digest: "hashlib._Hash", name: str, content: bytes) -> None:
-    # Lengths, so that no two lists of files run into the same bytes.
-    digest.update(f"{len(name)} {len(content)} {name}".encode())
-    digest.update(content)

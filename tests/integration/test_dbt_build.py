@@ -2,7 +2,7 @@
 
 import asyncio
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -38,7 +38,7 @@ models:
       - name: id
         data_tests: [unique, not_null]
       - name: amount
-        data_tests: [{is_positive: {}}]
+        data_tests: [{checks.is_positive: {}}]
 """,
     "models/sales.sql": """
 {{ config(materialized='incremental', unique_key='id') }}
@@ -79,7 +79,7 @@ def shop(
         output = f"{{type: duckdb, path: '{file}', threads: 1}}"
 
         def ask(query: str) -> list[Any]:
-            with duckdb.connect(str(file), read_only=True) as connection:
+            with duckdb.connect(str(file)) as connection:
                 return connection.execute(query).fetchall()
     else:
         url: str = request.getfixturevalue("warehouse_url")
@@ -113,7 +113,7 @@ def _database(url: str) -> str:
 
 
 @contextmanager
-def _parses(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
+def _parses(monkeypatch: pytest.MonkeyPatch) -> Generator[list[str]]:
     """Notes every version that is asked for, and whether it had to be parsed."""
     seen: list[str] = []
     version = own_dbt.OwnProject._version  # pyright: ignore[reportPrivateUsage]
@@ -167,7 +167,7 @@ def test_a_typical_project_builds_again_and_again(
         macro.write_text(macro.read_text().replace("<= 0", "<= 5"))
         failed = _run(folder, "2024-05-02")
         assert len(set(versions)) == 3
-        with pytest.raises(DataTestError, match="1 of 7 nodes failed: test is_positive"):
+        with pytest.raises(DataTestError, match="1 of 7 nodes failed: test checks_is_positive"):
             refuse_failed(failed)
     assert not (folder / "target").exists()
 

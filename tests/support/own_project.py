@@ -1,7 +1,7 @@
 """A project of a test's own: `datasets.yaml` and models, with the dbt macros of this checkout."""
 
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -15,7 +15,7 @@ from tests.support.checkout import PROJECT
 @contextmanager
 def own_project(
     folder: Path, monkeypatch: pytest.MonkeyPatch, declared: str, models: Mapping[str, str]
-) -> Iterator[Datasets]:
+) -> Generator[Datasets]:
     """Work in a project in `folder` whose `datasets.yaml` and models (by path) are these."""
     shutil.copytree(
         PROJECT / "analytics",
