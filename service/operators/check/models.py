@@ -4,6 +4,7 @@ import asyncio
 from typing import Any
 
 from quicksilver.build import dbt_project
+from quicksilver.build.inputs import shared_model_problems
 from quicksilver.domain.datasets import Datasets
 from quicksilver.errors import QuicksilverError
 from quicksilver.operators.check.finding import Finding, Level
@@ -45,6 +46,15 @@ async def check_models(settings: Settings, datasets: Datasets) -> list[Finding]:
                     f"declare the source in {path.parent}/models, or correct bronze_table",
                 )
             )
+    findings += [
+        Finding(
+            Level.ERROR,
+            str(path),
+            problem,
+            "give the datasets keys of one grain and the same dimensions, or a model each",
+        )
+        for problem in shared_model_problems(datasets)
+    ]
     if not settings.warehouse_url.get_secret_value():
         findings.append(
             Finding(
