@@ -13,6 +13,7 @@ from quicksilver.settings import Settings
 from quicksilver.support.statements import statement
 from quicksilver.warehouse.connection import Warehouse
 from quicksilver.warehouse.cut import Cut, cut_of
+from quicksilver.warehouse.locks import retry_while_others_work
 from quicksilver.warehouse.ownership import (
     Relation,
     adopt_plain,
@@ -105,7 +106,7 @@ async def _ensure_seeds(settings: Settings, connection: Connection, seeds: Seque
     """
     if not await _missing(connection, seeds):
         return
-    await connection.execute("select pg_advisory_lock(%s)", (_SEED_LOCK,))
+    await _lock_seeds(connection)
     try:
         missing = await _missing(connection, seeds)
         if not missing:
@@ -127,6 +128,11 @@ async def _ensure_seeds(settings: Settings, connection: Connection, seeds: Seque
         )
     finally:
         await connection.execute("select pg_advisory_unlock(%s)", (_SEED_LOCK,))
+
+
+@retry_while_others_work
+async def _lock_seeds(connection: Connection) -> None:
+    await connection.execute("select pg_advisory_lock(%s)", (_SEED_LOCK,))
 
 
 async def _missing(connection: Connection, seeds: Sequence[Any]) -> list[Any]:

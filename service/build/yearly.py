@@ -7,7 +7,7 @@ wait for the lock, and load and build meanwhile.
 
 import asyncio
 import secrets
-from datetime import date
+from datetime import date, timedelta
 from typing import Any
 
 from psycopg import sql
@@ -20,8 +20,11 @@ from quicksilver.warehouse.connection import Warehouse
 from quicksilver.warehouse.ownership import adopt_plain
 from quicksilver.warehouse.publish import YEAR_LOCK
 from quicksilver.warehouse.scratch import drop_scratch
-from quicksilver.warehouse.session import application_name
+from quicksilver.warehouse.session import application_name, build_options
 from quicksilver.warehouse.tables import columns_of, make_table
+
+# A year's marts read what its partitions have published: minutes at most.
+_TIME_LIMIT = timedelta(minutes=30)
 
 
 async def build_year(settings: Settings, year: int) -> dict[str, Any]:
@@ -37,11 +40,15 @@ async def build_year(settings: Settings, year: int) -> dict[str, Any]:
     # A run that died leaves its lock with its connection; a new one never meets its tables.
     suffix = f"y{year}{secrets.token_hex(4)}"
     warehouse = Warehouse(settings)
-    async with warehouse.connect(application_name(suffix)) as connection:
+    options = build_options(_TIME_LIMIT)
+    async with warehouse.connect(application_name(suffix), options) as connection:
         await ensure_ready(settings, connection, None)
         try:
             async with connection.transaction():
+                # Partitions that are being published are few, and each is soon done.
+                await connection.execute("set local lock_timeout = 0")
                 await connection.execute("select pg_advisory_xact_lock(%s, %s)", (YEAR_LOCK, year))
+                await connection.execute("set local lock_timeout = '10s'")
                 results = await asyncio.to_thread(
                     dbt.run,
                     settings,
