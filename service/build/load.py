@@ -227,7 +227,8 @@ def _is_of_the_data(error: adbc.Error) -> bool:
     state = error.sqlstate or ""
     if state:
         return state[:2] in ("22", "42", "54") and state not in _NOT_THE_FILES
-    return isinstance(error, adbc.DataError | adbc.NotSupportedError)
+    # Without one the driver itself refuses a type or a value, or it has lost the connection.
+    return isinstance(error, adbc.DataError | adbc.NotSupportedError | adbc.InternalError)
 
 
 def _refused_by_postgres(file: OpenFile, error: adbc.Error) -> BronzeFileError:

@@ -87,8 +87,9 @@ class FileStream:
                 " or raise the setting"
             )
             raise self.failure from error
-        except (pa.ArrowException, OSError) as error:
-            first = str(error).split("\n")[0].rstrip(".")
+        # What a reader stumbles over in bytes that are not as they should be has many names.
+        except Exception as error:
+            first = str(error).split("\n")[0].rstrip(".") or type(error).__name__
             self.failure = BronzeFileError(
                 f"{file.name} is damaged behind {self._place()} ({first}); correct it and upload it"
                 " again"

@@ -71,6 +71,26 @@ def loaded(stage: PartitionStage, *manifest: ManifestFile, memory: int | None = 
     return done
 
 
+def test_a_bad_file_harms_no_neighbour_of_its_run(stage: PartitionStage) -> None:
+    declare(stage, {"note": {"kind": "text"}})
+    contents = {"a": ["fine"], "b": ["a\0b"], "c": ["fine too"]}
+    files = {
+        name: opened(stage, stage.put(pa.table({"note": notes}), DT, f"{name}.parquet"))
+        for name, notes in contents.items()
+    }
+    stage.run(
+        "; ".join(["create schema trial", *(f"create table trial.{n} (note text)" for n in files)])
+    )
+    done = load_each(stage.url, "trial", files)
+    assert [getattr(done[name], "rows", None) for name in "abc"] == [1, None, 1]
+    assert isinstance(done["b"], BronzeFileError)
+    assert stage.rows("select note from trial.a union select note from trial.c order by 1") == [
+        ("fine",),
+        ("fine too",),
+    ]
+    assert stage.rows("select count(*) from trial.b") == [(0,)]
+
+
 async def test_every_kind_of_parquet_arrives_value_by_value(stage: PartitionStage) -> None:
     declare(
         stage,
