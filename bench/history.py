@@ -158,16 +158,15 @@ def _write_history(url: str, template: date, count: int) -> None:
                     _copy(connection, schema, name, columns, template, dt)
                 connection.execute(
                     "insert into quicksilver.fence"
-                    " (dataset, partition, dt, holder, published_build, generation)"
-                    " values (%s, %s, %s, %s, %s, 1)",
-                    (WARM, dt.isoformat(), dt, 10**6 + number, 10**6 + number),
+                    " (dataset, dt, holder, published_build, generation)"
+                    " values (%s, %s, %s, %s, 1)",
+                    (WARM, dt, 10**6 + number, 10**6 + number),
                 )
                 connection.execute(
                     "insert into quicksilver.publication"
-                    " (build_id, dataset, partition, dt, generation,"
-                    " rows_bronze, rows_silver, rows_rejected)"
-                    " values (%s, %s, %s, %s, 1, %s, %s, 0)",
-                    (10**6 + number, WARM, dt.isoformat(), dt, _ROWS, _ROWS),
+                    " (build_id, dataset, dt, generation, rows_bronze, rows_silver, rows_rejected)"
+                    " values (%s, %s, %s, 1, %s, %s, 0)",
+                    (10**6 + number, WARM, dt, _ROWS, _ROWS),
                 )
         connection.execute("vacuum (analyze)")
 

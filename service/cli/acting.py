@@ -13,26 +13,48 @@ from quicksilver.cli.shared import (
     app,
     console,
     named,
+    parse_date,
+    parse_last,
     print_json,
     reported,
     with_ledger,
 )
+from quicksilver.domain.partition import Partition
+from quicksilver.errors import NotFoundError
 from quicksilver.lake.bronze import Bronze
 from quicksilver.ledger import Ledger
 from quicksilver.operators.actions import Actions
-from quicksilver.operators.shapes import compared
+from quicksilver.operators.shapes import State, compared
 from quicksilver.roles.sweep import Sweep, SweepResult
 from quicksilver.settings import Settings
+
+# One bulk rebuild: what is left is asked for again.
+_AT_ONCE = 10_000
 
 
 @app.command(rich_help_panel=ACT)
 @reported
 def rebuild(
     dataset: DatasetName,
-    partition: Annotated[str, typer.Argument(help="A partition's name, such as 2024-05-01.")],
+    partition: Annotated[
+        str | None, typer.Argument(help="A partition's name, such as 2024-05-01.")
+    ] = None,
+    state: Annotated[
+        State | None, typer.Option(help="Instead of one: all in this state, such as failed.")
+    ] = None,
+    all_in: Annotated[
+        str | None,
+        typer.Option("--all-in", help="Instead of one: all of a month or day (YYYY-MM[-DD])."),
+    ] = None,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Build a partition anew though nothing changed."""
+    """Build a partition anew though nothing changed; or many."""
+    if (partition is None) == (state is None and all_in is None):
+        raise typer.BadParameter("give one partition, or --state, --all-in, or both of these")
+    if partition is None:
+        _rebuild_many(dataset, state, all_in, yes=yes, as_json=as_json)
+        return
     which = named(dataset, partition)
 
     async def work(_: Settings, ledger: Ledger) -> int:
@@ -43,6 +65,34 @@ def rebuild(
         print_json({"dataset": dataset, "partition": which.name, "generation": generation})
     else:
         console.print(f"{which} will be built as generation {generation}", highlight=False)
+
+
+def _rebuild_many(
+    dataset: str, state: State | None, all_in: str | None, *, yes: bool, as_json: bool
+) -> None:
+    async def find(_: Settings, ledger: Ledger) -> list[Partition]:
+        rows = await ledger.finding.partitions(
+            dataset=dataset,
+            states=[state] if state else None,
+            first=parse_date(all_in) if all_in else None,
+            last=parse_last(all_in) if all_in else None,
+            limit=_AT_ONCE,
+        )
+        return [Partition(row["dataset"], row["partition"]) for row in rows]
+
+    async def work(_: Settings, ledger: Ledger) -> int:
+        return await Actions(ledger, actor()).rebuild_many(found)
+
+    found = with_ledger(find)
+    if not found:
+        raise NotFoundError(f"no partition of {dataset} is like that: see `quicksilver status`")
+    if not yes:
+        typer.confirm(f"Rebuild {len(found)} partitions of {dataset}?", abort=True, err=True)
+    count = with_ledger(work)
+    if as_json:
+        print_json({"dataset": dataset, "partitions": count})
+    else:
+        console.print(f"{count} partitions of {dataset} will be built", highlight=False)
 
 
 @app.command(rich_help_panel=ACT)

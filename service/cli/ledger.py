@@ -16,20 +16,29 @@ from quicksilver.cli.proof import proof_tables, read_proof
 from quicksilver.cli.shared import (
     LOOK,
     AsJson,
+    DatasetName,
     OnlyDataset,
     app,
     console,
+    named,
+    parse_date,
+    parse_last,
     print_json,
     reported,
     with_ledger,
 )
+from quicksilver.domain.partition import Partition
 from quicksilver.errors import LedgerUnavailableError, NotFoundError
 from quicksilver.ledger import Ledger
+from quicksilver.operators.condition import condition
 from quicksilver.operators.explain import explain as explain_key
 from quicksilver.operators.gates import look_at_gates
 from quicksilver.operators.shapes import State, shown_all, shown_gate
 from quicksilver.settings import Settings
 from quicksilver.support.text import escape_control_characters
+
+# As many as the page compares.
+_BUILDS = 30
 
 # Causes, not partitions: more of them than that are read on the page.
 _CAUSES = 20
@@ -50,6 +59,14 @@ _COLOURS = {
 def status(
     dataset: OnlyDataset = None,
     state: Annotated[State | None, typer.Option(help="Only partitions in this state.")] = None,
+    dt: Annotated[
+        str | None, typer.Option("--dt", help="A part of the partition's name, or of a key.")
+    ] = None,
+    first: Annotated[str | None, typer.Option("--from", help="YYYY-MM-DD or YYYY-MM.")] = None,
+    until: Annotated[str | None, typer.Option("--to", help="The same; included.")] = None,
+    after: Annotated[
+        str | None, typer.Option("--after", help="DATASET/PARTITION: go on after it, by name.")
+    ] = None,
     limit: Annotated[int, typer.Option(min=1, max=1000)] = 50,
     watch: Annotated[bool, typer.Option("--watch", help="Refresh until Ctrl-C.")] = False,
     proof: Annotated[
@@ -69,7 +86,21 @@ def status(
             )
         if proof:
             return await read_proof(ledger, dataset=dataset, last=last)
-        rows = await ledger.views.partitions(dataset=dataset, state=state, limit=limit)
+        if after is not None:
+            name, _, partition = after.partition("/")
+            rows = await ledger.views.partitions(
+                dataset=dataset, state=state, limit=limit, after=Partition(name, partition)
+            )
+        else:
+            rows = await ledger.finding.partitions(
+                dataset=dataset,
+                states=[state] if state else None,
+                first=parse_date(first) if first else None,
+                last=parse_last(until) if until else None,
+                text=dt,
+                # A screen that is refreshed shows what fits on it, trouble before the rest.
+                limit=min(limit, max(5, console.height - 12)) if watch else limit,
+            )
         counts = await ledger.views.state_counts()
         return {
             "parts": await ask_parts(settings),
@@ -158,6 +189,39 @@ def _totals(counts: list[dict[str, Any]]) -> dict[str, int]:
 
 def _number(value: int | None) -> str:
     return "" if value is None else f"{value:,}"
+
+
+@app.command(rich_help_panel=LOOK)
+@reported
+def show(
+    dataset: DatasetName,
+    partition: Annotated[str, typer.Argument(help="A partition's name, such as 2024-05-01.")],
+    as_json: AsJson = False,
+) -> None:
+    """One partition: what is wrong, what readers see, what to do, and its builds."""
+    which = named(dataset, partition)
+
+    async def work(_: Settings, ledger: Ledger) -> dict[str, Any]:
+        row = await ledger.views.partition(which)
+        if row is None:
+            raise NotFoundError(
+                f"nothing of {which} ever landed: see `quicksilver status --dataset {dataset}`"
+            )
+        (found,) = await shown_all(ledger, [row])
+        builds = await ledger.views.builds(which, limit=_BUILDS)
+        active = next((b["state"] for b in builds if b["finished_at"] is None), None)
+        return {"partition": found, "said": condition(row, active), "builds": builds}
+
+    answer = with_ledger(work)
+    said = answer["said"]
+    if as_json:
+        print_json({"partition": answer["partition"], "builds": answer["builds"]})
+        return
+    console.print(f"{which}: ", Text(said.detail, _COLOURS[answer["partition"]["state"]]), sep="")
+    for sentence in (said.happening, said.readers, said.todo):
+        console.print(escape_control_characters(sentence), markup=False, highlight=False)
+    if answer["builds"]:
+        console.print(builds_table(answer["builds"]))
 
 
 @app.command(rich_help_panel=LOOK)

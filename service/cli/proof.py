@@ -89,7 +89,7 @@ def _difference(row: dict[str, Any]) -> str:
 
 def _origins(rows: Sequence[dict[str, Any]], last: int) -> Listing:
     title = f"Who told of the newest objects (of the last {last:,} events)"
-    numbers = (*_ORIGINS.values(), "lost by push")
+    numbers = (*_ORIGINS.values(), "missed by notifications")
     listing = Listing("dataset", *numbers, right=numbers, title=title)
     for row in rows:
         listing.add(

@@ -242,7 +242,7 @@ async def serve_until_stopped(settings: Settings) -> None:
     """The service in the foreground; SIGTERM and SIGINT end it in good order.
 
     Raises:
-        QuicksilverError: it cannot start; the message says what to mend.
+        QuicksilverError: it cannot start; the message says what to fix.
     """
     from quicksilver.app import create_app, running
     from quicksilver.web.server import server_config

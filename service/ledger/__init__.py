@@ -9,6 +9,7 @@ from pathlib import Path
 
 from quicksilver.domain.datasets import Datasets
 from quicksilver.ledger.claims import Claims
+from quicksilver.ledger.finding import Finding
 from quicksilver.ledger.gates import Gating
 from quicksilver.ledger.notices import Notices
 from quicksilver.ledger.operators import Operators
@@ -51,6 +52,7 @@ class Ledger:
         self.gates = Gating(database, datasets)
         self.operators = Operators(database, datasets)
         self.notices = Notices(database, datasets)
+        self.finding = Finding(database, datasets)
 
 
 __all__ = [

@@ -1,4 +1,4 @@
-"""Quarantine: what was authentic and understood by nobody."""
+"""Quarantine: what was authentic and could not be parsed."""
 
 import hashlib
 import json

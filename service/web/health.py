@@ -65,6 +65,6 @@ async def readyz(request: Request) -> Response:
 async def metrics(request: Request) -> Response:
     """Prometheus' text format: this process's own numbers, then the ledger's."""
     of_ledger: LedgerMetrics = request.app.state.ledger_metrics
-    await of_ledger.refresh(request.app.state.ledger)
+    await of_ledger.refresh(request.app.state.ledger, request.app.state.health)
     body = generate_latest() + generate_latest(of_ledger.registry)
     return Response(body, media_type=CONTENT_TYPE_LATEST)

@@ -15,6 +15,7 @@ from prometheus_client.registry import Collector
 
 from quicksilver.errors import LedgerUnavailableError
 from quicksilver.ledger import Ledger
+from quicksilver.roles.health import Health, HealthWatch
 from quicksilver.support import clock
 from quicksilver.support.postgres import Row
 
@@ -26,6 +27,11 @@ _SIDES = ("in_bronze", "in_ledger", "built")
 _DIFFERENCES = ("unknown", "missing", "newer", "unbuilt")
 _ORIGINS = ("fast", "only_durable", "only_sweep", "only_poll", "otherwise")
 
+_PART_UP = "1 if a part answers, 0 if it is in trouble; absent where it is unknown or unused"
+
+# Every kind of alert has its number from the start: a rule sees it rise from 0.
+_KINDS = ("canary", "dispatch", "failed", "lane", "overdue", "part", "quarantine", "stale")
+
 Sample = tuple[Sequence[str], float]
 
 
@@ -36,16 +42,18 @@ class LedgerMetrics(Collector):
         self.registry = CollectorRegistry(auto_describe=False)
         self.registry.register(self)
         self._families: list[Metric] = [_up(False)]
+        self._parts: Metric = _gauge("part_up", _PART_UP, ("part",), [])
         self._read_at = float("-inf")
         self._reading = asyncio.Lock()
 
     def collect(self) -> Iterable[Metric]:
         """Prometheus' client asks for the families."""
-        return list(self._families)
+        return [self._parts, *self._families]
 
-    async def refresh(self, ledger: Ledger) -> None:
+    async def refresh(self, ledger: Ledger, health: HealthWatch) -> None:
         """Read the ledger unless that was done just now; a ledger that is away is `up 0`."""
         async with self._reading:
+            self._parts = parts(await health.look(fresh=_FRESH))
             if monotonic() - self._read_at < _FRESH:
                 return
             try:
@@ -127,7 +135,7 @@ async def read(ledger: Ledger) -> list[Metric]:
             "alerts",
             "Alerts raised and not cleared",
             ("kind",),
-            [((kind,), float(kinds.count(kind))) for kind in sorted({*kinds, "lane", "canary"})],
+            [((kind,), float(kinds.count(kind))) for kind in sorted({*kinds, *_KINDS})],
         ),
         _gauge("quarantine_bodies", "Bodies in quarantine", (), [((), quarantine["bodies"])]),
         _gauge("quarantine_bytes", "Their size", (), [((), quarantine["bytes"])]),
@@ -139,6 +147,13 @@ async def read(ledger: Ledger) -> list[Metric]:
             " `reconcile` before the durable lane brought them",
         ),
     ]
+
+
+def parts(health: Health) -> Metric:
+    """What each part is like, as the page, `/readyz` and `status` say it."""
+    known = [part for part in health.parts if part.state in ("ok", "trouble")]
+    samples: list[Sample] = [((part.name,), float(part.state == "ok")) for part in known]
+    return _gauge("part_up", _PART_UP, ("part",), samples)
 
 
 def _up(is_up: bool) -> Metric:

@@ -12,7 +12,6 @@ from quicksilver.domain.partition import Partition
 from quicksilver.errors import WarehouseLockedError
 from quicksilver.flows.nyc_tlc.generated import generate_month
 from quicksilver.ledger import BegunBuild
-from quicksilver.warehouse.locks import is_transient, is_transient_text, retry_while_others_work
 from tests.support.partition_child import start
 from tests.support.partition_stage import PartitionStage, make_stage
 from tests.support.servers import MinioServer
@@ -100,39 +99,3 @@ async def test_another_warehouse_s_sessions_are_left_alone(
     with psycopg.connect(ledger_url, application_name="quicksilver build 7") as theirs:
         await stage.settle(JANUARY, 7)
         assert theirs.execute("select 1").fetchone() == (1,)
-
-
-async def test_a_real_deadlock_is_tried_again(stage: PartitionStage) -> None:
-    stage.run("create table one (); create table two ()")
-    tries: list[int] = []
-
-    @retry_while_others_work
-    async def ours() -> None:
-        tries.append(len(tries))
-        async with (
-            await psycopg.AsyncConnection.connect(stage.url) as connection,
-            connection.transaction(),
-        ):
-            await connection.execute("lock table one")
-            await connection.execute("lock table two")
-
-    waits = "select count(*) from pg_locks where relation = 'two'::regclass and not granted"
-    with psycopg.connect(stage.url) as other:
-        other.execute("lock table two")
-        working = asyncio.ensure_future(ours())
-        await asyncio.to_thread(until, lambda: stage.rows(waits) == [(1,)], "the wait")
-        # Closes the circle: Postgres looks first for whoever waited first, and ends that one.
-        await asyncio.to_thread(other.execute, "lock table one")
-        other.rollback()
-    await working
-    assert tries == [0, 1]
-
-
-def test_what_another_session_s_work_looks_like() -> None:
-    concurrently = psycopg.errors.lookup("XX000")("tuple concurrently updated")
-    assert is_transient(concurrently)
-    assert is_transient(psycopg.errors.SerializationFailure())
-    assert not is_transient(psycopg.errors.lookup("XX000")("cache lookup failed"))
-    assert not is_transient(psycopg.errors.UndefinedTable())
-    assert is_transient_text("Database Error in model x\n  deadlock detected\n  DETAIL: …")
-    assert not is_transient_text('relation "x" does not exist')

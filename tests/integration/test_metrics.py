@@ -23,6 +23,7 @@ from quicksilver.cli.proof import proof_tables, read_proof
 from quicksilver.intake.group_commit import Recorder
 from quicksilver.intake.record import record_body
 from quicksilver.ledger.proof import Proof
+from quicksilver.roles.health import HealthWatch
 from quicksilver.support import clock
 from quicksilver.support.metrics import DISPATCH_ERRORS
 from tests.support.checkout import PROJECT
@@ -45,6 +46,7 @@ async def kit(ledger_url: str) -> AsyncGenerator[LedgerHarness]:
 def application(kit: LedgerHarness) -> Any:
     app = create_app(kit.settings)
     app.state.ledger, app.state.recorder = kit.ledger, Recorder(kit.ledger)
+    app.state.health = HealthWatch(kit.settings, kit.ledger)
     return app
 
 
@@ -195,8 +197,8 @@ async def test_status_proof_says_what_the_page_says(kit: LedgerHarness) -> None:
     answer = await read_proof(kit.ledger, dataset=NAME, last=100)
     (row,) = answer["proof"]
     assert (row["in_bronze"], row["in_ledger"], row["built"]) == (1, 2, 0)
-    assert row["newer_dts"] == [days(2)[1]]
-    assert row["unbuilt_dts"] == days(2)[::-1]
+    assert row["newer_names"] == [str(days(2)[1])]
+    assert row["unbuilt_names"] == [str(dt) for dt in days(2)[::-1]]
     (origin,) = answer["origins"]
     assert (origin["fast"], origin["only_sweep"], origin["lost_by_push"]) == (1, 1, 0.5)
     other = await read_proof(kit.ledger, dataset="other", last=100)
@@ -311,8 +313,8 @@ async def test_the_page_shows_what_is_silent_and_what_needs_somebody(ledger_url:
         async with httpx.AsyncClient(transport=transport, base_url=kit.settings.url) as client:
             calm = await client.get("/")
             assert calm.status_code == 200, calm.text
-            assert "No canary flew yet" in calm.text
-            assert "Needs somebody" not in calm.text
+            assert "Nothing needs you" in calm.text
+            assert "No canary flew yet" in (await client.get("/delivery")).text
             before = await kit.ledger.overview.pulse()
             await kit.ledger.watch.record_canary(
                 BUCKET,
@@ -327,9 +329,10 @@ async def test_the_page_shows_what_is_silent_and_what_needs_somebody(ledger_url:
             await kit.ledger.watch.raise_alert("lane", "<script>", "why & what")
             assert await kit.ledger.overview.pulse() != before
             page = (await client.get("/")).text
-            assert "Needs somebody" in page
+            assert "Nothing needs you" not in page
             assert "why &amp; what" in page
             assert "<script>" not in page.partition("<main")[2]
+            page = (await client.get("/delivery")).text
             assert "1.25 s" in page
             assert "no rule" in page
     finally:

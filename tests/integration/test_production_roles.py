@@ -296,8 +296,8 @@ async def test_a_used_warehouse_and_a_restart(production: Production) -> None:
     await Warehouse(load_settings(warehouse_url=warehouse_owner)).ensure()
     with psycopg.connect(warehouse_owner) as connection:
         connection.execute(
-            "insert into quicksilver.fence (dataset, partition, dt, holder) "
-            " values ('used', '2024-01-01', '2024-01-01', 5000)"
+            "insert into quicksilver.fence (dataset, dt, holder) "
+            " values ('used', '2024-01-01', 5000)"
         )
     settings = load_settings(warehouse_url=production.url("warehouse_settler", "warehouse"))
     for is_behind in (True, False):

@@ -2,12 +2,13 @@
 
 from datetime import date
 from typing import Annotated, Any
+from urllib.parse import urlencode
 
 from fastapi import APIRouter, Query, Request
 from starlette.responses import Response
 
-from quicksilver.domain.partition import Partition
 from quicksilver.ledger import Ledger
+from quicksilver.operators.condition import condition
 from quicksilver.operators.gates import look_at_gates
 from quicksilver.support.postgres import Row
 from quicksilver.web.pages.calendar import Calendar, days_of_months, months_of_years
@@ -97,28 +98,36 @@ async def _calendar(
 
 @router.get("/partitions")
 async def partitions(
-    request: Request, session: Viewer, dataset: Text = "", state: Text = "", after: Text = ""
+    request: Request,
+    session: Viewer,
+    dataset: Text = "",
+    state: Text = "",
+    q: Text = "",
+    skip: Annotated[int, Query(ge=0, le=10_000_000)] = 0,
 ) -> Response:
-    """Partitions in the order of dataset and dt, a page at a time."""
+    """Partitions, those in trouble first, then the newest; `q` is a part of a name, key or run."""
     ledger = ledger_of(request)
-    rows = await ledger.views.partitions(
-        dataset=dataset or None, state=state or None, limit=_ROWS, after=_cursor(after)
+    text = q.strip()
+    rows = await ledger.finding.partitions(
+        dataset=dataset or None,
+        states=[state] if state else None,
+        text=text or None,
+        skip=skip,
+        limit=_ROWS,
     )
-    last = rows[-1] if len(rows) == _ROWS else None
+    found = rows[0]["found"] if rows else 0
     return render(
         request,
         "partitions.html",
         session,
-        rows=rows,
+        rows=[{**row, "condition": condition(row)} for row in rows],
+        found=found,
         states=STATES,
         datasets=[row["name"] for row in await ledger.views.dataset_rows()],
         dataset=dataset,
         state=state,
-        next=f"{last['dataset']}/{last['partition']}" if last else None,
-        is_first=not after,
+        q=q,
+        query=urlencode({"dataset": dataset, "state": state, "q": text}),
+        skip=skip,
+        next=skip + _ROWS if skip + _ROWS < found else None,
     )
-
-
-def _cursor(after: str) -> Partition | None:
-    dataset, _, name = after.partition("/")
-    return Partition(dataset, name) if name else None

@@ -1,4 +1,4 @@
-"""The quarantine: what was authentic and understood by nobody, shown so that it can do nothing."""
+"""The quarantine: what was authentic and could not be parsed, shown so that it can do nothing."""
 
 import contextlib
 

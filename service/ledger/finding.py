@@ -1,0 +1,39 @@
+"""Finding partitions as a person does: what is in trouble first, by date, name, key or run."""
+
+from collections.abc import Sequence
+from datetime import date
+
+from quicksilver.ledger.rows import LedgerPart
+from quicksilver.support.postgres import Row
+
+
+class Finding(LedgerPart):
+    """Reads that look at every partition: for people, a page at a time."""
+
+    async def partitions(
+        self,
+        *,
+        dataset: str | None = None,
+        states: Sequence[str] | None = None,
+        first: date | None = None,
+        last: date | None = None,
+        text: str | None = None,
+        skip: int = 0,
+        limit: int = 100,
+    ) -> list[Row]:
+        """Failed ones first, then what runs and waits, then what is built, each newest first.
+
+        Rows are those of `views.partitions`, and `found`, how many there are without the limit.
+        `text` is a part of a name or of an object's key, or the beginning of a run's id.
+        """
+        async with self.database.transaction() as tx:
+            return await tx.fetch(
+                "find_partitions",
+                dataset=dataset,
+                states=list(states) if states else None,
+                first=first,
+                last=last,
+                text=text,
+                skip=skip,
+                limit=limit,
+            )

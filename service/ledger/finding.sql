@@ -1,0 +1,70 @@
+-- name: find_partitions
+-- What is in trouble first, then the newest; `text` is a part of the name, of a key, or of a run's id.
+select
+    p.dataset,
+    p.partition,
+    p.dt,
+    p.generation,
+    p.built_generation,
+    p.state,
+    p.wait_reason,
+    p.attempts,
+    p.error,
+    p.dirty_since,
+    p.changed_at,
+    p.built_manifest,
+    p.gone_at,
+    p.flow_run_id,
+    p.put_at,
+    p.received_at,
+    p.dispatched_at,
+    p.started_at,
+    p.loaded_at,
+    p.built_at,
+    p.rows_bronze,
+    p.rows_silver,
+    p.rows_rejected,
+    p.updated_at,
+    s.shown_state,
+    case when isfinite(p.due_at) then p.due_at end as due_at,
+    count(*) over () as found
+from quicksilver.partition as p
+left join quicksilver.dataset as d on p.dataset = d.name
+cross join lateral (
+    select
+        case
+            when d.paused_at is not null and p.state in ('waiting', 'pending') then 'paused'
+            else p.state
+        end as shown_state
+) as s
+where
+    p.generation > 0
+    and (%(dataset)s::text is null or p.dataset = %(dataset)s)
+    and (%(states)s::text[] is null or s.shown_state = any(%(states)s))
+    and (%(first)s::date is null or p.dt >= %(first)s)
+    and (%(last)s::date is null or p.dt <= %(last)s)
+    and (
+        %(text)s::text is null
+        or position(lower(%(text)s) in lower(p.dataset || '/' || p.partition)) > 0
+        or exists (
+            select from quicksilver.build as b
+            where
+                b.dataset = p.dataset and b.partition = p.partition
+                and starts_with(b.flow_run_id::text, lower(%(text)s))
+        )
+        or exists (
+            select from quicksilver.object as o
+            where
+                o.dataset = p.dataset and o.partition = p.partition
+                and position(%(text)s in o.key) > 0
+        )
+    )
+order by
+    array_position(
+        array['failed', 'running', 'pending', 'waiting', 'paused', 'built'], s.shown_state
+    ),
+    p.dt desc nulls last,
+    p.dataset,
+    p.partition desc
+offset %(skip)s
+limit %(limit)s
