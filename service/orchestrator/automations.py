@@ -11,8 +11,10 @@ from prefect.blocks.notifications import CustomWebhookNotificationBlock, SlackWe
 from prefect.client.orchestration import PrefectClient
 from prefect.events.actions import RunDeployment, SendNotification
 from prefect.events.schemas.automations import AutomationCore, EventTrigger, Posture
+from prefect.exceptions import ObjectNotFound
 from pydantic import SecretStr
 
+from quicksilver.errors import QuicksilverError
 from quicksilver.settings import Settings
 
 Actions = list[Any]
@@ -143,9 +145,23 @@ async def channels(client: PrefectClient, settings: Settings) -> list[Channel]:
         )  # pyright: ignore[reportCallIssue]
         found.append(Channel(block=await custom.asave("quicksilver-webhook", overwrite=True)))
     if settings.notify_smtp_url.get_secret_value():
-        deployment = await client.read_deployment_by_name("notify-by-email/smtp")
-        found.append(Channel(deployment=deployment.id))
+        found.append(Channel(deployment=await _deployed(client, "notify-by-email/smtp")))
     return found
+
+
+async def _deployed(client: PrefectClient, name: str) -> UUID:
+    """The id of a deployment that an automation fires.
+
+    Raises:
+        QuicksilverError: the project does not declare it.
+    """
+    try:
+        return (await client.read_deployment_by_name(name)).id
+    except ObjectNotFound as error:
+        raise QuicksilverError(
+            f"an automation fires the deployment {name}, which Prefect does not know: copy it from"
+            " the prefect.yaml of `quicksilver new FOLDER --example nyc-tlc` into the project's"
+        ) from error
 
 
 async def apply(client: PrefectClient, automations: list[AutomationCore]) -> list[str]:
@@ -170,7 +186,7 @@ async def apply(client: PrefectClient, automations: list[AutomationCore]) -> lis
 
 async def example(client: PrefectClient) -> AutomationCore:
     """A user's own automation: any deployment, fired for each partition that was built."""
-    deployment = await client.read_deployment_by_name("partition-report/example")
+    deployment = await _deployed(client, "partition-report/example")
     return AutomationCore(
         name="quicksilver example: report each built partition",
         description="Fires partition-report/example for every quicksilver.partition.built.",
@@ -179,7 +195,7 @@ async def example(client: PrefectClient) -> AutomationCore:
         trigger=_on({"quicksilver.partition.built"}, "quicksilver.partition.*"),
         actions=[
             _run(
-                deployment.id,
+                deployment,
                 {"dataset": "{{ event.payload.dataset }}", "dt": "{{ event.payload.dt }}"},
             )
         ],
