@@ -45,6 +45,6 @@ def test_every_file_of_the_dbt_project_is_shipped() -> None:
         for path in analytics.rglob("*")
         if path.is_file()
         and not written & set(path.relative_to(analytics).parts)
-        and path.name != "README.md"
     }
-    assert shipped == present
+    # A page about it may stay behind.
+    assert {path for path in present ^ shipped if path.name != "README.md"} == set()

@@ -56,6 +56,8 @@ def modules() -> dict[str, Path]:
     found: dict[str, Path] = {}
     for folder, name in ((PROJECT / "service", PACKAGE), (PROJECT / "flows", f"{PACKAGE}.flows")):
         for path in folder.rglob("*.py"):
+            if path.is_relative_to(PROJECT / "service" / "templates"):
+                continue  # flows of somebody's own, as `quicksilver new` writes them
             parts = path.relative_to(folder).with_suffix("").parts
             inner = parts[:-1] if parts[-1] == "__init__" else parts
             found[".".join((name, *inner))] = path

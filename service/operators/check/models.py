@@ -40,10 +40,10 @@ async def check_models(settings: Settings, datasets: Datasets) -> list[Finding]:
         if table not in known:
             findings.append(
                 Finding(
-                    Level.ERROR,
+                    Level.WARNING,
                     f"{datasets.path}:{datasets.line_of(name, 'bronze_table')}",
-                    f"{name}: no source of {path.parent} is {table}: no model reads it",
-                    f"declare the source in {path.parent}/models, or correct bronze_table",
+                    f"{name}: no model reads {table}: its partitions end in bronze",
+                    f"for silver, declare the source and a model in {path.parent}/models",
                 )
             )
     findings += [
