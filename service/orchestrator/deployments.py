@@ -227,9 +227,9 @@ class Deployments:
 
     def takes(self, name: str, parameter: str) -> bool:
         """Whether the deployment's flow takes a parameter; asks nobody, so False when not known."""
-        return parameter in self.parameters(name)
+        return parameter in self.taken(name)
 
-    def parameters(self, name: str) -> frozenset[str]:
+    def taken(self, name: str) -> frozenset[str]:
         """The parameters that the deployment's flow takes; asks nobody, so none when not known."""
         schema = self._schemas.get(name) or {}
         return frozenset(schema.get("properties") or ())

@@ -308,7 +308,7 @@ class Dispatcher:
         dataset = self._ledger.datasets.get(first.partition.dataset)
         name = first.partition.name
         asked = Asked(first.partition, first.generation, first.attempt, first.files)
-        taken = self._deployments.parameters(dataset.deployment)
+        taken = self._deployments.taken(dataset.deployment)
         parameters = parameters_of(dataset, asked, taken)
         run_name = f"{dataset.name} {name} g{first.generation}.{first.attempt}"
         if first.run_key is not None:

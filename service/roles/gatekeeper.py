@@ -98,7 +98,7 @@ class Gatekeeper:
         known = values(
             dataset, Asked(Partition(dataset.name, row["set_key"]), row["generation"], 1)
         )
-        taken = self._deployments.parameters(deployment)
+        taken = self._deployments.taken(deployment)
         return deployment, {name: value for name, value in known.items() if name in taken}
 
     async def _fire(self, row: Row, deployment: str, parameters: dict[str, Any]) -> bool:

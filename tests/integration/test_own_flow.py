@@ -23,7 +23,8 @@ class Server(Deployments):
     """Prefect, and what others do to its runs."""
 
     async def call(self, method: str, path: str, body: Any = None) -> Any:
-        answer = await self._client.request(method, path, json=body)
+        ask: Any = self._client.request
+        answer = await ask(method, path, json=body)
         answer.raise_for_status()
         return answer.json() if answer.content else None
 

@@ -134,8 +134,8 @@ class FakePrefect(Deployments):
             raise DeploymentNotFoundError(f"Prefect knows no deployment {name!r}")
         return UUID(int=1)
 
-    def takes(self, name: str, parameter: str) -> bool:
-        return self.takes_batches and parameter == "batch"
+    def taken(self, name: str) -> frozenset[str]:
+        return frozenset({"batch"}) if self.takes_batches else frozenset()
 
     async def create_run(
         self,
@@ -146,6 +146,8 @@ class FakePrefect(Deployments):
         run_name: str,
         tags: Sequence[str] = (),
         labels: dict[str, str] | None = None,
+        job_variables: dict[str, Any] | None = None,
+        work_queue: str | None = None,
     ) -> UUID:
         await self.deployment_id(name)
         if key not in self.keys:
