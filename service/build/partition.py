@@ -7,7 +7,7 @@ from quicksilver.build.result import BuildOutcome, BuildResult
 from quicksilver.domain.datasets import Dataset
 from quicksilver.domain.manifest import ManifestFile
 from quicksilver.domain.partition import Partition
-from quicksilver.ledger import BegunBuild
+from quicksilver.ledger.rows import BegunBuild
 from quicksilver.settings import Settings
 
 

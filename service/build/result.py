@@ -8,7 +8,7 @@ from typing import Any, TypeAlias
 
 from quicksilver.build import dbt
 from quicksilver.errors import QuicksilverError
-from quicksilver.ledger import BegunBuild
+from quicksilver.ledger.rows import BegunBuild
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,26 +7,23 @@ a limit of its own: one that hangs delays nobody's answer for more than four sec
 import asyncio
 import os
 from collections.abc import Awaitable, Callable
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
 from time import monotonic
-from typing import Any, Literal
 
 import httpx
 import psycopg
 
+from quicksilver.domain.health import Health, Part
 from quicksilver.engine import protocol
 from quicksilver.errors import LedgerUnavailableError, QuicksilverError
 from quicksilver.lake.targets import LANES
 from quicksilver.ledger import Ledger
-from quicksilver.orchestrator.pool import POOL
 from quicksilver.orchestrator.workers import PoolView, look_at_pool
 from quicksilver.settings import Settings
 from quicksilver.support import clock
 from quicksilver.support.postgres import Row
-
-State = Literal["ok", "trouble", "unknown", "unused"]
 
 _ANSWER_WITHIN = 3.0
 
@@ -53,58 +50,6 @@ _ORDER = (
     "engine",
 )
 
-# Without them no event is recorded and no build begins.
-VITAL = ("ledger", "prefect")
-
-
-@dataclass(frozen=True, slots=True)
-class Part:
-    """One part: what it is like since when, in a sentence, and the command that fixes it.
-
-    `unknown` could not be asked, `unused` is not part of this installation. `seen_at` is when the
-    part last gave a sign of life, where that is known.
-    """
-
-    name: str
-    state: State
-    sentence: str
-    fix: str = ""
-    seen_at: datetime | None = None
-    since: datetime | None = None
-
-    def shown(self) -> dict[str, Any]:
-        """As JSON takes it."""
-        return {
-            **asdict(self),
-            "seen_at": self.seen_at.isoformat() if self.seen_at else None,
-            "since": self.since.isoformat() if self.since else None,
-        }
-
-
-@dataclass(frozen=True, slots=True)
-class Health:
-    """All parts, in the order of the data's way, as of `at`."""
-
-    at: datetime
-    parts: tuple[Part, ...]
-
-    @property
-    def troubles(self) -> tuple[Part, ...]:
-        """The parts in trouble."""
-        return tuple(part for part in self.parts if part.state == "trouble")
-
-    @property
-    def is_ready(self) -> bool:
-        """Whether events are recorded and builds can begin."""
-        return not any(part.name in VITAL for part in self.troubles)
-
-    @property
-    def sentence(self) -> str:
-        """All of it in one line."""
-        if not self.troubles:
-            return "Every part answers."
-        return "; ".join(f"{part.name}: {part.sentence}" for part in self.troubles)
-
 
 @dataclass(slots=True)
 class HealthWatch:
@@ -112,7 +57,6 @@ class HealthWatch:
 
     settings: Settings
     ledger: Ledger | None
-    pool: str = POOL
     last: Health | None = None
     _looked_at: float = float("-inf")
     _since: dict[str, datetime] = field(default_factory=dict[str, datetime])
@@ -252,7 +196,7 @@ class HealthWatch:
 
     async def _prefect_and_worker(self) -> list[Part]:
         try:
-            pool = await look_at_pool(self.settings, self.pool)
+            pool = await look_at_pool(self.settings, self.settings.pool)
         except QuicksilverError as error:
             return [
                 Part(

@@ -9,9 +9,10 @@ from urllib.parse import urlencode
 
 import structlog
 
+from quicksilver.domain.health import Health
 from quicksilver.ledger import Ledger
 from quicksilver.roles.alerts import clear_alert, raise_alert
-from quicksilver.roles.health import Health, HealthWatch
+from quicksilver.roles.health import HealthWatch
 from quicksilver.roles.notifier import Notifier
 from quicksilver.settings import Settings
 from quicksilver.support import clock

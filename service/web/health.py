@@ -7,7 +7,7 @@ from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from starlette.responses import JSONResponse, Response
 from typing_extensions import TypedDict
 
-from quicksilver.roles.health import HealthWatch
+from quicksilver.domain.health import HealthView
 from quicksilver.web.access import METRICS_SCHEME, require_metrics
 from quicksilver.web.ledger_metrics import LedgerMetrics
 
@@ -46,7 +46,7 @@ async def healthz() -> Alive:
 )
 async def readyz(request: Request) -> Response:
     """Ledger and Prefect answer; 503 with the reason otherwise. The other parts are told too."""
-    watch: HealthWatch = request.app.state.health
+    watch: HealthView = request.app.state.health
     health = await watch.look()
     status = "unready" if not health.is_ready else "degraded" if health.troubles else "ready"
     return JSONResponse(

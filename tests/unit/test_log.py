@@ -8,7 +8,7 @@ import pytest
 # A role that breaks with a password among its locals, as the service runs it.
 _BREAKS = """
 import asyncio, os, sys
-from quicksilver.app import keep_running
+from quicksilver.roles.loop import Job, run_job
 from quicksilver.support.log import configure_logging
 
 async def role():
@@ -19,7 +19,7 @@ async def role():
     raise RuntimeError(f"broke off with {len(password)} characters")
 
 async def main():
-    task = asyncio.create_task(keep_running("settler", role))
+    task = asyncio.create_task(run_job(Job("settler", role, 60.0)))
     await broke.wait()
     await asyncio.sleep(0)
     task.cancel()

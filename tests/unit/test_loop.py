@@ -18,6 +18,7 @@ from quicksilver.ledger import Ledger
 from quicksilver.ledger.listener import LedgerListener
 from quicksilver.orchestrator.deployments import Deployments
 from quicksilver.roles import loop
+from quicksilver.roles.health import HealthWatch
 from quicksilver.roles.loop import Job, run_jobs
 from quicksilver.roles.sweep import Sweep
 from quicksilver.settings import ROLES, load_settings
@@ -112,6 +113,7 @@ async def test_roles_are_the_same_in_code_and_docs() -> None:
             "wake": LedgerListener("postgresql://127.0.0.1:1/x"),
             "sweep": Sweep(settings, ledger, Bronze(settings)),
             "refusals": Refusals(),
+            "health": HealthWatch(settings, ledger),
         }
     )
     by_role = jobs(state)

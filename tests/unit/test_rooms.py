@@ -32,7 +32,7 @@ BELOW: dict[str, tuple[str, ...]] = {
     "orchestrator": ("domain", "support"),
     "intake": ("ledger", "domain", "support"),
     "build": ("warehouse", "lake", "domain", "support", "ledger.rows"),
-    "roles": ("ledger", "lake", "orchestrator", "domain", "support"),
+    "roles": ("ledger", "lake", "orchestrator", "domain", "support", "engine.protocol"),
     "operators": _ALL_BELOW_THE_WEB,
     "web": ("operators", "intake", "ledger", "domain", "support"),
     "app": ("web", *_ALL_BELOW_THE_WEB),

@@ -48,7 +48,7 @@ class Probe:
     def health(self) -> HealthWatch:
         """The parts as the service itself sees them, asked from here."""
         if self._health is None:
-            self._health = HealthWatch(self.settings, self.ledger, self.pool)
+            self._health = HealthWatch(self.settings, self.ledger)
         return self._health
 
     def __post_init__(self) -> None:

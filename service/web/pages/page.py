@@ -12,9 +12,9 @@ from itsdangerous import BadSignature, URLSafeSerializer
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 
+from quicksilver.domain.health import HealthView
 from quicksilver.errors import UNAVAILABLE, NotFoundError, QuicksilverError
 from quicksilver.ledger import Ledger
-from quicksilver.roles.health import HealthWatch
 from quicksilver.settings import Settings
 from quicksilver.support import clock
 from quicksilver.support.text import escape_control_characters
@@ -135,7 +135,7 @@ def ledger_of(request: Request) -> Ledger:
     return request.app.state.ledger
 
 
-def health_of(request: Request) -> HealthWatch:
+def health_of(request: Request) -> HealthView:
     """What is known of every part."""
     return request.app.state.health
 
