@@ -48,8 +48,7 @@ def test_every_file_of_the_dbt_project_is_shipped() -> None:
     present = {
         path
         for path in analytics.rglob("*")
-        if path.is_file()
-        and not written & set(path.relative_to(analytics).parts)
+        if path.is_file() and not written & set(path.relative_to(analytics).parts)
     }
     # A page about it may stay behind.
     assert {path for path in present ^ shipped if path.name != "README.md"} == set()
