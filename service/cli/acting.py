@@ -113,11 +113,7 @@ def reconcile(
         print_json(compared(results))
         return
     for r in results:
-        console.print(
-            f"{r.dataset}: {r.listed} objects listed, {r.found} that no event told of,"
-            f" {r.gone} partitions lost objects",
-            highlight=False,
-        )
+        console.print(r.sentence, highlight=False, markup=False)
 
 
 @app.command(rich_help_panel=ACT)

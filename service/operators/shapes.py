@@ -158,6 +158,7 @@ class Compared(TypedDict):
     listed: int
     found: int
     gone: int
+    error: str | None
 
 
 class ShownReconciliation(TypedDict):
@@ -414,7 +415,13 @@ def shown_reconciliation(last: Reconciliation | None) -> ShownReconciliation:
 def compared(results: Sequence[SweepResult]) -> list[Compared]:
     """What a sweep saw, as the API and the command line give it."""
     return [
-        {"dataset": r.dataset, "listed": r.listed, "found": r.found, "gone": r.gone}
+        {
+            "dataset": r.dataset,
+            "listed": r.listed,
+            "found": r.found,
+            "gone": r.gone,
+            "error": r.error,
+        }
         for r in results
     ]
 

@@ -63,6 +63,16 @@ class SweepResult:
     gone: int
     error: str | None = None
 
+    @property
+    def sentence(self) -> str:
+        """What it saw, for people."""
+        if self.error is not None:
+            return f"{self.dataset}: not compared: {self.error}"
+        return (
+            f"{self.dataset}: {self.listed} objects listed, {self.found} that no event told of,"
+            f" {self.gone} partitions lost objects"
+        )
+
 
 @dataclass(slots=True)
 class _Rhythm:

@@ -161,11 +161,7 @@ async def reconcile(request: Request, session: Viewer, actions: Acting) -> Respo
     elif last.state == "failed":
         text = f"Bronze could not be compared: {last.error}"
     else:
-        text = " ".join(
-            f"{r.dataset}: {r.listed} objects listed, {r.found} that no event told of,"
-            f" {r.gone} partitions lost objects."
-            for r in last.results
-        )
+        text = " ".join(f"{r.sentence}." for r in last.results)
     return go_to(request, "/", session, text or "No dataset is declared.")
 
 
