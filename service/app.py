@@ -35,6 +35,7 @@ from quicksilver.roles import (
     gatekeeper,
     notifier,
     pruning,
+    silver_proof,
     sweep,
     watchdog,
 )
@@ -217,6 +218,9 @@ def jobs(state: State) -> dict[str, list[Job]]:
             Job("prune", prune.run_once, pruning.INTERVAL),
         ],
     }
+    if isinstance(warehouse, Warehouse):
+        proof = silver_proof.SilverProof(ledger, warehouse)
+        by_role["dispatcher"].append(Job("silver", proof.run_once, silver_proof.INTERVAL))
     if settings.heartbeat_url.get_secret_value():
         by_role["dispatcher"].append(
             Job("heartbeat", lambda: notifier.ping(settings, ledger), notifier.PING_EVERY)

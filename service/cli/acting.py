@@ -25,8 +25,10 @@ from quicksilver.lake.bronze import Bronze
 from quicksilver.ledger import Ledger
 from quicksilver.operators.actions import Actions
 from quicksilver.operators.shapes import State, compared
+from quicksilver.roles.silver_proof import SilverProof
 from quicksilver.roles.sweep import Sweep, SweepResult
 from quicksilver.settings import Settings
+from quicksilver.warehouse.connection import Warehouse
 
 # One bulk rebuild: what is left is asked for again.
 _AT_ONCE = 10_000
@@ -106,14 +108,23 @@ def reconcile(
     async def work(settings: Settings, ledger: Ledger) -> list[SweepResult]:
         sweep = Sweep(settings, ledger, Bronze(settings))
         with console.status("listing bronze"):
-            return await Actions(ledger, actor()).reconcile(sweep, [dataset] if dataset else None)
+            results = await Actions(ledger, actor()).reconcile(
+                sweep, [dataset] if dataset else None
+            )
+        if settings.warehouse_url.get_secret_value():
+            with console.status("comparing silver"):
+                differing.update(await SilverProof(ledger, Warehouse(settings)).run_once())
+        return results
 
+    differing: dict[Partition, str] = {}
     results = with_ledger(work)
     if as_json:
         print_json(compared(results))
         return
     for r in results:
         console.print(r.sentence, highlight=False, markup=False)
+    for partition, why in sorted(differing.items()):
+        console.print(f"{partition} is built anew: {why}", highlight=False, markup=False)
 
 
 @app.command(rich_help_panel=ACT)

@@ -16,6 +16,9 @@ from quicksilver.roles.alerts import clear_alert, raise_alert
 
 _log = structlog.get_logger(__name__)
 
+# As often as bronze is compared: what is restored or emptied is told of within so many seconds.
+INTERVAL = 300.0
+
 ALERT = "silver"
 
 # Partitions that an alert names; it says how many there are beside them.

@@ -184,6 +184,7 @@ class TestSettling:
                 clock.advance(timedelta(seconds=2))
         kit.warehouse.stuck = None
         clock.advance(timedelta(minutes=2))
+        monkeypatch.setattr(settler_role, "_PASS", 30.0)
         assert await settler.run_once() == 0
         assert (await kit.builds(name=SICK))[0]["state"] == "lost"
 

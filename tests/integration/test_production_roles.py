@@ -296,7 +296,7 @@ async def test_a_used_warehouse_and_a_restart(production: Production) -> None:
     await Warehouse(load_settings(warehouse_url=warehouse_owner)).ensure()
     with psycopg.connect(warehouse_owner) as connection:
         connection.execute(
-            "insert into quicksilver.fence (dataset, dt, holder) "
+            "insert into quicksilver.fence (dataset, partition, holder) "
             " values ('used', '2024-01-01', 5000)"
         )
     settings = load_settings(warehouse_url=production.url("warehouse_settler", "warehouse"))
