@@ -72,7 +72,8 @@ def _partition(row: Row) -> Partition:
 
 def _is_due(row: Row) -> bool:
     """Whether a dispatcher would claim it now."""
-    # A moment that is no moment is not shown: `pending` at once, `waiting` not before more lands.
+    # Without a due time a `pending` partition is due at once, and a `waiting` one never, until more
+    # lands.
     due = row["due_at"] is None or row["due_at"] <= clock.now()
     return (row["shown_state"] == "pending" and due) or (
         row["shown_state"] == "waiting" and row["due_at"] is not None and due

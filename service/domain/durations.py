@@ -17,14 +17,14 @@ def parse_duration(value: object) -> object:
         ValueError: for anything else.
     """
     if isinstance(value, bool):
-        raise ValueError(f"{value!r} is no duration: write 30s, 5m, 1h30m or 2d")  # noqa: TRY004
+        raise ValueError(f"{value!r} is not a duration: write 30s, 5m, 1h30m or 2d")  # noqa: TRY004
     if not isinstance(value, int | float | str):
         return value
     if isinstance(value, int | float):
         return _span(value, value)
     parts = re.findall(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)", value, re.ASCII)
     if not parts or "".join(number + unit for number, unit in parts) != value.replace(" ", ""):
-        raise ValueError(f"{value!r} is no duration: write 30s, 5m, 1h30m or 2d")
+        raise ValueError(f"{value!r} is not a duration: write 30s, 5m, 1h30m or 2d")
     return _span(sum(float(number) * _UNITS[unit] for number, unit in parts), value)
 
 
@@ -35,7 +35,7 @@ def _span(seconds: float, value: object) -> timedelta:
         span = timedelta.max
     # Beyond, adding it to a date leaves the calendar.
     if not timedelta(0) <= span <= _LONGEST:
-        raise ValueError(f"{value!r} is no duration: between 0 s and 3650 d")
+        raise ValueError(f"{value!r} is not a duration between 0 s and 3650 d")
     return span
 
 

@@ -2,7 +2,7 @@
 
 _MEANINGS = {
     "not-json": (
-        "It is no JSON: something other than MinIO or S3 posts here with an accepted token. Find"
+        "It is not JSON: something other than MinIO or S3 posts here with an accepted token. Find"
         " the sender by its address, then discard it."
     ),
     "not-an-event": (

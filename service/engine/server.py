@@ -93,8 +93,8 @@ class Server:
         """Fork for whoever connects, until SIGTERM. Returns in a run's own process only."""
         signal.signal(signal.SIGTERM, self._stop)
         signal.signal(signal.SIGINT, self._stop)
-        # Nobody asks how a supervisor ended, and nobody should have to bury it; those that ended
-        # while a reload was importing are buried here.
+        # No caller waits for a supervisor's exit status, so the kernel drops it; supervisors that
+        # ended while a reload was importing are reaped here.
         signal.signal(signal.SIGCHLD, signal.SIG_IGN)
         with contextlib.suppress(ChildProcessError):
             while os.waitpid(-1, os.WNOHANG)[0]:

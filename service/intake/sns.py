@@ -44,7 +44,8 @@ _LONGEST_ANSWER = 65_536
 _PATIENCE = 5.0
 # AWS changes a region's certificate about once a year.
 _CERTIFICATES = 32
-# Whoever makes up addresses of certificates shall not have us ask AWS without end.
+# Bounds our requests to AWS when messages name invented certificate addresses: fetches a window of
+# so many seconds.
 _FETCHES, _FETCH_WINDOW = 20, 60.0
 
 

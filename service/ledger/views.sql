@@ -68,7 +68,7 @@ select
     p.error,
     p.is_forced,
     p.priority,
-    -- Never, and at once, are no moments that a client could show.
+    -- `infinity` (never) and `-infinity` (at once) are not times that a client could show.
     case when isfinite(p.due_at) then p.due_at end as due_at,
     p.dirty_since,
     p.changed_at,

@@ -52,7 +52,8 @@ def answer(status: int, text: str, headers: dict[str, str] | None = None) -> Res
 def reject_unless_authorized(
     request: Request, token: str | None = None, challenge: str = "Bearer"
 ) -> Response | None:
-    """The answer to who is not known, None to who is; wrong tokens are counted by address.
+    """The refusal of an unauthorized request, None for an authorized one; wrong tokens are counted
+    by address.
 
     The token is the `Authorization` header's unless it came in another way.
     """

@@ -329,7 +329,7 @@ class TestUpkeep:
         assert [(r["id"], r["reason"]) for r in found] == [(row, "quarantined:not-json")]
         assert len(await kit.ledger.quarantine.list()) == 2
         told = await explain(kit.ledger, f"s3://lake/{key}")
-        assert told["summary"].startswith(f"{key}: quarantined:not-json. It is no JSON")
+        assert told["summary"].startswith(f"{key}: quarantined:not-json. It is not JSON")
         assert told["summary"].endswith(f"`quicksilver quarantine show` {row}")
         assert (await explain(kit.ledger, "elsewhere"))["quarantined"] == []
 

@@ -54,12 +54,12 @@ def test_every_field_has_its_line(tmp_path: Path) -> None:
         ("    bukket: x\n", 6, "trips: bukket: unknown field"),
         ("    name: other\n", 6, "trips: name: unknown field"),
         ("    ready:\n      quite: 30s\n", 7, "trips: ready.quite: unknown field"),
-        ("    ready:\n      quiet: soon\n", 7, "'soon' is no duration"),
-        ("    ready:\n      quiet: -5\n", 7, "-5 is no duration"),
-        ("    ready:\n      quiet: .inf\n", 7, "inf is no duration"),
-        ("    ready:\n      quiet: .nan\n", 7, "nan is no duration"),
-        ("    ready:\n      max_wait: 99999999999d\n", 7, "is no duration"),
-        ("    ready:\n      max_wait: 1e400\n", 7, "is no duration"),
+        ("    ready:\n      quiet: soon\n", 7, "'soon' is not a duration"),
+        ("    ready:\n      quiet: -5\n", 7, "-5 is not a duration"),
+        ("    ready:\n      quiet: .inf\n", 7, "inf is not a duration"),
+        ("    ready:\n      quiet: .nan\n", 7, "nan is not a duration"),
+        ("    ready:\n      max_wait: 99999999999d\n", 7, "is not a duration"),
+        ("    ready:\n      max_wait: 1e400\n", 7, "is not a duration"),
         ("    ready:\n      min_files: 0\n", 7, "greater than or equal to 1"),
         ("    ready:\n      marker: a/b\n", 7, "trips: ready.marker"),
         ("    ready: often\n", 6, "trips: ready"),
@@ -188,7 +188,7 @@ def test_durations(text: object, seconds: float) -> None:
 
 @pytest.mark.parametrize("text", ["", "s", "5", "5 minutes", "1h-5m", "٣s", "--5s", "5s5"])
 def test_what_is_no_duration(text: str) -> None:
-    with pytest.raises(ValueError, match="is no duration"):
+    with pytest.raises(ValueError, match="is not a duration"):
         parse_duration(text)
 
 
