@@ -13,9 +13,9 @@ from prometheus_client import CollectorRegistry
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from quicksilver.domain.health import Health, HealthView
 from quicksilver.errors import LedgerUnavailableError
 from quicksilver.ledger import Ledger
-from quicksilver.roles.health import Health, HealthWatch
 from quicksilver.support import clock
 from quicksilver.support.postgres import Row
 
@@ -50,7 +50,7 @@ class LedgerMetrics(Collector):
         """Prometheus' client asks for the families."""
         return [self._parts, *self._families]
 
-    async def refresh(self, ledger: Ledger, health: HealthWatch) -> None:
+    async def refresh(self, ledger: Ledger, health: HealthView) -> None:
         """Read the ledger unless that was done just now; a ledger that is away is `up 0`."""
         async with self._reading:
             self._parts = parts(await health.look(fresh=_FRESH))
