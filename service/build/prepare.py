@@ -33,7 +33,6 @@ async def ensure_warehouse(settings: Settings, datasets: Datasets) -> None:
     """Create what the declared datasets need: schemas, the fence, their bronze tables, the models
     downstream of those, and the seeds that these read.
 
-    Nothing, where no dataset has a bronze table: its flow has no need of a warehouse of ours.
     Changes nothing that is there, but for scratch tables of builds that died; safe when two do it
     at once. Parses the dbt project, which later builds find done.
 
@@ -42,8 +41,6 @@ async def ensure_warehouse(settings: Settings, datasets: Datasets) -> None:
         NotOursError: a schema or table was there before; none was changed.
         ModelError: the dbt project does not parse.
     """
-    if not any(dataset.bronze_table for dataset in datasets.datasets):
-        return
     warehouse = Warehouse(settings)
     await warehouse.ensure()
     await asyncio.to_thread(dbt_project.manifest)
