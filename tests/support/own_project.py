@@ -30,9 +30,11 @@ def own_project(
     monkeypatch.setenv("QUICKSILVER_PROJECT", str(folder))
     monkeypatch.setenv("QUICKSILVER_HOME", str(folder / "home"))
     _forget()
-    yield load_datasets(folder / "datasets.yaml")
-    monkeypatch.undo()
-    _forget()
+    try:
+        yield load_datasets(folder / "datasets.yaml")
+    finally:
+        monkeypatch.undo()
+        _forget()
 
 
 def _forget() -> None:
