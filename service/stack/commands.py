@@ -148,12 +148,13 @@ def environment(settings: Settings) -> dict[str, str]:
     """
     folder = _folder(settings)
     credentials = load_credentials(folder)
-    if credentials is None or load_running(folder) is None:
+    running = load_running(folder)
+    if credentials is None or running is None:
         raise StackNotRunningError(
             f"no stack runs in {folder}: start one with `quicksilver up`, or set QUICKSILVER_HOME"
             " to the home of the one that runs"
         )
-    return Home(folder, credentials).environment()
+    return Home(folder, credentials, running.beside).environment()
 
 
 def shell_lines(variables: Mapping[str, str]) -> str:

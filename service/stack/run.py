@@ -152,14 +152,19 @@ class EmbeddedStack:
         private_folder(home.logs)
         home.prepare_temporary()
         self._home = home
-        save_running(self.folder, Running(owner=ProcessMark.of_this()))
+        beside = None if self._beside is None else dict(self._beside)
+        save_running(self.folder, Running(owner=ProcessMark.of_this(), beside=beside))
         programs = make_programs(home, self._parts, limit=self._limit, extra=self._extra)
         self._programs = {program.name: program for program in programs}
         self._supervisor = Supervisor(home, list(self._programs.values()))
         self._supervisor.launch()
         save_running(
             self.folder,
-            Running(owner=ProcessMark.of_this(), guardian=ProcessMark.of(self._supervisor.pid)),
+            Running(
+                owner=ProcessMark.of_this(),
+                guardian=ProcessMark.of(self._supervisor.pid),
+                beside=beside,
+            ),
         )
         # MinIO and Prefect do not need each other: they start side by side.
         self._launch("postgres", "minio")

@@ -81,6 +81,8 @@ class Running(BaseModel):
     owner: ProcessMark
     # The supervisor's, which lives until everything below it has ended.
     guardian: ProcessMark | None = None
+    # Settings of one's own MinIO and Prefect, where the stack uses those.
+    beside: dict[str, str] | None = None
 
 
 def load_credentials(folder: Path) -> Credentials | None:

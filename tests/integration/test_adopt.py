@@ -62,11 +62,11 @@ class Reader:
         self.env["PATH"] = os.pathsep.join((commands, self.env["PATH"]))
 
     def type(self, block: str) -> str:
-        """What a block prints; it must succeed. `cd` counts for what follows."""
+        """What a block prints; it must succeed. `cd` and `export` count for what follows."""
         for theirs, ours in self.replaced.items():
             block = block.replace(theirs, ours)
         done = subprocess.run(
-            ["/bin/sh", "-euc", f"{block}\npwd > {HOMES}/stands"],
+            ["/bin/sh", "-euc", f"{block}\npwd > {HOMES}/stands\nenv -0 > {HOMES}/has"],
             cwd=self.folder,
             env=self.env,
             capture_output=True,
@@ -76,6 +76,8 @@ class Reader:
         )
         assert done.returncode == 0, f"{block}\n{done.stdout}\n{done.stderr}"
         self.folder = Path((HOMES / "stands").read_text().strip())
+        has = (HOMES / "has").read_text().split("\0")
+        self.env = dict(line.split("=", 1) for line in has if line)
         return done.stdout
 
     def leave_running(self, block: str, log: Path) -> None:
@@ -103,7 +105,7 @@ def test_the_page_is_true(lake: str, prefect_api: str) -> None:
     page = (PROJECT / "docs" / "adopt.md").read_text(encoding="utf-8")
     section = page.split("\n## Put it beside your own\n")[1].split("\n## ")[0]
     blocks = [block.strip() for block in _BLOCK.findall(section)]
-    new, env, check, up, worker, land, doctor, *_ = blocks
+    new, env, check, up, worker, land, look, doctor, *_ = blocks
     place = HOMES / "adopt"
     place.mkdir(mode=0o711)
     reader = Reader(
@@ -131,6 +133,8 @@ def test_the_page_is_true(lake: str, prefect_api: str) -> None:
         found = _COPY.search(land)
         assert found is not None
         put(lake, found[1], found[2])
+
+        reader.type(look)
 
         def is_built() -> bool:
             rows = json.loads(reader.type("quicksilver status --json"))
