@@ -105,9 +105,13 @@ async def _part(probe: Probe, name: str) -> str:
     return part.sentence
 
 
-async def check_dbt(_patient: Probe) -> str:
+async def check_dbt(probe: Probe) -> str:
     from quicksilver.build import dbt_project
 
+    declared = probe.datasets.datasets if probe.datasets else None
+    is_wanted = declared is None or any(dataset.bronze_table for dataset in declared)
+    if not is_wanted and not dbt_project.analytics().is_dir():
+        return "not needed: no dataset has a bronze_table"
     try:
         parsed = await asyncio.to_thread(dbt_project.manifest)
     except Exception as error:
