@@ -7,7 +7,7 @@ from quicksilver.domain.reasons import meaning_of
 from quicksilver.ledger import Ledger
 from quicksilver.support.postgres import Row
 
-_MEANING = {
+MEANING = {
     "fired": "Its version was in the manifest of a build that Prefect was asked for.",
     "unchanged": "The same content was there already: nothing to build.",
     "settling": "Its partition waits to be ready, or to be dispatched.",
@@ -40,7 +40,7 @@ async def explain(ledger: Ledger, key: str) -> dict[str, Any]:
         )
     else:
         reason = events[0]["reason"]
-        meaning = _MEANING.get(reason.partition(":")[0], "")
+        meaning = MEANING.get(reason.partition(":")[0], "")
         summary = f"{bare}: {reason}. {meaning}"
     if held:
         ids = ", ".join(str(row["id"]) for row in held)
