@@ -78,6 +78,8 @@ def create_app(settings: Settings) -> FastAPI:
     )
     app.state.settings = settings
     app.state.refusals = Refusals()
+    # Until `running` opens it: a receiver by itself may have no credentials to list with.
+    app.state.bronze = None
     app.state.ledger_metrics = LedgerMetrics()
     if "receiver" in settings.roles:
         app.include_router(receiver.router)

@@ -20,6 +20,8 @@ Names = Annotated[tuple[str, ...], NoDecode]
 
 # What one process can do of the service's work; several processes may share a role.
 ROLES = ("receiver", "dispatcher", "sweep")
+# What holds bronze: who is told how, how keys are encoded, and what `init` and `doctor` can do.
+STORES = ("minio", "rustfs", "ceph", "aws", "versity", "other")
 # An SNS topic: the partition of AWS and the region say which host may speak for it.
 TOPIC = re.compile(
     r"arn:(aws|aws-cn|aws-us-gov):sns:([a-z]{2}(?:-[a-z]+)+-\d):\d{12}:[\w-]{1,256}(?:\.fifo)?",
@@ -53,6 +55,7 @@ class Settings(BaseSettings):
     minio_endpoint_url: str = Field("http://127.0.0.1:9000", alias="MINIO_ENDPOINT_URL")
     minio_access_key: str = Field("", alias="MINIO_ACCESS_KEY")
     minio_secret_key: SecretStr = Field(SecretStr(""), alias="MINIO_SECRET_KEY")
+    store: str = Field("minio", alias="QUICKSILVER_STORE", pattern=f"^({'|'.join(STORES)})$")
     # The orchestrator
     prefect_api_url: str = Field("http://127.0.0.1:4200/api", alias="PREFECT_API_URL")
     prefect_auth_string: SecretStr = Field(SecretStr(""), alias="PREFECT_API_AUTH_STRING")

@@ -10,8 +10,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-from quicksilver.stack.errors import MinioBuildError
-from quicksilver.stack.minio import minio_binary
+from quicksilver.stack.errors import ProgramBuildError
+from quicksilver.stack.minio import MINIO
 
 _NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 
@@ -80,8 +80,8 @@ def main() -> None:
         if chromium() is None:
             raise SystemExit("Chromium was installed, but is not on the PATH: set CHROMIUM_BIN")
     try:
-        minio_binary()
-    except MinioBuildError as error:
+        MINIO.binary()
+    except ProgramBuildError as error:
         sys.exit(str(error))
 
 

@@ -19,6 +19,7 @@ _IGNORED_FAMILIES = {
     "ObjectTransition": "lifecycle",
     "ObjectRestore": "lifecycle",
     "IntelligentTiering": "lifecycle",
+    "ObjectLifecycle": "lifecycle",
     "Replication": "replication",
     "ObjectReplication": "replication",
     "ObjectTagging": "tagging",
@@ -47,6 +48,8 @@ class ObjectEvent:
     size: int | None
     sequencer: str | None
     event_at: datetime | None
+    # The key as it was written, where the sender may have meant that: who is in doubt.
+    spelling: str | None = None
 
     @property
     def ignored(self) -> str | None:

@@ -3,76 +3,69 @@
 So that what lies in quarantine can be replayed without knowing on which path it came.
 """
 
-from typing import Any, cast
+from typing import Any
 
 import orjson
 
-from quicksilver.domain.event import ObjectEvent
 from quicksilver.errors import PayloadError
-from quicksilver.intake.s3 import Notification, mapping, moment_of, optional, parse, size_of, text
+from quicksilver.intake.fields import fields_of, items_of
+from quicksilver.intake.notification import Notification
+from quicksilver.intake.senders import (
+    aws,
+    azure,
+    backblaze,
+    cloudflare,
+    google,
+    s3,
+    seaweedfs,
+)
 
-# In the words of S3's own notifications: told on both ways, an event is known as the same one.
-_CREATED = {
-    "PutObject": "Put",
-    "POST Object": "Post",
-    "CopyObject": "Copy",
-    "CompleteMultipartUpload": "CompleteMultipartUpload",
-}
-_OTHERS = {
-    "Object Deleted": "ObjectRemoved:Delete",
-    "Object Tags Added": "ObjectTagging:Put",
-    "Object Tags Deleted": "ObjectTagging:Delete",
-    "Object ACL Updated": "ObjectAcl:Put",
-    "Object Restore Initiated": "ObjectRestore:Post",
-    "Object Restore Completed": "ObjectRestore:Completed",
-    "Object Restore Expired": "ObjectRestore:Delete",
-    "Object Storage Class Changed": "LifecycleTransition",
-    "Object Access Tier Changed": "IntelligentTiering",
-}
+# S3's own after the envelopes, which have `Records` too; then the others, the frequent ones first.
+_SHAPES = (
+    lambda tree: aws.sqs_envelope(tree, decode),
+    s3.records,
+    s3.test_message,
+    aws.eventbridge,
+    google.push,
+    azure.events,
+    cloudflare.messages,
+    backblaze.events,
+    seaweedfs.change,
+)
 
 
 def decode(body: bytes) -> Notification:
-    """Decode a notification of S3's shape (AWS, MinIO, Ceph) or EventBridge's.
+    """Decode a body of any known sender.
+
+    Records that cannot be understood do not hide their neighbours: they are named in `problems`.
+    A test message decodes to no event at all.
 
     Raises:
-        PayloadError: `not-json` or `not-an-event`.
+        PayloadError: `not-json`; `not-an-event`, with the sender that it looks like behind a colon.
     """
-    # Looked for in the bytes: MinIO's bodies, which are nearly all, are parsed once.
-    if b'"detail-type"' in body and (event := _eventbridge(body)) is not None:
-        try:
-            return Notification((_from_eventbridge(event),))
-        except PayloadError as error:
-            return Notification((), (str(error),))
-    return parse(body)
-
-
-def _eventbridge(body: bytes) -> dict[str, Any] | None:
     try:
         tree: Any = orjson.loads(body)
-    except ValueError:
-        return None
-    if not isinstance(tree, dict) or "Records" in tree or "detail-type" not in tree:
-        return None
-    return cast("dict[str, Any]", tree)
+    except ValueError as error:
+        raise PayloadError("not-json") from error
+    for shape in _SHAPES:
+        found = shape(tree)
+        if found is not None:
+            return found
+    sender = _looks_like(tree)
+    raise PayloadError(f"not-an-event:{sender}" if sender else "not-an-event")
 
 
-def _from_eventbridge(event: dict[str, Any]) -> ObjectEvent:
-    kind = text(event["detail-type"], "bad-event-name")
-    detail = mapping(event.get("detail"), "bad-record")
-    thing = mapping(detail.get("object"), "bad-object")
-    if kind == "Object Created":
-        reason = optional(detail.get("reason"), "bad-event-name") or "Put"
-        name = f"ObjectCreated:{_CREATED.get(reason, reason)}"
-    else:
-        name = _OTHERS.get(kind, kind)
-    return ObjectEvent(
-        name=name,
-        bucket=text(mapping(detail.get("bucket"), "bad-bucket").get("name"), "bad-bucket"),
-        # Not form-encoded, other than in S3's own notifications.
-        key=text(thing.get("key"), "bad-key"),
-        etag=optional(thing.get("etag"), "bad-etag", strip='"'),
-        version_id=optional(thing.get("version-id"), "bad-version"),
-        size=size_of(thing.get("size")),
-        sequencer=optional(thing.get("sequencer"), "bad-sequencer"),
-        event_at=moment_of(event.get("time")),
-    )
+def _looks_like(tree: Any) -> str | None:
+    """The sender of a body that tells of objects in a way that is not taken."""
+    fields = fields_of(tree)
+    if aws.is_sns(fields) or "SubscribeURL" in fields:
+        return "sns"
+    if "event_name" in fields and "records" in fields:
+        return "rustfs"
+    if isinstance(fields.get("notification"), list):
+        return "argo-events"
+    if any(fields_of(e).get("eventSource") == "acs:oss" for e in items_of(fields.get("events"))):
+        return "aliyun-oss"
+    if fields.get("kind") == "storage#object":
+        return "google"
+    return "cloudevents" if "specversion" in fields else None

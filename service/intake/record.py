@@ -1,5 +1,6 @@
 """From a body's bytes to its events in the ledger, or to quarantine."""
 
+from dataclasses import dataclass
 from typing import Any
 
 import structlog
@@ -8,6 +9,8 @@ from quicksilver.domain.arrival import Lane, arrivals
 from quicksilver.errors import PayloadError
 from quicksilver.intake.decode import decode
 from quicksilver.intake.group_commit import REFUSED, Recorder
+from quicksilver.intake.listing import settle_open_questions
+from quicksilver.lake.bronze import Bronze
 from quicksilver.ledger import Ledger
 from quicksilver.settings import Settings
 from quicksilver.support import clock, tracing
@@ -16,12 +19,31 @@ from quicksilver.support.metrics import EVENTS, event_arrived
 _log = structlog.get_logger(__name__)
 
 
+@dataclass(frozen=True, slots=True)
+class Recorded:
+    """What was done with a body, in words; `reply` is JSON that its sender waits for, if any."""
+
+    text: str
+    reply: bytes | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Intake:
+    """What recording needs; an application's state has it too. Without `bronze` none is asked."""
+
+    settings: Settings
+    ledger: Ledger
+    recorder: Recorder
+    bronze: Bronze | None = None
+
+
 async def record_body(
     state: Any, body: bytes, lane: Lane, source: str, parent: str | None = None
-) -> str:
-    """Record one body: its events, or itself in quarantine; what was done, in words.
+) -> Recorded:
+    """Record one body: its events, or itself in quarantine.
 
-    `parent` is the sender's own trace, a W3C traceparent.
+    `state` is an `Intake` or an application's state; `parent` the sender's own trace, a W3C
+    traceparent.
 
     Raises:
         LedgerUnavailableError: nothing was recorded.
@@ -30,21 +52,26 @@ async def record_body(
         return await _take(state, body, lane, source)
 
 
-async def _take(state: Any, body: bytes, lane: Lane, source: str) -> str:
+async def _take(state: Any, body: bytes, lane: Lane, source: str) -> Recorded:
     settings: Settings = state.settings
     ledger: Ledger = state.ledger
     recorder: Recorder = state.recorder
     if not body.strip():
-        return "a probe: nothing to record"
+        return Recorded("a probe: nothing to record")
     problem: str | None = None
     reasons: list[str] = []
     try:
         notification = decode(body)
+        if notification.reply is not None:
+            return Recorded("the sender's handshake is answered", notification.reply)
         problem = notification.problems[0] if notification.problems else None
+        events = await settle_open_questions(
+            notification.events, settings, ledger.datasets, state.bronze
+        )
         now, trace = clock.now(), tracing.traceparent()
         found = [
             arrival
-            for event in notification.events
+            for event in events
             for arrival in arrivals(event, ledger.datasets, lane, source, now, trace)
         ]
         reasons = await recorder.record(found)
@@ -66,5 +93,5 @@ async def _take(state: Any, body: bytes, lane: Lane, source: str) -> str:
         )
         EVENTS.labels(lane, "none", "quarantined").inc()
         _log.warning("quarantined a body", reason=problem, source=source, size=len(body))
-        return f"quarantined: {problem}"
-    return ", ".join(sorted(set(reasons))) or "nothing to record"
+        return Recorded(f"quarantined: {problem}")
+    return Recorded(", ".join(sorted(set(reasons))) or "nothing to record")

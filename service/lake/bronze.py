@@ -57,6 +57,16 @@ class Bronze:
         """
         return await asyncio.to_thread(lambda: list(self.walk(bucket, prefix)))
 
+    def find(self, bucket: str, key: str) -> ListedObject | None:
+        """One object as a listing shows it, or None; synchronous, as `walk`.
+
+        Raises:
+            BronzeUnavailableError: MinIO did not answer or refused.
+        """
+        # The key itself is the first of those that begin with it.
+        first = next(self.walk(bucket, key), None)
+        return first if first and first.key == key else None
+
     def walk(self, bucket: str, prefix: str, *, start: str = "") -> Iterator[ListedObject]:
         """As `list_folder`, page by page: memory stays flat however many objects there are.
 

@@ -1,6 +1,7 @@
 """Why an object did or did not fire: everything that happened to it, and a sentence."""
 
 from typing import Any
+from urllib.parse import quote_plus, unquote, unquote_plus
 
 from quicksilver.domain.partition import Partition
 from quicksilver.domain.reasons import meaning_of
@@ -18,13 +19,22 @@ MEANING = {
 }
 
 
+def _spellings(key: str) -> list[str]:
+    """A key as it is, and as a notification may have written it or a person copied it from one."""
+    return list(dict.fromkeys((key, unquote_plus(key), unquote(key), quote_plus(key, safe="/"))))
+
+
 async def explain(ledger: Ledger, key: str) -> dict[str, Any]:
     """Everything that happened to one object, and a sentence that says why.
 
-    `key` may come with `s3://bucket/` in front.
+    `key` may come with `s3://bucket/` in front, and encoded as in a notification.
     """
     bare = key.removeprefix("s3://").partition("/")[2] if key.startswith("s3://") else key
-    events = await ledger.views.events(key=bare, limit=50)
+    events: list[Row] = []
+    for spelling in _spellings(bare):
+        if events := await ledger.views.events(key=spelling, limit=50):
+            bare = spelling
+            break
     held = await ledger.quarantine.list(key=bare, limit=20) if bare else []
     builds: list[Row] = []
     if events and events[0]["dataset"]:

@@ -6,7 +6,7 @@ chosen part of it, for tests and for the demo.
 
 from quicksilver.stack.commands import down, environment, shell_lines, up
 from quicksilver.stack.errors import (
-    MinioBuildError,
+    ProgramBuildError,
     StackError,
     StackNotRunningError,
     StackRunningError,
@@ -20,8 +20,8 @@ __all__ = [
     "PARTS",
     "EmbeddedStack",
     "Home",
-    "MinioBuildError",
     "Program",
+    "ProgramBuildError",
     "StackError",
     "StackNotRunningError",
     "StackRunningError",

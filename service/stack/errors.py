@@ -15,5 +15,5 @@ class StackNotRunningError(StackError):
     """No stack runs in this home."""
 
 
-class MinioBuildError(StackError):
-    """MinIO is not on this machine and could not be built."""
+class ProgramBuildError(StackError):
+    """A program is not on this machine and could not be built."""

@@ -3,48 +3,32 @@
 from __future__ import annotations
 
 import os
-import shutil
-from pathlib import Path
 
 import httpx
-import platformdirs
 
-from quicksilver.stack.errors import MinioBuildError
 from quicksilver.stack.files import private_folder
+from quicksilver.stack.go_program import GoProgram
 from quicksilver.stack.home import MARKER, Home
-from quicksilver.stack.minio_build import VERSION, build_minio
 from quicksilver.stack.ports import LOOPBACK
 from quicksilver.stack.program import Program
 from quicksilver.support.http import local_http_client
 
-
-def minio_binary() -> Path:
-    """`MINIO_BIN`, else `minio` on the PATH, else one built once into the user's cache.
-
-    Raises:
-        MinioBuildError: when `MINIO_BIN` is no program, or the build fails.
-    """
-    if named := os.environ.get("MINIO_BIN"):
-        found = shutil.which(named)
-        if found is None:
-            raise MinioBuildError(
-                f"MINIO_BIN is {named}, which is no program: correct it, or unset it to have"
-                " MinIO built"
-            )
-        return Path(found).resolve()
-    if found := shutil.which("minio"):
-        return Path(found).resolve()
-    cached = platformdirs.user_cache_path("quicksilver") / f"minio-{VERSION.rpartition('-')[2]}"
-    if not os.access(cached, os.X_OK):
-        build_minio(cached)
-    return cached
+# Its releases are source alone nowadays.
+MINIO = GoProgram(
+    title="MinIO",
+    name="minio",
+    package="github.com/minio/minio",
+    version="v0.0.0-20260212201848-7aac2a2c5b7c",
+    minimum_go=(1, 24),
+    takes="two minutes on two cores",
+)
 
 
 def minio_program(home: Home) -> Program:
     """The server as a program, its webhook targets pointing at this home's service.
 
     Raises:
-        MinioBuildError: when there is no MinIO and none can be built.
+        ProgramBuildError: when there is no MinIO and none can be built.
     """
     own = home.credentials
     folder = private_folder(home.folder / "minio")
@@ -70,7 +54,7 @@ def minio_program(home: Home) -> Program:
     return Program(
         name="minio",
         command=(
-            str(minio_binary()),
+            str(MINIO.binary()),
             "server",
             "--address",
             f"{LOOPBACK}:{home.port('minio')}",

@@ -145,7 +145,7 @@ async def receive_body(request: Request, lane: Lane, unwrap: Open | None = None)
     try:
         async with asyncio.timeout(_RECORD_SECONDS):
             parent = request.headers.get("traceparent")
-            text = await record_body(request.app.state, body, lane, source, parent)
+            recorded = await record_body(request.app.state, body, lane, source, parent)
     except (LedgerUnavailableError, TimeoutError, psycopg.Error) as error:
         # The driver's words stay in the log: they may quote what is in the ledger.
         why = str(error) if isinstance(error, LedgerUnavailableError) else "the ledger is unwell"
@@ -154,4 +154,6 @@ async def receive_body(request: Request, lane: Lane, unwrap: Open | None = None)
         return answer(503, why, _RETRY_AFTER)
     failpoint.reach("after-commit-before-2xx")
     RECEIVE_SECONDS.observe(asyncio.get_running_loop().time() - started)
-    return answer(200, text)
+    if recorded.reply is not None:
+        return Response(recorded.reply, media_type="application/json")
+    return answer(200, recorded.text)

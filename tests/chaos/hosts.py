@@ -30,7 +30,7 @@ from quicksilver.lake.bronze import minio_client
 from quicksilver.lake.rules import configure_lanes
 from quicksilver.settings import Settings
 from quicksilver.stack import EmbeddedStack, Home, Program, parts
-from quicksilver.stack.minio import minio_binary
+from quicksilver.stack.minio import MINIO
 from tests.chaos.faults import is_run
 from tests.chaos.network import Network
 from tests.chaos.stage import BUCKET, PREFIX, QUICK, patient, rows
@@ -103,7 +103,7 @@ class Site:
         role = host.partition("-")[0]
         own = self.folder / host
         if role == "minio":
-            command = [str(minio_binary()), "server", "--address", ":9000", str(own / "data")]
+            command = [str(MINIO.binary()), "server", "--address", ":9000", str(own / "data")]
             secret = {"MINIO_ROOT_USER": "quicksilver", "MINIO_ROOT_PASSWORD": self.lake_secret}
             return command, {**secret, "MINIO_BROWSER": "off"}
         if role == "prefect":

@@ -170,9 +170,9 @@ def test_the_image_installs_what_the_tests_ran_with() -> None:
     assert {"prefect", "prefect-redis", "dbt-postgres"} <= set(images)
     assert not {"pytest", "moto", "playwright"} & set(images)
     dockerfile = (COMPOSE / "Dockerfile").read_text()
-    from quicksilver.stack.minio_build import MODULE, VERSION
+    from quicksilver.stack.minio import MINIO
 
-    assert f"{MODULE}@{VERSION}" in dockerfile
+    assert f"{MINIO.package}@{MINIO.version}" in dockerfile
     for image in re.findall(r"^FROM (\S+)", dockerfile, re.M):
         assert re.search(r":\d+\.\d+", image), f"{image} is not pinned"
     copied = {

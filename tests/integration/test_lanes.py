@@ -24,7 +24,7 @@ from quicksilver.lake.bronze import minio_client
 from quicksilver.lake.rules import configure_lanes
 from quicksilver.lake.targets import configured_targets, minio_admin, read_targets
 from quicksilver.settings import Settings, load_settings
-from quicksilver.stack.minio import minio_binary
+from quicksilver.stack.minio import MINIO
 from quicksilver.stack.ports import LOOPBACK, choose_port
 from tests.support.servers import MinioServer
 from tests.support.waiting import until
@@ -109,7 +109,7 @@ def lake(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lake]:
     with (folder / "log").open("wb") as log:
         process = subprocess.Popen(
             [
-                *(str(minio_binary()), "server", "--address", f"{LOOPBACK}:{port}"),
+                *(str(MINIO.binary()), "server", "--address", f"{LOOPBACK}:{port}"),
                 *("--certs-dir", str(folder / "certs"), str(folder / "data")),
             ],
             env={

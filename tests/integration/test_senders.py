@@ -7,6 +7,7 @@ from collections.abc import AsyncGenerator, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any, cast
+from urllib.parse import quote, quote_plus
 
 import boto3
 import httpx
@@ -22,10 +23,12 @@ from quicksilver.domain.datasets import load_datasets
 from quicksilver.intake.group_commit import Recorder
 from quicksilver.intake.sns import Topics
 from quicksilver.ledger import Ledger
+from quicksilver.operators.explain import explain
 from quicksilver.settings import load_settings
 from quicksilver.stack.ports import LOOPBACK, choose_port
 from quicksilver.support.postgres import Database
 from tests.support.checkout import PROJECT
+from tests.unit.test_sender_bodies import body
 from tests.unit.test_sender_shapes import KEY, encoded, eventbridge, record
 from tests.unit.test_sns import CERTIFICATE, TOPIC, Aws, message, signed
 
@@ -106,6 +109,27 @@ async def test_eventbridge_reaches_the_ledger(ledger_url: str, header: dict[str,
         again = await receiver.post("/events/s3", encoded(eventbridge()), **header)
         assert again.text == "duplicate\n"
     assert receiver.partition() == {"dt": "2024-01-01", "generation": 1, "state": "pending"}
+
+
+async def test_azures_handshake_is_answered(ledger_url: str) -> None:
+    async with serving(ledger_url) as receiver:
+        answer = await receiver.post("/events/s3", body("azure_validation"), **BEARER)
+        assert (answer.status_code, answer.json()) == (200, {"validationResponse": "512d38b6"})
+        refused = await receiver.post("/events/s3", body("azure_validation"))
+        assert refused.status_code == 401
+    assert receiver.events() == []
+
+
+async def test_explain_finds_both_spellings_of_a_key(ledger_url: str) -> None:
+    key = KEY.replace("data", "a+b %41")
+    told = record(eventSource="ceph:s3", object={"key": key})
+    async with serving(ledger_url) as receiver:
+        await receiver.post("/events/s3", encoded({"Records": [told]}), **BEARER)
+        ledger: Ledger = receiver.app.state.ledger
+        for spelling in (key, quote_plus(key), quote(key), quote_plus(key, safe="/")):
+            found = await explain(ledger, f"s3://datasets/{spelling}")
+            assert found["key"] == key
+            assert len(found["events"]) == 1
 
 
 async def test_ceph_and_plain_s3_reach_the_ledger(ledger_url: str) -> None:

