@@ -144,7 +144,7 @@ def minio_server() -> Iterator[MinioServer]:
     with EmbeddedStack(HOMES / "minio", parts={"minio"}, ports=None) as stack:
         own = stack.home.credentials
         yield MinioServer(
-            endpoint_url=stack.home.minio_url,
+            endpoint_url=stack.home.store_url,
             access_key=own.minio_user,
             secret_key=own.minio_password,
             receiver_url=stack.home.service_url,

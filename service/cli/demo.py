@@ -31,7 +31,7 @@ from quicksilver.lake.bronze import minio_client
 from quicksilver.settings import Settings, load_settings
 from quicksilver.stack import EmbeddedStack
 from quicksilver.stack.commands import worker_limit
-from quicksilver.stack.initialise import initialise_child
+from quicksilver.stack.initialise import initialise_child, initialise_store
 from quicksilver.support.http import local_http_client
 from quicksilver.support.prefect_http import prefect_auth
 
@@ -119,7 +119,12 @@ def run_demo(settings: Settings, console: Console) -> None:
     os.environ["TLC_SOURCE"] = choose_source(settings, home, show)
     began = time.monotonic()
     with EmbeddedStack(
-        home, after_servers=[initialise_child], limit=worker_limit(settings), say=show
+        home,
+        after_servers=[initialise_child],
+        after_store=[initialise_store],
+        limit=worker_limit(settings),
+        say=show,
+        store=settings.store,
     ) as embedded:
         env = embedded.environment()
         os.environ.update(env)

@@ -15,7 +15,7 @@ from quicksilver import stack
 from quicksilver.cli.shared import RUN, app, console, refusals_told, reported
 from quicksilver.errors import QuicksilverError, SettingsError
 from quicksilver.settings import Settings, load_settings
-from quicksilver.stack.initialise import initialise_again, initialise_child
+from quicksilver.stack.initialise import initialise_again, initialise_child, initialise_store
 from quicksilver.stack.worker import become_worker
 from quicksilver.support.log import configure_logging
 
@@ -42,6 +42,7 @@ def up(
     stack.up(
         settings,
         after_servers=[initialise_child],
+        after_store=[initialise_store],
         on_ready=_ready,
         tend=initialise_again,
         say=_say,
@@ -59,7 +60,7 @@ def _beside_ones_own(settings: Settings) -> None:
     def ready(environment: Mapping[str, str]) -> None:
         # MinIO takes a webhook target only where the service answers.
         try:
-            initialise_child(environment)
+            initialise_store(environment)
         except QuicksilverError as error:
             _say(f"{error}\n`quicksilver init --plan` prints what somebody else must do for you")
         _say(

@@ -3,6 +3,9 @@
 Applied again, nothing changes; other rules of the bucket are left alone.
 """
 
+from collections.abc import Generator
+from contextlib import contextmanager
+
 import urllib3
 from minio import Minio
 from minio.error import MinioException, S3Error
@@ -17,6 +20,7 @@ from quicksilver.domain.datasets import Dataset, Datasets
 from quicksilver.domain.partition import CANARY_PREFIX
 from quicksilver.errors import BronzeUnavailableError, QuicksilverError
 from quicksilver.lake.bronze import minio_client
+from quicksilver.lake.stores import store_of
 from quicksilver.lake.targets import LANES, Say, configure_targets, minio_admin, target_arn
 from quicksilver.settings import Settings
 
@@ -48,12 +52,8 @@ def configure_lanes(
     settings.require("webhook_tokens")
     client = minio_client(settings)
     admin = minio_admin(settings)
-    buckets = list(dict.fromkeys(d.bucket for d in datasets.datasets))
-    try:
-        for bucket in buckets:
-            if not client.bucket_exists(bucket):
-                client.make_bucket(bucket)
-                say(f"bucket {bucket}: made")
+    buckets = make_buckets(settings, datasets, say)
+    with _refusals_told(settings):
         configure_targets(
             settings,
             admin,
@@ -65,11 +65,35 @@ def configure_lanes(
         for bucket in buckets:
             changed = _configure_rules(client, bucket, datasets)
             say(f"bucket {bucket}: notification rules {'set' if changed else 'in place'}")
+
+
+def make_buckets(settings: Settings, datasets: Datasets, say: Say) -> list[str]:
+    """Make the buckets that datasets name and the store has not; all that they name.
+
+    Raises:
+        BronzeUnavailableError: the store did not answer.
+        QuicksilverError: it refused; the message says what and why.
+    """
+    client = minio_client(settings)
+    buckets = list(dict.fromkeys(d.bucket for d in datasets.datasets))
+    with _refusals_told(settings):
+        for bucket in buckets:
+            if not client.bucket_exists(bucket):
+                client.make_bucket(bucket)
+                say(f"bucket {bucket}: made")
+    return buckets
+
+
+@contextmanager
+def _refusals_told(settings: Settings) -> Generator[None]:
+    title = store_of(settings).title
+    try:
+        yield
     except S3Error as error:
-        raise QuicksilverError(f"MinIO refused: {error.code}: {error.message}") from error
+        raise QuicksilverError(f"{title} refused: {error.code}: {error.message}") from error
     except (MinioException, urllib3.exceptions.HTTPError, OSError) as error:
         raise BronzeUnavailableError(
-            f"MinIO at {settings.minio_endpoint_url} does not answer: {error}"
+            f"{title} at {settings.minio_endpoint_url} does not answer: {error}"
         ) from error
 
 

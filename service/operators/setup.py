@@ -4,7 +4,8 @@ from collections.abc import Callable
 
 from quicksilver.build.prepare import ensure_warehouse
 from quicksilver.domain.datasets import Datasets, load_datasets
-from quicksilver.lake.rules import configure_lanes
+from quicksilver.lake.rules import configure_lanes, make_buckets
+from quicksilver.lake.stores import store_of
 from quicksilver.ledger.migrate import migrate
 from quicksilver.orchestrator.automations import apply, channels, example, wanted
 from quicksilver.orchestrator.blocks import register_blocks
@@ -62,12 +63,25 @@ async def initialise(
         for line in await apply(client, told):
             say(line)
     if lanes:
-        settings.require("minio_access_key", "minio_secret_key")
+        settings.require("minio_access_key", "minio_secret_key", "webhook_tokens")
+        _set_up_store(settings, datasets, say, receiver_url or settings.url, queue_dir, renew_lanes)
+
+
+def _set_up_store(
+    settings: Settings,
+    datasets: Datasets,
+    say: Say,
+    receiver_url: str,
+    queue_dir: str | None,
+    renew: bool,
+) -> None:
+    """What the store's API sets, and the lines for what it does not."""
+    store = store_of(settings)
+    if store.instructions is None:
         configure_lanes(
-            settings,
-            datasets,
-            say,
-            receiver_url=receiver_url or settings.url,
-            queue_dir=queue_dir,
-            renew=renew_lanes,
+            settings, datasets, say, receiver_url=receiver_url, queue_dir=queue_dir, renew=renew
         )
+        return
+    make_buckets(settings, datasets, say)
+    told = store.instructions(receiver_url.rstrip("/"))
+    say(f"{store.title}: {told}\nTOKEN is one of QUICKSILVER_WEBHOOK_TOKENS")

@@ -1,6 +1,7 @@
 """Canary objects: small objects under a prefix of their own whose events measure the lanes."""
 
 import asyncio
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime
 from io import BytesIO
@@ -13,6 +14,7 @@ from minio.error import MinioException, S3Error
 
 from quicksilver.domain.partition import CANARY_PREFIX
 from quicksilver.errors import BronzeUnavailableError
+from quicksilver.lake.targets import LANES
 from quicksilver.ledger import Ledger
 from quicksilver.support import clock
 from quicksilver.support.postgres import Row
@@ -32,9 +34,14 @@ class CanaryResult:
 
 
 async def send_canary(
-    client: Minio, ledger: Ledger, bucket: str, *, patience: float = PATIENCE
+    client: Minio,
+    ledger: Ledger,
+    bucket: str,
+    *,
+    lanes: Collection[str] = tuple(LANES),
+    patience: float = PATIENCE,
 ) -> CanaryResult:
-    """Put a canary and wait for its event on both lanes; it is removed afterwards.
+    """Put a canary and wait for its event on every lane of `lanes`; it is removed afterwards.
 
     Raises:
         BronzeUnavailableError: the object could not be put; the message says at which hop.
@@ -60,13 +67,14 @@ async def send_canary(
         while monotonic() < deadline:
             rows = await ledger.views.events(key=key, limit=10)
             row = next((r for r in rows if r["event_name"].startswith("ObjectCreated")), None)
-            if row and row["fast_at"] and row["durable_at"]:
+            if row and all(row[f"{lane}_at"] for lane in lanes):
                 break
             # The fast lane is measured by its first deliveries' clocks, not by this one's looks.
             await asyncio.sleep(0.2 if row else 0.05)
     finally:
         await asyncio.to_thread(_remove, client, bucket, key, put.version_id)
-    return CanaryResult(_lag(row, "fast_at"), _lag(row, "durable_at"), key, put_at)
+    fast, durable = (_lag(row, f"{lane}_at", put_at) for lane in ("fast", "durable"))
+    return CanaryResult(fast, durable, key, put_at)
 
 
 def _remove(client: Minio, bucket: str, key: str, version: str | None) -> None:
@@ -78,7 +86,9 @@ def _remove(client: Minio, bucket: str, key: str, version: str | None) -> None:
         return
 
 
-def _lag(row: Row | None, lane: str) -> float | None:
+def _lag(row: Row | None, lane: str, put_at: datetime) -> float | None:
     if row is None or row[lane] is None:
         return None
-    return max(0.0, (row[lane] - (row["event_at"] or row["received_at"])).total_seconds())
+    # Some senders tell the second alone, which began before the PUT did.
+    since = max(put_at, row["event_at"] or put_at)
+    return max(0.0, (row[lane] - since).total_seconds())

@@ -13,6 +13,7 @@ from minio import Minio
 
 from quicksilver.errors import BronzeUnavailableError
 from quicksilver.lake.bronze import minio_client
+from quicksilver.lake.stores import store_of
 from quicksilver.lake.targets import LANES
 from quicksilver.ledger import Ledger
 from quicksilver.roles.alerts import clear_alert, raise_alert
@@ -51,6 +52,17 @@ class LaneReport:
         return {lane for lane, state in self.states.items() if state == "silent"}
 
     @property
+    def missing(self) -> int:
+        """How many of two ways do not bring what lands; with 2 the sweep alone finds it."""
+        count = len(self.silent)
+        if self.states["durable"] == "none":
+            count += 1
+        # Where only a durable lane is wanted, that is enough.
+        if self.states["fast"] == "none" and self.states["durable"] not in ("up", "late"):
+            count += 1
+        return count
+
+    @property
     def is_unknown(self) -> bool:
         """Whether no canary could be put: nothing is known of the lanes."""
         return "unknown" in self.states.values()
@@ -74,7 +86,8 @@ class CanaryWatch:
         self._normal = sweep.interval
         # A canary that MinIO does not take at once is not worth a second try of the client's own.
         self._client: Minio | None = None
-        self._silent: dict[str, set[str]] = {}
+        self._lanes = store_of(settings).lanes
+        self._missing: dict[str, int] = {}
         self._wrong = 0
 
     async def pause(self) -> float:
@@ -93,7 +106,7 @@ class CanaryWatch:
         for report in reports:
             # What cannot be measured is as it was: nothing says that it changed.
             if not report.is_unknown:
-                self._silent[report.bucket] = report.silent
+                self._missing[report.bucket] = report.missing
         self._adjust_sweep_interval()
         for report in reports:
             await self._report(report)
@@ -107,13 +120,19 @@ class CanaryWatch:
         seen: list[CanaryResult] = []
         for _ in range(2):
             try:
-                sighting = await send_canary(client, self._ledger, bucket, patience=self._patience)
+                sighting = await send_canary(
+                    client,
+                    self._ledger,
+                    bucket,
+                    lanes=self._lanes or LANES,
+                    patience=self._patience,
+                )
             except BronzeUnavailableError as error:
                 report.faults = dict.fromkeys(LANES, str(error))
                 continue
             seen.append(sighting)
             report.keys.append(sighting.key)
-            if None not in (sighting.fast, sighting.durable):
+            if all(getattr(sighting, lane) is not None for lane in self._lanes):
                 break
         if not seen:
             return report
@@ -121,7 +140,8 @@ class CanaryWatch:
         for lane in LANES:
             lags: list[float] = [lag for s in seen if (lag := getattr(s, lane)) is not None]
             report.lags[lane] = lags[-1] if lags else None
-            report.states[lane] = "up" if lags else "silent"
+            absent = "silent" if lane in self._lanes else "none"
+            report.states[lane] = "up" if lags else absent
         is_reached = "up" in report.states.values()
         for lane in sorted(report.silent):
             report.states[lane] = await self._diagnose(report, client, lane, is_reached=is_reached)
@@ -149,18 +169,18 @@ class CanaryWatch:
 
     def _adjust_sweep_interval(self) -> None:
         """Sweep as often as the worst bucket needs."""
-        silent = max(map(len, self._silent.values()), default=0)
+        missing = max(self._missing.values(), default=0)
         degraded = self._settings.sweep_degraded
         interval = self._normal
-        if silent == len(LANES):
+        if missing == len(LANES):
             interval = min(self._normal, degraded)
-        elif silent:
+        elif missing:
             interval = min(self._normal, degraded * _ONE_SILENT)
         if interval == self._sweep.interval:
             return
         _log.warning(
-            "lanes are silent, so the sweep runs more often" if silent else "the lanes are back",
-            silent={b: sorted(lanes) for b, lanes in self._silent.items() if lanes},
+            "lanes are missing, so the sweep runs more often" if missing else "the lanes are back",
+            missing={bucket: count for bucket, count in self._missing.items() if count},
             sweep_interval=interval,
         )
         self._sweep.interval = interval

@@ -16,6 +16,7 @@ from minio import Minio
 from minio.error import MinioAdminException, MinioException
 
 from quicksilver.domain.partition import CANARY_PREFIX
+from quicksilver.lake.stores import store_of
 from quicksilver.lake.targets import LANES, minio_admin, target_arn
 from quicksilver.ledger import Ledger
 from quicksilver.settings import Settings
@@ -50,23 +51,36 @@ async def find_fault(
         lambda: _rule_fault(client, bucket, target),
         lambda: target_fault(settings, target),
     )
-    for check in checks:
+    # What other stores were told, no API shows alike.
+    for check in checks if settings.store == "minio" else ():
         fault = await asyncio.to_thread(check)
         if fault is not None:
             return fault
     if await ledger.watch.refused_since(lane, since):
-        return Fault(
-            f"the receiver refuses the {lane} lane's token: `quicksilver init --renew-lanes` gives"
-            f" MinIO's webhook target {target} the one of QUICKSILVER_WEBHOOK_TOKENS again"
-        )
+        return Fault(f"the receiver refuses the {lane} lane's token: {_renewal(settings, target)}")
     fault = None if is_reached else await _receiver_fault(settings)
     if fault is not None:
         return fault
+    if settings.store != "minio":
+        return Fault(
+            f"nothing of it arrived: does {store_of(settings).title} post to this service?"
+            " `quicksilver init` prints what it needs for that",
+            is_certain=False,
+        )
     return Fault(
         f"nothing of it arrived, and no hop says why: does the webhook target {target} point to"
         " this service (`quicksilver init --receiver-url URL` has it do so), and does a proxy"
         " between them let it through? MinIO's log names what it was answered",
         is_certain=False,
+    )
+
+
+def _renewal(settings: Settings, target: str) -> str:
+    if settings.store != "minio":
+        return f"give {store_of(settings).title} one of QUICKSILVER_WEBHOOK_TOKENS again"
+    return (
+        f"`quicksilver init --renew-lanes` gives MinIO's webhook target {target} the one of"
+        " QUICKSILVER_WEBHOOK_TOKENS again"
     )
 
 

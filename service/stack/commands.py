@@ -69,6 +69,7 @@ def up(
     parts: Sequence[str] = PARTS,
     ports: Mapping[str, int | None] | None = DEFAULT_PORTS,
     extra: Sequence[Callable[[Home], Program]] = (),
+    after_store: Sequence[Step] = (),
 ) -> None:
     """Run the embedded stack in the foreground until Ctrl-C, SIGTERM or `quicksilver down`.
 
@@ -90,6 +91,8 @@ def up(
         after_databases=after_databases,
         after_servers=after_servers,
         beside=beside,
+        after_store=after_store,
+        store="minio" if beside else settings.store,
         say=say,
     )
     with _stopping_on_signals():

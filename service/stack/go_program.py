@@ -49,7 +49,8 @@ _QUIET_INTERVAL = 15.0
 class GoProgram:
     """A program of which one version is built: `title` is its name for people, `name` its file's.
 
-    `minimum_go` is what that version's go.mod asks for, `takes` how long the build does.
+    `minimum_go` is what that version's go.mod asks for, `takes` how long the build does, `variable`
+    the environment variable that names a binary to take instead.
     """
 
     title: str
@@ -58,11 +59,7 @@ class GoProgram:
     version: str
     minimum_go: tuple[int, int]
     takes: str
-
-    @property
-    def variable(self) -> str:
-        """The environment variable that names a binary to take instead."""
-        return f"{self.name.upper()}_BIN"
+    variable: str
 
     def binary(self) -> Path:
         """The variable's, else one on the PATH, else one built once into the user's cache.

@@ -89,9 +89,9 @@ class Home:
         return f"http://{LOOPBACK}:{self.port(part)}"
 
     @property
-    def minio_url(self) -> str:
-        """MinIO's endpoint."""
-        return self._url("minio")
+    def store_url(self) -> str:
+        """The endpoint of the store that holds bronze."""
+        return self._url(self.credentials.store)
 
     @property
     def prefect_url(self) -> str:
@@ -116,7 +116,8 @@ class Home:
         """Every setting that reaches this stack: what `quicksilver env` prints."""
         own = self.credentials
         every = {
-            "MINIO_ENDPOINT_URL": self.minio_url,
+            "QUICKSILVER_STORE": self.credentials.store,
+            "MINIO_ENDPOINT_URL": self.store_url,
             "MINIO_ACCESS_KEY": own.minio_user,
             "MINIO_SECRET_KEY": own.minio_password,
             "PREFECT_API_URL": self.prefect_url,

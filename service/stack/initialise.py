@@ -9,6 +9,7 @@ import httpx
 from ruamel.yaml import YAML, YAMLError
 
 from quicksilver.errors import QuicksilverError
+from quicksilver.stack.parts import LATE_STORES
 from quicksilver.support.http import local_http_client
 from quicksilver.support.prefect_http import prefect_auth
 from quicksilver.support.project import PROJECT_VARIABLE, project_folder
@@ -17,9 +18,25 @@ from quicksilver.support.project import PROJECT_VARIABLE, project_folder
 def initialise_child(environment: Mapping[str, str], *options: str) -> None:
     """`quicksilver init` against a stack that starts, as a process of its own.
 
+    A store that starts behind the service is left to `initialise_store`.
+
     Raises:
         QuicksilverError: it failed; the message carries what it printed.
     """
+    is_late = environment["QUICKSILVER_STORE"] in LATE_STORES
+    _initialise(environment, *({*options, "--no-lanes"} if is_late else options))
+
+
+def initialise_store(environment: Mapping[str, str]) -> None:
+    """`quicksilver init` once more, when a store that starts behind the service is there.
+
+    Raises:
+        QuicksilverError: it failed; the message carries what it printed.
+    """
+    _initialise(environment)
+
+
+def _initialise(environment: Mapping[str, str], *options: str) -> None:
     folder = project_folder()
     done = subprocess.run(
         [sys.executable, "-m", "quicksilver.cli.main", "init", *options],

@@ -21,6 +21,7 @@ MINIO = GoProgram(
     version="v0.0.0-20260212201848-7aac2a2c5b7c",
     minimum_go=(1, 24),
     takes="two minutes on two cores",
+    variable="MINIO_BIN",
 )
 
 
@@ -64,7 +65,7 @@ def minio_program(home: Home) -> Program:
             str(folder),
         ),
         env=environment,
-        ready=lambda: answers(f"{home.minio_url}/minio/health/ready"),
+        ready=lambda: answers(f"{home.store_url}/minio/health/ready"),
         port=home.port("minio"),
         stop_within=3,
     )

@@ -16,26 +16,43 @@ from quicksilver.stack.orchestrator import (
 )
 from quicksilver.stack.postgres import postgres_program
 from quicksilver.stack.program import Program
+from quicksilver.stack.versity import versity_program
 
-# In the order of their start; they are stopped in reverse.
+# What can hold bronze here. Versity's gateway starts behind the service, which it posts to first.
+STORES = ("minio", "versity")
+LATE_STORES = frozenset({"versity"})
+# In the order of their start; they are stopped in reverse. Another store takes MinIO's place.
 PARTS = ("postgres", "minio", "prefect", "service", "engine", "worker")
+_ORDER = ("postgres", "minio", "prefect", "service", "versity", "engine", "worker")
 # Beside one's own MinIO and Prefect, with workers of one's own.
 OWN_SERVICES = ("postgres", "service", "engine")
 # Linux alone has what the warm engine is made of; elsewhere runs start the stock way.
-_HERE = frozenset(PARTS if sys.platform == "linux" else set(PARTS) - {"engine"})
-_NEEDS = {"worker": {"prefect"}, "prefect": {"postgres"}, "service": {"postgres"}}
+_HERE = frozenset(_ORDER if sys.platform == "linux" else set(_ORDER) - {"engine"})
+_NEEDS = {
+    "worker": {"prefect"},
+    "prefect": {"postgres"},
+    "service": {"postgres"},
+    "versity": {"service"},
+}
 
 
-def with_needs(parts: Collection[str]) -> frozenset[str]:
+def with_needs(parts: Collection[str], store: str = "minio") -> frozenset[str]:
     """The parts that were asked for and those that they need, less what this system cannot run.
 
+    `store` takes the place of MinIO.
+
     Raises:
-        StackError: for a name that is no part.
+        StackError: for a name that is no part, or no store that runs here.
     """
+    if store not in STORES:
+        raise StackError(
+            f"the embedded stack runs {' or '.join(STORES)}, and QUICKSILVER_STORE is {store}: set"
+            " it to one of them, or run that store yourself (docs/stores.md)"
+        )
     if unknown := set(parts) - set(PARTS):
         raise StackError(f"no such part: {', '.join(sorted(unknown))} (of {', '.join(PARTS)})")
-    wanted = set(parts)
-    for part in reversed(PARTS):  # a part needs earlier ones alone
+    wanted = {store if part == "minio" else part for part in parts}
+    for part in reversed(_ORDER):  # a part needs earlier ones alone
         if part in wanted:
             wanted |= _NEEDS.get(part, set())
     return _HERE & wanted
@@ -57,6 +74,7 @@ def make_programs(
         "minio": minio_program,
         "prefect": prefect_program,
         "service": service_program,
+        "versity": versity_program,
         "engine": engine_program,
     }
     for name, make in makers.items():

@@ -13,7 +13,13 @@ from quicksilver.errors import QuicksilverError
 from quicksilver.stack.errors import StackError, StackRunningError
 from quicksilver.stack.files import home_folder, private_folder
 from quicksilver.stack.home import Home
-from quicksilver.stack.parts import OWN_SERVICES, PARTS, make_programs, with_needs
+from quicksilver.stack.parts import (
+    LATE_STORES,
+    OWN_SERVICES,
+    PARTS,
+    make_programs,
+    with_needs,
+)
 from quicksilver.stack.ports import Reservations
 from quicksilver.stack.postgres import create_databases
 from quicksilver.stack.program import Program
@@ -54,6 +60,8 @@ class EmbeddedStack:
         beside: settings of one's own MinIO and Prefect, by variable: the stack uses them, and
             starts neither MinIO, Prefect nor a worker.
         say: where one line about each stage goes.
+        store: what holds bronze, one of `STORES`; it takes the place of the part `minio`.
+        after_store: steps once a store answers that starts behind the service.
     """
 
     def __init__(
@@ -68,11 +76,15 @@ class EmbeddedStack:
         extra: Sequence[Callable[[Home], Program]] = (),
         beside: Mapping[str, str] | None = None,
         say: Say = _silent,
+        store: str = "minio",
+        after_store: Sequence[Step] = (),
     ) -> None:
         self.folder = folder.expanduser().resolve()
-        self._parts = with_needs(parts if beside is None else OWN_SERVICES)
+        self._parts = with_needs(parts if beside is None else OWN_SERVICES, store)
         self._beside = beside
         self._reservations = Reservations()
+        self._store = store
+        self._after_store = after_store
         self._ports = ports
         self._limit = limit
         self._after_databases = after_databases
@@ -147,7 +159,9 @@ class EmbeddedStack:
             self._say(f"ended {ended} processes that an earlier run had left")
 
     def _start(self) -> None:
-        credentials = prepare_credentials(self.folder, self._reservations, defaults=self._ports)
+        credentials = prepare_credentials(
+            self.folder, self._reservations, defaults=self._ports, store=self._store
+        )
         home = Home(self.folder, credentials, self._beside)
         private_folder(home.logs)
         home.prepare_temporary()
@@ -177,6 +191,12 @@ class EmbeddedStack:
         self._await("minio", "prefect")
         self._take(self._after_servers)
         rest = [name for name in self._programs if name not in ("postgres", "minio", "prefect")]
+        if self._store in LATE_STORES:
+            for name in ("service", self._store):
+                self._launch(name)
+                self._await(name)
+                rest = [other for other in rest if other != name]
+            self._take(self._after_store)
         self._launch(*(name for name in rest if name != "engine"))
         self._await(*rest)
 

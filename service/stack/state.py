@@ -18,6 +18,7 @@ from quicksilver.stack.ports import Reservations
 DEFAULT_PORTS: Mapping[str, int] = {
     "postgres": 5433,
     "minio": 9000,
+    "versity": 7070,
     "prefect": 4200,
     "service": 8420,
 }
@@ -45,6 +46,8 @@ class Credentials(BaseModel):
     operator_token: str = Field(default_factory=_secret)
     supervisor_password: str = Field(default_factory=_secret)
     ports: dict[str, int] = Field(default_factory=dict[str, int])
+    # The store of the last start: a part's name.
+    store: str = "minio"
 
 
 class ProcessMark(BaseModel):
@@ -108,6 +111,7 @@ def prepare_credentials(
     reservations: Reservations,
     *,
     defaults: Mapping[str, int | None] | None = DEFAULT_PORTS,
+    store: str = "minio",
 ) -> Credentials:
     """The credentials of this home, made on the first start, with ports that are free now.
 
@@ -128,7 +132,7 @@ def prepare_credentials(
     ports: dict[str, int] = {}
     for name, usual in wanted.items():
         ports[name] = reservations.take(credentials.ports.get(name, usual))
-    credentials = credentials.model_copy(update={"ports": ports})
+    credentials = credentials.model_copy(update={"ports": ports, "store": store})
     private_folder(folder / "run")
     write_private(folder / "credentials.json", credentials.model_dump_json(indent=2))
     return credentials

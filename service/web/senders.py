@@ -2,15 +2,16 @@
 
 import base64
 import binascii
+from typing import Annotated
 
 import structlog
-from fastapi import APIRouter, Request
+from fastapi import APIRouter, Query, Request
 from starlette.responses import Response
 
 from quicksilver.intake.sns import SnsRefusedError, SnsUnavailableError, Topics
 from quicksilver.support.metrics import EVENTS
 from quicksilver.web.access import SENDER_SCHEME
-from quicksilver.web.events import answer, receive_body, reject_unless_authorized
+from quicksilver.web.events import answer, known_lane, receive_body, reject_unless_authorized
 
 _log = structlog.get_logger(__name__)
 
@@ -46,15 +47,20 @@ def basic_password(header: str | None) -> str | None:
         429: {"description": "Unknown token, too often from this address"},
     },
 )
-async def receive_s3(request: Request) -> Response:
-    """Ceph's push endpoints, EventBridge's API destinations, SNS with raw delivery, and the like.
+async def receive_s3(
+    request: Request,
+    lane: Annotated[
+        str, Query(description="fast (sent once) or durable (sent until it is taken)")
+    ] = "push",
+) -> Response:
+    """What Versity, Ceph, Event Grid, EventBridge, SNS with raw delivery and many more post.
 
     The token comes as `Authorization: Bearer <token>`, or as the password of `Basic`.
     """
     token = basic_password(request.headers.get("authorization"))
     # SNS sends a URL's user and password only when it is asked for them.
     refused = reject_unless_authorized(request, token, 'Basic realm="quicksilver"')
-    return refused or await receive_body(request, "push")
+    return refused or await receive_body(request, known_lane(lane))
 
 
 @router.post(

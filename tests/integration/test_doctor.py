@@ -42,7 +42,7 @@ PATIENCE = 4.5
 
 LINKS = [
     *("settings", "datasets", "ledger", "migrations", "warehouse"),
-    *("minio", "bucket", "lanes", "service", "reach", "canary"),
+    *("store", "bucket", "lanes", "service", "reach", "canary"),
     *("prefect", "work pool", "deployments", "worker", "dbt"),
 ]
 
@@ -52,7 +52,7 @@ BEHIND = {
     "datasets": "migrations bucket lanes reach canary deployments",
     "ledger": "migrations canary",
     "migrations": "canary",
-    "minio": "bucket lanes reach canary",
+    "store": "bucket lanes reach canary",
     "bucket": "lanes reach canary",
     "lanes": "reach canary",
     "service": "reach canary",
@@ -312,7 +312,7 @@ BREAKS: dict[str, tuple[Breaking, str, tuple[str, ...]]] = {
     ),
     "MinIO is away": (
         lambda _: {"minio_endpoint_url": nowhere()},
-        "minio",
+        "store",
         ("does not answer", "start MinIO, or correct MINIO_ENDPOINT_URL"),
     ),
     "MinIO's secret is wrong": (

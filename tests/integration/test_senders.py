@@ -1,89 +1,24 @@
 """Other senders on the same ledger: plain S3, EventBridge, Ceph, and SNS as moto speaks it."""
 
 import asyncio
-import base64
 import json
-from collections.abc import AsyncGenerator, Iterator
-from contextlib import asynccontextmanager
-from dataclasses import dataclass
-from typing import Any, cast
+from collections.abc import Iterator
+from typing import Any
 from urllib.parse import quote, quote_plus
 
 import boto3
 import httpx
-import psycopg
 import pytest
-import uvicorn
-from fastapi import FastAPI
 from moto.server import ThreadedMotoServer
-from psycopg.rows import dict_row
 
-from quicksilver.app import create_app
-from quicksilver.domain.datasets import load_datasets
-from quicksilver.intake.group_commit import Recorder
 from quicksilver.intake.sns import Topics
 from quicksilver.ledger import Ledger
 from quicksilver.operators.explain import explain
-from quicksilver.settings import load_settings
-from quicksilver.stack.ports import LOOPBACK, choose_port
-from quicksilver.support.postgres import Database
-from tests.support.checkout import PROJECT
+from quicksilver.stack.ports import LOOPBACK
+from tests.support.receiver import BASIC, BEARER, serving
 from tests.unit.test_sender_bodies import body
 from tests.unit.test_sender_shapes import KEY, encoded, eventbridge, record
 from tests.unit.test_sns import CERTIFICATE, TOPIC, Aws, message, signed
-
-TOKEN = "the-senders-token"
-
-
-@dataclass
-class Receiver:
-    """A served receiver over a fresh ledger."""
-
-    url: str
-    app: FastAPI
-    ledger_url: str
-    client: httpx.AsyncClient
-
-    async def post(self, path: str, body: bytes, **headers: str) -> httpx.Response:
-        return await self.client.post(path, content=body, headers=headers)
-
-    def rows(self, statement: str) -> list[dict[str, Any]]:
-        with psycopg.connect(self.ledger_url, row_factory=cast("Any", dict_row)) as connection:
-            found = connection.execute(cast("Any", statement)).fetchall()
-        return cast("list[dict[str, Any]]", found)
-
-    def partition(self) -> dict[str, Any]:
-        (row,) = self.rows("select dt::text, generation, state from quicksilver.partition")
-        return row
-
-    def events(self) -> list[dict[str, Any]]:
-        return self.rows("select * from quicksilver.event order by id")
-
-
-@asynccontextmanager
-async def serving(ledger_url: str, **settings: Any) -> AsyncGenerator[Receiver]:
-    """The application on a port of its own; no dispatcher, so the ledger stays as recorded."""
-    port = choose_port(None)
-    app = create_app(load_settings(database_url=ledger_url, webhook_tokens=TOKEN, **settings))
-    database = Database(ledger_url)
-    await database.open()
-    ledger = Ledger(database, load_datasets(PROJECT / "datasets.yaml"))
-    await ledger.upkeep.sync_datasets()
-    app.state.ledger, app.state.recorder = ledger, Recorder(ledger)
-    server = uvicorn.Server(uvicorn.Config(app, LOOPBACK, port, lifespan="off", log_config=None))
-    task = asyncio.create_task(server.serve())
-    url = f"http://{LOOPBACK}:{port}"
-    try:
-        async with httpx.AsyncClient(base_url=url, trust_env=False, timeout=20) as client:
-            async with asyncio.timeout(20):
-                while not server.started:  # noqa: ASYNC110  (uvicorn has no event for it)
-                    await asyncio.sleep(0.01)
-            yield Receiver(url, app, ledger_url, client)
-    finally:
-        server.should_exit = True
-        await task
-        await app.state.recorder.close()
-        await database.close()
 
 
 @pytest.fixture
@@ -95,10 +30,6 @@ def moto_url() -> Iterator[str]:
         yield f"http://{host}:{port}"
     finally:
         server.stop()
-
-
-BEARER = {"authorization": f"Bearer {TOKEN}"}
-BASIC = {"authorization": "Basic " + base64.b64encode(f"any:{TOKEN}".encode()).decode()}
 
 
 @pytest.mark.parametrize("header", [BEARER, BASIC], ids=["bearer", "basic"])

@@ -48,7 +48,7 @@ SERVERS = {"postgres", "minio"}
 
 def minio_client(home: Home) -> Minio:
     own = home.credentials
-    address = home.minio_url.removeprefix("http://")
+    address = home.store_url.removeprefix("http://")
     return Minio(address, own.minio_user, own.minio_password, secure=False)
 
 
@@ -110,7 +110,7 @@ class TestServers:
         ]
         assert len(set(secrets)) == len(secrets) >= 9
         assert all(len(secret) >= 16 for secret in secrets)
-        address = stack.home.minio_url.removeprefix("http://")
+        address = stack.home.store_url.removeprefix("http://")
         with pytest.raises(S3Error):
             Minio(address, "minioadmin", "minioadmin", secure=False).list_buckets()
 

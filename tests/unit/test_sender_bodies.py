@@ -14,8 +14,9 @@ from quicksilver.errors import BronzeUnavailableError, PayloadError
 from quicksilver.intake.decode import decode
 from quicksilver.intake.listing import settle_open_questions
 from quicksilver.lake.bronze import Bronze
-from quicksilver.settings import PROJECT, load_settings
+from quicksilver.settings import load_settings
 from quicksilver.support import clock
+from tests.support.checkout import PROJECT
 
 BODIES = Path(__file__).parent.parent / "bodies"
 FOLDER = "bronze/nyc_tlc/yellow_tripdata/dt=2024-05-01"

@@ -153,6 +153,8 @@ def test_the_example_lists_what_only_the_environment_says() -> None:
         code = path.read_text(encoding="utf-8")
         found = re.findall(r"environ(?:\.get\(|\[)\"((?:QUICKSILVER|MINIO|DBT|TLC)_\w+)", code)
         asked.update(found)
+        # Programs of the embedded stack, each with a variable that names another binary.
+        asked.update(re.findall(r"^    variable=\"(\w+)\"", code, flags=re.MULTILINE))
     profile = (PROJECT / "analytics" / "profiles.yml").read_text(encoding="utf-8")
     asked.update(re.findall(r"env_var\('(DBT_\w+)'", profile))
     assert {"MINIO_BIN", "QUICKSILVER_SECRETS_DIR", "DBT_PG_HOST"} <= asked

@@ -1,4 +1,4 @@
-"""MinIO, its lanes, the service, and a canary through all of them."""
+"""The store, its lanes, the service, and a canary through all of them."""
 
 import asyncio
 
@@ -9,6 +9,7 @@ from minio.error import MinioException, S3Error
 from quicksilver.errors import BronzeUnavailableError, QuicksilverError
 from quicksilver.lake.bronze import minio_client
 from quicksilver.lake.rules import rules_in_place
+from quicksilver.lake.stores import store_of
 from quicksilver.lake.targets import LANES, known_targets, minio_admin, target_arn
 from quicksilver.operators.doctor.check import BrokenError, Probe, first_line
 from quicksilver.roles.canary import send_canary
@@ -17,7 +18,9 @@ from quicksilver.roles.lane_faults import find_fault, target_fault
 _ANSWER_WITHIN = 5
 
 
-async def check_minio(probe: Probe) -> str:
+async def check_store(probe: Probe) -> str:
+    if probe.settings.store != "minio":
+        return await _answers(probe)
     url = f"{probe.settings.minio_endpoint_url}/minio/health/live"
     try:
         async with httpx.AsyncClient(timeout=_ANSWER_WITHIN) as client:
@@ -30,6 +33,19 @@ async def check_minio(probe: Probe) -> str:
     if not answer.is_success:
         raise BrokenError(f"{url} answers {answer.status_code}", "see MinIO's log")
     return "alive"
+
+
+async def _answers(probe: Probe) -> str:
+    """Whether anything answers at the store's address: no path for health is S3's own."""
+    url, title = probe.settings.minio_endpoint_url, store_of(probe.settings).title
+    try:
+        async with httpx.AsyncClient(timeout=_ANSWER_WITHIN) as client:
+            await client.get(url)
+    except httpx.HTTPError as error:
+        raise BrokenError(
+            f"{url} does not answer: {error}", f"start {title}, or correct MINIO_ENDPOINT_URL"
+        ) from error
+    return f"{title} answers"
 
 
 async def check_bucket(probe: Probe) -> str:
@@ -58,6 +74,9 @@ async def check_bucket(probe: Probe) -> str:
 
 
 async def check_lanes(probe: Probe) -> str:
+    if probe.settings.store != "minio":
+        lanes = " and ".join(store_of(probe.settings).lanes)
+        return f"the canary shows whether its {lanes} lane tells" if lanes else "by listing only"
     unknown: list[str] = []
     try:
         known = await asyncio.to_thread(known_targets, minio_admin(probe.settings))
@@ -148,6 +167,8 @@ async def check_operators(probe: Probe) -> str:
 
 
 async def check_reach(probe: Probe) -> str:
+    if probe.settings.store != "minio":
+        return "the canary tells"
     for target in LANES.values():
         fault = await asyncio.to_thread(target_fault, probe.settings, target)
         if fault is not None:
@@ -160,10 +181,13 @@ async def check_canary(probe: Probe) -> str:
     if ledger is None:
         raise BrokenError("the ledger is not open", "see above")
     client = minio_client(settings, timeout=_ANSWER_WITHIN)
+    lanes = store_of(settings).lanes
     lags: list[str] = []
     for bucket in probe.buckets():
-        seen = await send_canary(client, ledger, bucket, patience=probe.patience)
-        silent = [lane for lane in LANES if getattr(seen, lane) is None]
+        seen = await send_canary(
+            client, ledger, bucket, lanes=lanes or LANES, patience=probe.patience
+        )
+        silent = [lane for lane in lanes if getattr(seen, lane) is None]
         if silent:
             faults = [
                 await find_fault(
@@ -173,7 +197,7 @@ async def check_canary(probe: Probe) -> str:
                     bucket,
                     lane,
                     since=seen.put_at,
-                    is_reached=len(silent) < len(LANES),
+                    is_reached=len(silent) < len(lanes),
                 )
                 for lane in silent
             ]
@@ -182,5 +206,6 @@ async def check_canary(probe: Probe) -> str:
                 f" {', '.join(silent)}",
                 "; ".join(dict.fromkeys(fault.text for fault in faults)),
             )
-        lags.append(f"{bucket}: fast {seen.fast:.3f} s, durable {seen.durable:.3f} s")
+        told = [f"{lane} {lag:.3f} s" for lane in LANES if (lag := getattr(seen, lane)) is not None]
+        lags.append(f"{bucket}: {', '.join(told) or 'by listing only'}")
     return "; ".join(lags)
