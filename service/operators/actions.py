@@ -181,11 +181,11 @@ class Actions:
         row = await self.ledger.quarantine.body(row_id)
         if row is None:
             raise _no_row(row_id)
-        outcome = await record_body(intake, bytes(row["body"]), "push", row["source"])
-        if not outcome.startswith("quarantined"):
+        recorded = await record_body(intake, bytes(row["body"]), "push", row["source"])
+        if not recorded.text.startswith("quarantined"):
             await self.ledger.quarantine.discard(row_id)
         await self._log("replay", f"quarantine/{row_id}")
-        return outcome
+        return recorded.text
 
     async def discard(self, row_id: int) -> None:
         """Drop a quarantined body for good.

@@ -297,7 +297,10 @@ class DatasetList(TypedDict):
 
 
 class ShownLane(TypedDict):
-    """What the newest canary of a bucket showed: `up`, `late`, `silent`, `unknown`; seconds."""
+    """What the newest canary of a bucket showed; lags in seconds.
+
+    A lane is `up`, `late`, `silent`, `unknown`, or `none` where its store has no such lane.
+    """
 
     bucket: str
     at: datetime

@@ -21,6 +21,8 @@ NAMES = (
     "after-warehouse-commit-before-mark",
     "after-mark-before-end",
 )
+# Those of `quicksilver consume`, which is a process of its own.
+OF_CONSUMERS = ("after-receive-before-commit", "after-commit-before-ack")
 
 
 def reach(name: str) -> None:
