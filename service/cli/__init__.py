@@ -1,6 +1,16 @@
 """The command line: `quicksilver …`. Thin: each command calls one function and shows its answer."""
 
-from quicksilver.cli import acting, alerts, backfill, consume, doctor, ledger, project, quarantine, stack
+from quicksilver.cli import (
+    acting,
+    alerts,
+    backfill,
+    consume,
+    doctor,
+    ledger,
+    project,
+    quarantine,
+    stack,
+)
 from quicksilver.cli.shared import LOOK, RUN, app
 
 app.add_typer(quarantine.app, name="quarantine", rich_help_panel=LOOK)

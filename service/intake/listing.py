@@ -15,7 +15,7 @@ import structlog
 from quicksilver.domain.datasets import Datasets
 from quicksilver.domain.event import ObjectEvent
 from quicksilver.domain.manifest import ListedObject
-from quicksilver.domain.partition import Match, match_key
+from quicksilver.domain.partition import matches
 from quicksilver.errors import BronzeUnavailableError, SettingsError
 from quicksilver.lake.bronze import Bronze
 from quicksilver.settings import Settings
@@ -68,7 +68,7 @@ def _chosen(event: ObjectEvent, store: str, datasets: Datasets) -> ObjectEvent:
 
 
 def _is_declared(event: ObjectEvent, datasets: Datasets) -> bool:
-    return isinstance(match_key(datasets, event.bucket, event.key), Match)
+    return not isinstance(matches(datasets, event.bucket, event.key), str)
 
 
 def _is_open(event: ObjectEvent, datasets: Datasets) -> bool:

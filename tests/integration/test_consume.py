@@ -146,6 +146,11 @@ async def test_sqs_hides_a_message_while_the_ledger_is_slow(aws: str, ledger_url
         async with await psycopg.AsyncConnection.connect(ledger_url) as other:
             await other.execute("lock table quicksilver.event in access exclusive mode")
             working = asyncio.create_task(consumer.run_once())
+            await asyncio.to_thread(
+                until,
+                lambda: rows(ledger_url, "select from pg_locks where not granted"),
+                "the consumer waits for the ledger",
+            )
             seen = 0
             async with asyncio.timeout(30):
                 # Longer than the queue would hide it by itself.

@@ -39,7 +39,7 @@ async def test_eventbridge_reaches_the_ledger(ledger_url: str, header: dict[str,
         assert (answer.status_code, answer.text) == (200, "settling\n")
         again = await receiver.post("/events/s3", encoded(eventbridge()), **header)
         assert again.text == "duplicate\n"
-    assert receiver.partition() == {"dt": "2024-01-01", "generation": 1, "state": "pending"}
+    assert receiver.partition() == {"partition": "2024-01-01", "generation": 1, "state": "pending"}
 
 
 async def test_azures_handshake_is_answered(ledger_url: str) -> None:
@@ -49,6 +49,20 @@ async def test_azures_handshake_is_answered(ledger_url: str) -> None:
         refused = await receiver.post("/events/s3", body("azure_validation"))
         assert refused.status_code == 401
     assert receiver.events() == []
+
+
+async def test_content_that_comes_back_is_news_though_nothing_is_numbered(ledger_url: str) -> None:
+    async with serving(ledger_url) as receiver:
+        for name in ("1", "2", "3"):
+            told = body(f"overwrite_no_sequencer_{name}")
+            answer = await receiver.post("/events/s3", told, **BEARER)
+            assert answer.text == "settling\n", name
+            # Sent again, it counts once.
+            again = await receiver.post("/events/s3", told, **BEARER)
+            assert again.text == "duplicate\n", name
+    assert receiver.partition()["generation"] == 3
+    (held,) = receiver.rows("select etag from quicksilver.object")
+    assert held["etag"] == "a" * 32
 
 
 async def test_explain_finds_both_spellings_of_a_key(ledger_url: str) -> None:
@@ -167,7 +181,7 @@ async def test_a_put_to_moto_comes_through_its_topic(ledger_url: str, moto_url: 
         receiver.app.state.sns_topics = Topics([topic], fetch=from_moto)
         # moto posts before it answers the PUT.
         await asyncio.to_thread(put)
-    assert receiver.partition() == {"dt": "2024-01-01", "generation": 2, "state": "pending"}
+    assert receiver.partition() == {"partition": "2024-01-01", "generation": 2, "state": "pending"}
     assert [event["size"] for event in receiver.events()] == [5, 6]
     assert {event["event_name"] for event in receiver.events()} == {"ObjectCreated:Put"}
 

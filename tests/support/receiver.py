@@ -52,7 +52,7 @@ class Receiver:
         return cast("list[dict[str, Any]]", found)
 
     def partition(self) -> dict[str, Any]:
-        (row,) = self.rows("select dt::text, generation, state from quicksilver.partition")
+        (row,) = self.rows("select partition, generation, state from quicksilver.partition")
         return row
 
     def events(self) -> list[dict[str, Any]]:

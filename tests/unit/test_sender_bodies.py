@@ -6,7 +6,7 @@ from pathlib import Path
 import orjson
 import pytest
 
-from quicksilver.domain.arrival import arrive
+from quicksilver.domain.arrival import arrivals
 from quicksilver.domain.datasets import load_datasets
 from quicksilver.domain.manifest import ListedObject
 from quicksilver.domain.reasons import meaning_of
@@ -41,7 +41,7 @@ def body(name: str) -> bytes:
 def test_it_is_taken(name: str) -> None:
     (event,) = decode(body(name)).events
     assert (event.bucket, event.key) == ("datasets", KEY)
-    arrival = arrive(event, DATASETS, "push", name, clock.now())
+    (arrival,) = arrivals(event, DATASETS, "push", name, clock.now())
     assert (str(arrival.partition), arrival.ignored) == (
         "nyc_tlc.yellow_tripdata/2024-05-01",
         None,
@@ -114,7 +114,7 @@ def test_lifecycle_is_ignored() -> None:
 def test_encoded_twice_it_belongs_to_no_dataset() -> None:
     (event,) = decode(body("double_encoded_key")).events
     assert event.spelling is None
-    arrival = arrive(event, DATASETS, "push", "test", clock.now())
+    (arrival,) = arrivals(event, DATASETS, "push", "test", clock.now())
     assert (arrival.partition, arrival.ignored) == (None, "outside-datasets")
 
 
