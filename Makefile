@@ -7,7 +7,7 @@ STAMP := $(VENV)/.stamp
 TEST_PROCESSES ?= 3
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-fast up bench check chaos screens fuzz lock clean
+.PHONY: help setup demo test test-fast up bench check chaos stores screens fuzz lock clean
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | sort
@@ -50,6 +50,9 @@ bench: $(STAMP)  ## figures beside their baselines, in one run; writes bench/res
 
 chaos: $(STAMP)  ## kill -9, cuts and overflows while real objects land; prints a table
 	$(BIN)/python -m tests.chaos
+
+stores: $(STAMP)  ## the stores that are on this machine, really run; prints the measured columns of docs/stores.md
+	$(BIN)/python -m tests.stores
 
 screens: $(STAMP)  ## the README's pictures of the operators' pages, taken from real runs
 	$(BIN)/python -m tests.prepare

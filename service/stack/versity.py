@@ -33,13 +33,14 @@ def versity_program(home: Home) -> Program:
     Raises:
         ProgramBuildError: when there is no gateway and none can be built.
     """
+    folder = private_folder(home.folder / "versity")
     return Program(
         name="versity",
         command=(
             *(str(VERSITY.binary()), "posix"),
             # Attributes beside the files: not every file system keeps them on the files themselves.
-            *("--sidecar", str(private_folder(home.folder / "versity-attributes"))),
-            str(private_folder(home.folder / "versity")),
+            *("--sidecar", str(private_folder(folder / "attributes"))),
+            str(private_folder(folder / "data")),
         ),
         env={
             "PATH": os.environ.get("PATH", os.defpath),

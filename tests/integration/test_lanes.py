@@ -3,8 +3,6 @@ should be, and otherwise left alone. A MinIO whose environment says nothing of t
 
 from __future__ import annotations
 
-import os
-import subprocess
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -15,7 +13,6 @@ from threading import Thread
 from typing import Any
 from uuid import uuid4
 
-import httpx
 import pytest
 
 from quicksilver.domain.datasets import load_datasets
@@ -24,12 +21,11 @@ from quicksilver.lake.bronze import minio_client
 from quicksilver.lake.rules import configure_lanes
 from quicksilver.lake.targets import configured_targets, minio_admin, read_targets
 from quicksilver.settings import Settings, load_settings
-from quicksilver.stack.minio import MINIO
 from quicksilver.stack.ports import LOOPBACK, choose_port
+from tests.support.minio import minio_running
 from tests.support.servers import MinioServer
 from tests.support.waiting import until
 
-SECRET = "the-lake-s-secret"
 BUCKET = "lanes"
 
 
@@ -104,46 +100,8 @@ def lake(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lake]:
         f'{{"datasets": {{"trips": {{"bucket": "{BUCKET}", "key": "trips/dt={{dt}}/{{file}}",'
         ' "deployment": "a/b"}}}'
     )
-    port = choose_port(None)
-    url = f"http://{LOOPBACK}:{port}"
-    with (folder / "log").open("wb") as log:
-        process = subprocess.Popen(
-            [
-                *(str(MINIO.binary()), "server", "--address", f"{LOOPBACK}:{port}"),
-                *("--certs-dir", str(folder / "certs"), str(folder / "data")),
-            ],
-            env={
-                "PATH": os.environ.get("PATH", os.defpath),
-                "HOME": str(folder),
-                "MINIO_ROOT_USER": "admin",
-                "MINIO_ROOT_PASSWORD": SECRET,
-                "MINIO_BROWSER": "off",
-                "MINIO_UPDATE": "off",
-            },
-            stdout=log,
-            stderr=subprocess.STDOUT,
-        )
-    try:
-        until(lambda: answers(f"{url}/minio/health/ready"), "MinIO starts")
-        yield Lake(
-            load_settings(
-                minio_endpoint_url=url,
-                minio_access_key="admin",
-                minio_secret_key=SECRET,
-                datasets_file=declared,
-            ),
-            folder,
-        )
-    finally:
-        process.kill()
-        process.wait(20)
-
-
-def answers(url: str) -> bool:
-    try:
-        return httpx.get(url, timeout=2, trust_env=False).is_success
-    except httpx.HTTPError:
-        return False
+    with minio_running(folder) as running:
+        yield Lake(running.model_copy(update={"datasets_file": declared}), folder)
 
 
 def test_targets_are_set_once_and_corrected_when_they_differ(lake: Lake) -> None:
