@@ -20,19 +20,6 @@ from quicksilver.intake.senders import (
     seaweedfs,
 )
 
-# S3's own after the envelopes, which have `Records` too; then the others, the frequent ones first.
-_SHAPES = (
-    lambda tree: aws.sqs_envelope(tree, decode),
-    s3.records,
-    s3.test_message,
-    aws.eventbridge,
-    google.push,
-    azure.events,
-    cloudflare.messages,
-    backblaze.events,
-    seaweedfs.change,
-)
-
 
 def decode(body: bytes) -> Notification:
     """Decode a body of any known sender.
@@ -69,3 +56,21 @@ def _looks_like(tree: Any) -> str | None:
     if fields.get("kind") == "storage#object":
         return "google"
     return "cloudevents" if "specversion" in fields else None
+
+
+def _sqs_envelope(tree: Any) -> Notification | None:
+    return aws.sqs_envelope(tree, decode)
+
+
+# S3's own after the envelopes, which have `Records` too; then the others.
+_SHAPES = (
+    _sqs_envelope,
+    s3.records,
+    s3.test_message,
+    aws.eventbridge,
+    google.push,
+    azure.events,
+    cloudflare.messages,
+    backblaze.events,
+    seaweedfs.change,
+)

@@ -3,7 +3,9 @@
 import asyncio
 import json
 import os
+import shutil
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -17,13 +19,15 @@ from moto.server import ThreadedMotoServer
 from psycopg.rows import dict_row
 
 from quicksilver.domain.datasets import load_datasets
+from quicksilver.errors import QuicksilverError
 from quicksilver.intake.consumers.consumer import Consumer
+from quicksilver.intake.consumers.nats import open_nats
 from quicksilver.intake.consumers.sqs import open_sqs
 from quicksilver.intake.group_commit import Recorder
 from quicksilver.intake.record import Intake
 from quicksilver.ledger import Ledger
 from quicksilver.settings import load_settings
-from quicksilver.stack.ports import LOOPBACK
+from quicksilver.stack.ports import LOOPBACK, choose_port
 from quicksilver.support import failpoint
 from quicksilver.support.postgres import Database
 from tests.support.checkout import PROJECT
@@ -197,5 +201,62 @@ async def test_sqs_brings_what_sns_eventbridge_and_s3_put_into_it(
     ]
     held = rows(ledger_url, "select reason from quicksilver.quarantine")
     assert [row["reason"] for row in held] == ["not-json"]
+    await intake.recorder.close()
+    await intake.ledger.database.close()
+
+
+@pytest.fixture
+def nats_url(tmp_path: Path) -> Iterator[str]:
+    """A NATS server with JetStream."""
+    server = shutil.which("nats-server")
+    if server is None:
+        pytest.skip("nats-server is not installed (Debian's package of that name)")
+    port = choose_port(None)
+    process = subprocess.Popen(
+        [server, "-js", "-a", LOOPBACK, "-p", str(port), "-sd", str(tmp_path)],
+        stderr=subprocess.DEVNULL,
+    )
+    try:
+        until(lambda: socket.create_connection((LOOPBACK, port), 1), "NATS", despite=(OSError,))
+        yield f"nats://{LOOPBACK}:{port}"
+    finally:
+        process.kill()
+        process.wait(20)
+
+
+async def test_nats_killed_between_commit_and_acknowledgement(
+    nats_url: str, ledger_url: str, tmp_path: Path
+) -> None:
+    import nats
+
+    connection = await nats.connect(nats_url)
+    stream = connection.jetstream()
+    with pytest.raises(QuicksilverError, match="no JetStream stream keeps landings"):
+        async with open_nats("landings", servers=nats_url, durable="test"):
+            pass
+    await stream.add_stream(name="landings", subjects=["landings"])
+    for body in bodies(12):
+        await stream.publish("landings", body.encode())
+
+    (tmp_path / "after-commit-before-ack").touch()
+    killed = consume(ledger_url, "nats", "landings", "--servers", nats_url, failpoints=tmp_path)
+    assert await asyncio.to_thread(killed.wait, 60) == -signal.SIGKILL
+    assert len(rows(ledger_url, "select from quicksilver.event")) == 12
+    held = await stream.consumer_info("landings", "quicksilver")
+    assert held.num_ack_pending == 12, "none was acknowledged before the kill"
+
+    # They come again when JetStream's patience ends, and count once.
+    intake = await intake_of(ledger_url)
+    async with open_nats("landings", servers=nats_url, durable="quicksilver") as source:
+        consumer = Consumer(intake, source)
+        async with asyncio.timeout(90):
+            taken = 0
+            while taken < 12:
+                taken += await consumer.run_once()
+    held = await stream.consumer_info("landings", "quicksilver")
+    assert (held.num_ack_pending, held.num_pending) == (0, 0)
+    found = rows(ledger_url, "select generation from quicksilver.partition")
+    assert [row["generation"] for row in found] == [1] * 12
+    await connection.close()
     await intake.recorder.close()
     await intake.ledger.database.close()
