@@ -120,7 +120,7 @@ async def test_a_canary_measures_its_one_lane(tmp_path: Path, ledger_url: str) -
         assert seen.durable is None
 
         sweep = lake.sweep()
-        watch = CanaryWatch(lake.settings, ledger, sweep, asyncio.Event(), patience=10)
+        watch = CanaryWatch(lake.settings, ledger, sweep, patience=10)
         assert await watch.run_once() == 0
         (row,) = await ledger.watch.lane_states()
         assert (row["fast_state"], row["durable_state"]) == ("up", "none")
@@ -136,7 +136,7 @@ async def test_a_store_that_does_not_tell_is_listed(tmp_path: Path, ledger_url: 
         ledger = lake.receiver.app.state.ledger
         settings = lake.settings.model_copy(update={"store": "other"})
         sweep = lake.sweep()
-        watch = CanaryWatch(settings, ledger, sweep, asyncio.Event(), patience=1)
+        watch = CanaryWatch(settings, ledger, sweep, patience=1)
         assert await watch.run_once() == 0
         (row,) = await ledger.watch.lane_states()
         assert (row["fast_state"], row["durable_state"]) == ("none", "none")
