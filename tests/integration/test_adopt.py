@@ -18,7 +18,7 @@ import pytest
 
 from quicksilver.lake.bronze import minio_client
 from quicksilver.settings import load_settings
-from quicksilver.stack.minio import answers, minio_binary
+from quicksilver.stack.minio import MINIO, answers
 from quicksilver.stack.ports import LOOPBACK, choose_port
 from tests.support.checkout import PROJECT
 from tests.support.servers import HOMES
@@ -34,7 +34,7 @@ def lake() -> Iterator[str]:
     url = f"http://{LOOPBACK}:{choose_port(None)}"
     folder = HOMES / "their-minio"
     server = subprocess.Popen(
-        [minio_binary(), "server", "--address", url.removeprefix("http://"), str(folder)],
+        [MINIO.binary(), "server", "--address", url.removeprefix("http://"), str(folder)],
         env={"PATH": os.environ["PATH"], "HOME": str(HOMES), "MINIO_BROWSER": "off"},
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
