@@ -213,7 +213,7 @@ class HealthWatch:
         ]
 
     async def _worker(self, pool: PoolView) -> Part:
-        start = f"prefect worker start --pool {pool.name} --limit {self.settings.max_running}"
+        start = "quicksilver worker"
         if not pool.is_there:
             return Part(
                 "worker", "trouble", f"there is no work pool {pool.name}", "quicksilver init"

@@ -42,23 +42,25 @@ PATIENCE = 4.5
 
 LINKS = [
     *("settings", "datasets", "ledger", "migrations", "warehouse"),
-    *("store", "bucket", "lanes", "service", "reach", "canary"),
-    *("prefect", "work pool", "deployments", "worker", "dbt"),
+    *("store", "bucket", "lanes", "service", "operators", "reach", "canary"),
+    *("prefect", "work pool", "deployments", "worker", "engine", "dbt", "disk", "clock"),
 ]
 
 # What a broken link leaves unsaid about the links behind it.
 BEHIND = {
-    "settings": "ledger migrations warehouse minio bucket lanes service reach canary dbt",
+    "settings": "ledger migrations warehouse minio bucket lanes service operators reach canary"
+    " dbt clock",
     "datasets": "migrations bucket lanes reach canary deployments",
-    "ledger": "migrations canary",
+    "ledger": "migrations canary clock",
     "migrations": "canary",
     "store": "bucket lanes reach canary",
     "bucket": "lanes reach canary",
     "lanes": "reach canary",
-    "service": "reach canary",
+    "service": "operators reach canary",
     "reach": "canary",
-    "prefect": "work-pool deployments worker",
-    "work pool": "worker",
+    "prefect": "work-pool deployments worker engine",
+    "work pool": "worker engine",
+    "worker": "engine",
 }
 
 
@@ -107,7 +109,8 @@ class Chain:
 
     def run_checks(self, pool: str = "", **changes: Any) -> Coroutine[Any, Any, list[Finding]]:
         """The findings on the chain with these settings changed."""
-        used = self.settings.model_copy(update=changes)
+        # The worker of these tests asks once.
+        used = self.settings.model_copy(update={"worker_poll": 300.0, **changes})
         probe = Probe(used, pool or "default", PATIENCE)
         return run_checks(probe, lambda _: None)
 
@@ -188,10 +191,14 @@ def _deploy(api: str) -> None:
 
 
 def _beat(api: str, pool: str) -> None:
-    """A heartbeat, as a worker sends it every 30 s."""
-    url = f"{api}/work_pools/{pool}/workers/heartbeat"
+    """A heartbeat, as a worker sends it every 30 s, and a question for runs."""
     auth = prefect_auth(os.environ)
-    httpx.post(url, json={"name": "doctors-worker"}, trust_env=False, auth=auth).raise_for_status()
+    for path, body in (
+        ("workers/heartbeat", {"name": "doctors-worker"}),
+        ("get_scheduled_flow_runs", {"work_queue_names": ["default"]}),
+    ):
+        url = f"{api}/work_pools/{pool}/{path}"
+        httpx.post(url, json=body, trust_env=False, auth=auth).raise_for_status()
 
 
 @contextmanager
@@ -292,7 +299,7 @@ BREAKS: dict[str, tuple[Breaking, str, tuple[str, ...]]] = {
     "datasets.yaml has an unknown field": (
         a_wrong_file,
         "datasets",
-        ("wrong.yaml:1: doctor.trips: kee: unknown", "mend that"),
+        ("wrong.yaml:1: doctor.trips: kee: unknown", "correct that"),
     ),
     "the ledger is away": (
         lambda _: {"database_url": SecretStr(f"postgresql://x@{nowhere()[7:]}/x")},
@@ -369,7 +376,7 @@ BREAKS: dict[str, tuple[Breaking, str, tuple[str, ...]]] = {
     "no worker polls": (
         lambda _: {"pool": "doctor-idle"},
         "worker",
-        ("no worker polls doctor-idle", "quicksilver worker"),
+        ("no worker asked for runs ever", "quicksilver worker"),
     ),
     "the deployment is missing": (
         lambda chain: {"datasets_file": chain.declare(deployment="silver/nobody-deployed-it")},
@@ -494,4 +501,4 @@ def test_dbt_does_not_parse(chain: Chain, tmp_path: Path, monkeypatch: pytest.Mo
     found = only(run(chain.run_checks()), "dbt")
     assert "yellow_trips" in found.found
     assert "nothing" in found.found
-    assert "mend the model" in found.fix
+    assert "fix the model" in found.fix

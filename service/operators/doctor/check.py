@@ -48,7 +48,8 @@ class Probe:
     def health(self) -> HealthWatch:
         """The parts as the service itself sees them, asked from here."""
         if self._health is None:
-            self._health = HealthWatch(self.settings, self.ledger)
+            looked_at = self.settings.model_copy(update={"pool": self.pool})
+            self._health = HealthWatch(looked_at, self.ledger)
         return self._health
 
     def __post_init__(self) -> None:
