@@ -17,16 +17,16 @@ import pytest
 _PROPERTY = "processor seconds"
 
 # Seconds a file may take; what starts the whole stack, or several, takes more than the rest.
-USUAL = 120.0
+USUAL = 600.0
 BUDGETS = {
-    "tests/acceptance/test_chaos.py": 600.0,
-    "tests/acceptance/test_hosts.py": 600.0,
-    "tests/acceptance/test_observed.py": 400.0,
-    "tests/acceptance/test_page.py": 400.0,
-    "tests/acceptance/test_put_to_silver.py": 400.0,
-    "tests/integration/test_compose.py": 600.0,
-    "tests/integration/test_engine.py": 400.0,
-    "tests/integration/test_stack_runs.py": 400.0,
+    "tests/acceptance/test_chaos.py": 1500.0,
+    "tests/acceptance/test_hosts.py": 1500.0,
+    "tests/acceptance/test_observed.py": 1500.0,
+    "tests/acceptance/test_page.py": 1500.0,
+    "tests/acceptance/test_put_to_silver.py": 1500.0,
+    "tests/integration/test_compose.py": 1500.0,
+    "tests/integration/test_engine.py": 1500.0,
+    "tests/integration/test_stack_runs.py": 1500.0,
 }
 
 
