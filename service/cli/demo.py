@@ -237,7 +237,7 @@ def _until(done: Callable[[], bool], what: str) -> None:
 
 def _report(stack: Stack, console: Console) -> list[str]:
     """Print the table and the totals; what is off, in words."""
-    builds = stack.ledger("select * from quicksilver.build order by id")
+    builds = stack.ledger("select *, partition::date as dt from quicksilver.build order by id")
     counts = {row["dt"]: row for row in stack.warehouse(_COUNTS)}
     ui = stack.env["PREFECT_API_URL"].removesuffix("/api")
     numbers = ("rows in", "silver", "rejected", "PUT → silver")
