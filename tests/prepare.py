@@ -1,4 +1,4 @@
-"""What the tests need beside the virtual environment: a browser, and MinIO's server.
+"""What the tests need beside the virtual environment: a browser, and the servers that they run.
 
 `make test` runs this first. Each is looked for, else made; what cannot be had is said, with what
 to do about it.
@@ -12,6 +12,8 @@ from pathlib import Path
 
 from quicksilver.stack.errors import ProgramBuildError
 from quicksilver.stack.minio import MINIO
+from quicksilver.stack.versity import VERSITY
+from tests.support.nats_server import NATS
 
 _NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 
@@ -80,7 +82,8 @@ def main() -> None:
         if chromium() is None:
             raise SystemExit("Chromium was installed, but is not on the PATH: set CHROMIUM_BIN")
     try:
-        MINIO.binary()
+        for program in (MINIO, VERSITY, NATS):
+            program.binary()
     except ProgramBuildError as error:
         sys.exit(str(error))
 

@@ -3,7 +3,6 @@
 import asyncio
 import json
 import os
-import shutil
 import signal
 import socket
 import subprocess
@@ -31,6 +30,7 @@ from quicksilver.stack.ports import LOOPBACK, choose_port
 from quicksilver.support import failpoint
 from quicksilver.support.postgres import Database
 from tests.support.checkout import PROJECT
+from tests.support.nats_server import NATS
 from tests.support.payloads import PREFIX, notification, record
 from tests.support.waiting import until
 
@@ -208,12 +208,9 @@ async def test_sqs_brings_what_sns_eventbridge_and_s3_put_into_it(
 @pytest.fixture
 def nats_url(tmp_path: Path) -> Iterator[str]:
     """A NATS server with JetStream."""
-    server = shutil.which("nats-server")
-    if server is None:
-        pytest.skip("nats-server is not installed (Debian's package of that name)")
     port = choose_port(None)
     process = subprocess.Popen(
-        [server, "-js", "-a", LOOPBACK, "-p", str(port), "-sd", str(tmp_path)],
+        [str(NATS.binary()), "-js", "-a", LOOPBACK, "-p", str(port), "-sd", str(tmp_path)],
         stderr=subprocess.DEVNULL,
     )
     try:
