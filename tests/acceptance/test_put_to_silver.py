@@ -118,7 +118,11 @@ def test_a_broken_file_fails_with_a_sentence_and_a_better_one_heals(full_stack: 
     )
     assert "data.parquet" in error
     assert full_stack.warehouse(COUNTS, *["2020-10-01"] * 3) == before
+    # Failed at once: the same bytes would be as bad later.
+    failed = full_stack.partition("2020-10-01")
+    assert (failed["state"], failed["attempts"]) == ("failed", 1)
     full_stack.put_month(2020, 10, seed=2)
+    until(lambda: full_stack.partition("2020-10-01")["generation"] == 3, "the better file's event")
     built(full_stack, "2020-10-01", 3)
 
 
@@ -190,7 +194,7 @@ def test_the_example_automation_fires_its_deployment_for_a_built_partition(
     assert f"automation '{name}': made" in done.stdout.replace("\n", "")
     try:
         run = reported(full_stack)
-        dt = run["parameters"]["partition"]
+        dt = run["parameters"]["dt"]
         assert run["parameters"] == {"dataset": DATASET, "dt": dt}
         until(
             lambda: full_stack.run_state(run["id"])["type"] == "COMPLETED", "the report", within=120

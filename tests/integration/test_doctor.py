@@ -48,7 +48,7 @@ LINKS = [
 
 # What a broken link leaves unsaid about the links behind it.
 BEHIND = {
-    "settings": "ledger migrations warehouse minio bucket lanes service operators reach canary"
+    "settings": "ledger migrations warehouse store bucket lanes service operators reach canary"
     " dbt clock",
     "datasets": "migrations bucket lanes reach canary deployments",
     "ledger": "migrations canary clock",
@@ -315,7 +315,7 @@ BREAKS: dict[str, tuple[Breaking, str, tuple[str, ...]]] = {
     "the warehouse may not be written": (
         a_foreign_warehouse,
         "warehouse",
-        ("permission denied", "QUICKSILVER_WAREHOUSE_URL", "create schemas"),
+        ("not prepared for this version", "quicksilver init", "QUICKSILVER_WAREHOUSE_URL"),
     ),
     "MinIO is away": (
         lambda _: {"minio_endpoint_url": nowhere()},
@@ -344,9 +344,9 @@ BREAKS: dict[str, tuple[Breaking, str, tuple[str, ...]]] = {
         ("does not answer", "quicksilver serve"),
     ),
     "QUICKSILVER_URL is something else": (
-        lambda chain: {"url": chain.settings.prefect_api_url},
+        lambda chain: {"url": chain.settings.minio_endpoint_url},
         "service",
-        ("answers 404", "is QUICKSILVER_URL a service"),
+        ("answers 4", "is QUICKSILVER_URL a service"),
     ),
     "the fast lane's token differs from the service's": (
         lambda chain: tokens(chain, -1, 1),
