@@ -395,8 +395,13 @@ class TestCreating:
         for dt in days(6):
             await _put(kit, dt=dt)
         dispatchers = kit.dispatcher("one"), kit.dispatcher("two")
-        counts = await together(*(d.run_once() for d in dispatchers))
-        assert sum(counts) == 4, "max_running holds over both"
+        fired = 0
+        for _ in range(10):
+            # A busy Prefect may leave some without an answer: the next pass takes them up.
+            fired += sum(await together(*(d.run_once() for d in dispatchers)))
+            if fired >= 4:
+                break
+        assert fired == 4, "max_running holds over both"
         filters = {"flow_runs": {"tags": {"all_": [f"dataset:{_current[0]}"]}}}
         runs = prefect.call("POST", "/flow_runs/filter", filters)
         assert len({run["idempotency_key"] for run in runs}) == len(runs) == 4
