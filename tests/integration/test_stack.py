@@ -128,7 +128,9 @@ class TestServers:
         lines = " ".join(" ".join(p.cmdline()) for p in family(stack.supervisor.pid))
         own = stack.home.credentials
         assert "minio" in lines
-        assert not [name for name, value in own if name not in ("ports", "store") and value in lines]
+        assert not [
+            name for name, value in own if name not in ("ports", "store") and value in lines
+        ]
 
     def test_everything_listens_on_loopback_alone(self, stack: EmbeddedStack) -> None:
         listening = [

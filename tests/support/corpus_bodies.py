@@ -81,7 +81,7 @@ def bodies() -> Iterator[BadInput]:
     for name, path, value, why in [
         ("a huge integer for size", "s3.object.size", 2**64, "bad-size"),
         ("a negative size", "s3.object.size", -1, "bad-size"),
-        ("a size in text", "s3.object.size", "1000", "bad-size"),
+        ("a size in words", "s3.object.size", "a thousand", "bad-size"),
         ("a size that is true", "s3.object.size", True, "bad-size"),
         ("a fraction for size", "s3.object.size", 1.5, "bad-size"),
         ("an etag that is a list", "s3.object.eTag", [], "bad-etag"),

@@ -48,12 +48,12 @@ FILES = {
 }
 
 OUTSIDE = {
-    "a climb out of the folder": (f"{PREFIX}2024-01-01/../data.parquet", "outside-datasets"),
+    "a climb out of the folder": (f"{PREFIX}2024-01-01/../data.parquet", "no-partition"),
     "a climb above the bucket": ("../../../etc/passwd", "outside-datasets"),
-    "an empty segment": (f"{PREFIX}2024-01-01//data.parquet", "outside-datasets"),
+    "an empty segment": (f"{PREFIX}2024-01-01//data.parquet", "no-partition"),
     "a leading slash": (f"/{KEY}", "outside-datasets"),
-    "a folder": (f"{PREFIX}2024-01-01/", "outside-datasets"),
-    "a folder below": (f"{PREFIX}2024-01-01/sub/data.parquet", "outside-datasets"),
+    "a folder": (f"{PREFIX}2024-01-01/", "no-partition"),
+    "a folder below": (f"{PREFIX}2024-01-01/sub/data.parquet", "no-partition"),
     "two dots for a file": (f"{PREFIX}2024-01-01/..", "other-file"),
     "a hidden file": (f"{PREFIX}2024-01-01/.parquet", "other-file"),
     "a file that is being written": (f"{PREFIX}2024-01-01/_temporary.parquet", "other-file"),
@@ -61,10 +61,10 @@ OUTSIDE = {
     "the year nought": (f"{PREFIX}0000-01-01/data.parquet", "bad-date"),
     "a date of other digits": (
         f"{PREFIX}\uff12\uff10\uff12\uff14-01-01/data.parquet",
-        "outside-datasets",
+        "no-partition",
     ),
-    "a date before Christ": (f"{PREFIX}-044-03-15/data.parquet", "outside-datasets"),
-    "a date too long": (f"{PREFIX}12024-01-01/data.parquet", "outside-datasets"),
+    "a date before Christ": (f"{PREFIX}-044-03-15/data.parquet", "no-partition"),
+    "a date too long": (f"{PREFIX}12024-01-01/data.parquet", "no-partition"),
     "another case": (KEY.upper(), "outside-datasets"),
     "1,025 bytes": ("y" * 1025, "outside-datasets"),
 }
