@@ -111,7 +111,8 @@ async def test_freshness_is_measured_by_what_was_published(settings: Settings) -
             writer.execute(
                 "insert into quicksilver.publication (build_id, dataset, partition, dt, generation,"
                 " rows_bronze, rows_silver, rows_rejected, loaded_at)"
-                " values (%s, %s, '2019-01-01', '2019-01-01', 1, 1, 1, 0, now() - make_interval(days => %s))",
+                " values (%s, %s, '2019-01-01', '2019-01-01', 1, 1, 1, 0,"
+                " now() - make_interval(days => %s))",
                 (build, dataset, days),
             )
     results = await asyncio.to_thread(

@@ -194,7 +194,13 @@ def test_reconcile_is_taken_and_says_where_to_look(served: Served) -> None:
         "the comparison ends",
     )
     seen = served.client.operate("GET", "/api/reconcile").json
-    nothing = {"dataset": "nyc_tlc.yellow_tripdata", "listed": 0, "found": 0, "gone": 0}
+    nothing = {
+        "dataset": "nyc_tlc.yellow_tripdata",
+        "listed": 0,
+        "found": 0,
+        "gone": 0,
+        "error": None,
+    }
     assert (seen["actor"], seen["error"], seen["datasets"]) == ("token", None, [nothing])
     assert seen["started_at"] <= seen["ended_at"]
 

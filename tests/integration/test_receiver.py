@@ -198,7 +198,7 @@ def test_a_body_is_replayed_after_a_fix(served: Served, monkeypatch: pytest.Monk
         raise PayloadError("not-an-event")
 
     with monkeypatch.context() as before_the_fix:
-        before_the_fix.setattr(receiver, "decode", not_yet)
+        before_the_fix.setattr("quicksilver.intake.record.decode", not_yet)
         served.client.post(notification(record(key)))
         row = kept(served)[0]
         again = served.client.operate("POST", f"/api/quarantine/{row['id']}/replay").json
