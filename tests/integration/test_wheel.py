@@ -103,7 +103,7 @@ def test_one_package_is_imported_and_everything_comes_with_it(wheel: Path) -> No
         "quicksilver/web/pages/templates/base.html",
         "quicksilver/web/pages/static/page.css",
         "quicksilver/analytics/dbt_project.yml",
-        "quicksilver/analytics/macros/partition.sql",
+        "quicksilver/analytics/macros/typing.sql",
         "quicksilver/templates/nyc-tlc/datasets.yaml",
         "quicksilver/templates/common/env.example",
         "quicksilver/templates/plain-flow/flows/load_sales.py",
@@ -113,7 +113,7 @@ def test_one_package_is_imported_and_everything_comes_with_it(wheel: Path) -> No
 
 def test_the_version_is_the_wheels(installed: Path, tmp_path: Path, wheel: Path) -> None:
     done = run(installed, tmp_path, "--version")
-    assert done.stdout.strip() == wheel.name.split("-")[1]
+    assert done.stdout.strip() == f"quicksilver {wheel.name.split('-')[1]}"
 
 
 def test_a_project_is_made_once(installed: Path, demo: Path) -> None:

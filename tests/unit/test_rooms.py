@@ -30,7 +30,8 @@ BELOW: dict[str, tuple[str, ...]] = {
     "warehouse": ("domain", "support"),
     "lake": ("domain", "support"),
     "orchestrator": ("domain", "support"),
-    "intake": ("ledger", "domain", "support"),
+    # It lists what a marker (`_SUCCESS`) finishes before it records the partition.
+    "intake": ("ledger", "lake", "domain", "support"),
     "build": ("warehouse", "lake", "domain", "support", "ledger.rows"),
     "roles": ("ledger", "lake", "orchestrator", "domain", "support", "engine.protocol"),
     "operators": _ALL_BELOW_THE_WEB,

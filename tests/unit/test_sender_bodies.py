@@ -81,7 +81,7 @@ def test_a_test_message_says_nothing(name: str) -> None:
         ("rustfs_snake_case", "not-an-event:rustfs", "RustFS"),
         ("sns_on_s3_path", "not-an-event:sns", "/events/sns"),
         ("argo_wrapped", "not-an-event:argo-events", "Argo Events"),
-        ("noobaa_test_plain", "not-json", "no JSON"),
+        ("noobaa_test_plain", "not-json", "not JSON"),
         ("two_records_one_bad", "bad-record", "its other records were taken"),
     ],
 )
