@@ -154,7 +154,11 @@ class ProductionStage:
             "HOME": str(self.folder / name / "tmp"),
         }
         if "build" in self.services[name]:
-            image |= {"PYTHONUNBUFFERED": "1", "PYTHONDONTWRITEBYTECODE": "1"}
+            image |= {
+                "PYTHONUNBUFFERED": "1",
+                "PYTHONDONTWRITEBYTECODE": "1",
+                "QUICKSILVER_PROJECT": str(self.folder / "app"),
+            }
         if name == "proxy":
             image |= {
                 "PROXY_BIND": LOOPBACK,
