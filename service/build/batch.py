@@ -323,10 +323,7 @@ class _Attempt:
                     rows_rejected=counts.rejected,
                     rejected_by_reason=reasons,
                     timings=dict(self.watch.timings),
-                    # In a table that has none yet, every column is new, and that is no news.
-                    new_columns=list(member.loaded.new_columns)
-                    if len(self.present) > len(cut.columns)
-                    else [],
+                    new_columns=self._new_columns(member),
                     dbt=self.results,
                     loaded_at=loaded_at,
                     warnings=await self._warnings(member, counts),

@@ -20,7 +20,7 @@ select
     count(distinct coalesce(b.run_key, b.id::text)) as runs,
     bool_or(b.run_key is not null) as has_batches
 from quicksilver.build as b
-where b.state in ('claimed', 'dispatched', 'running', 'published', 'yielded')
+where quicksilver.is_active(b.state)
 group by b.dataset
 
 
@@ -59,7 +59,7 @@ where
         select from quicksilver.build as b
         where
             b.dataset = p.dataset and b.partition = p.partition
-            and b.state in ('claimed', 'dispatched', 'running', 'published', 'yielded')
+            and quicksilver.is_active(b.state)
     )
 order by p.dataset, priority desc, p.turn, p.partition
 

@@ -30,13 +30,7 @@ select
     count(*) over () as found
 from quicksilver.partition as p
 left join quicksilver.dataset as d on p.dataset = d.name
-cross join lateral (
-    select
-        case
-            when d.paused_at is not null and p.state in ('waiting', 'pending') then 'paused'
-            else p.state
-        end as shown_state
-) as s
+cross join lateral (select quicksilver.shown_state(p.state, d.paused_at) as shown_state) as s
 where
     p.generation > 0
     and (%(dataset)s::text is null or p.dataset = %(dataset)s)

@@ -8,8 +8,7 @@ select
     case
         -- Gone and built stands in silver as it was, or as nothing: either is complete.
         when p.gone_at is not null and p.state <> 'built' then 'gone'
-        when d.paused_at is not null and p.state in ('waiting', 'pending') then 'paused'
-        else p.state
+        else quicksilver.shown_state(p.state, d.paused_at)
     end as state
 from quicksilver.partition as p
 left join quicksilver.dataset as d on p.dataset = d.name

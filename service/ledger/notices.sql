@@ -128,5 +128,5 @@ where
     and not exists (select from quicksilver.build as b where b.claimed_at > %(before)s)
     and (
         select count(*) from quicksilver.build as b
-        where b.state in ('claimed', 'dispatched', 'running', 'published', 'yielded')
+        where quicksilver.is_active(b.state)
     ) < %(slots)s

@@ -5,8 +5,7 @@ select
     p.dt,
     case
         when p.gone_at is not null and p.state in ('built', 'waiting') then 'gone'
-        when d.paused_at is not null and p.state in ('waiting', 'pending') then 'paused'
-        else p.state
+        else quicksilver.shown_state(p.state, d.paused_at)
     end as shown_state,
     p.generation,
     p.built_generation
@@ -49,7 +48,7 @@ select
             (
                 select string_agg(b.id || b.state, ',' order by b.id)
                 from quicksilver.build as b
-                where b.state in ('claimed', 'dispatched', 'running', 'published', 'yielded')
+                where quicksilver.is_active(b.state)
             ),
             (select count(*) || '+' || max(q.last_seen) from quicksilver.quarantine as q),
             (select max(a.id) from quicksilver.action as a),
@@ -102,14 +101,8 @@ left join quicksilver.dataset as d on p.dataset = d.name
 left join quicksilver.build as b
     on
         p.dataset = b.dataset and p.partition = b.partition
-        and b.state in ('claimed', 'dispatched', 'running', 'published', 'yielded')
-cross join lateral (
-    select
-        case
-            when d.paused_at is not null and p.state in ('waiting', 'pending') then 'paused'
-            else p.state
-        end as shown_state
-) as s
+        and quicksilver.is_active(b.state)
+cross join lateral (select quicksilver.shown_state(p.state, d.paused_at) as shown_state) as s
 where p.generation > 0 and s.shown_state = any(%(states)s)
 order by since desc, p.dataset, p.partition
 limit %(limit)s

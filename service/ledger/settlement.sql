@@ -26,7 +26,7 @@ select
             and l.database = (select d.oid from pg_database as d where d.datname = current_database())
     ) as is_held
 from quicksilver.build as b
-where b.state in ('claimed', 'dispatched', 'running', 'published', 'yielded')
+where quicksilver.is_active(b.state)
 order by b.id
 
 

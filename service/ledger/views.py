@@ -6,8 +6,6 @@ from quicksilver.domain.partition import Partition
 from quicksilver.ledger.rows import LedgerPart, where_of
 from quicksilver.support.postgres import Row
 
-_STEPS = ("put_at", "received_at", "dispatched_at", "started_at", "loaded_at", "built_at")
-
 
 class Views(LedgerPart):
     """The operators' side of the ledger."""

@@ -9,10 +9,7 @@ where b.id = %(build)s
 -- name: count_states
 select
     p.dataset,
-    case
-        when d.paused_at is not null and p.state in ('waiting', 'pending') then 'paused'
-        else p.state
-    end as shown_state,
+    quicksilver.shown_state(p.state, d.paused_at) as shown_state,
     count(*) as partitions,
     min(p.dirty_since) as oldest
 from quicksilver.partition as p
@@ -85,20 +82,14 @@ select
     p.rows_silver,
     p.rows_rejected,
     p.updated_at,
-    case
-        when d.paused_at is not null and p.state in ('waiting', 'pending') then 'paused'
-        else p.state
-    end as shown_state
+    quicksilver.shown_state(p.state, d.paused_at) as shown_state
 from quicksilver.partition as p
 left join quicksilver.dataset as d on p.dataset = d.name
 where
     (%(dataset)s::text is null or p.dataset = %(dataset)s)
     and (
         %(state)s::text is null
-        or %(state)s = case
-            when d.paused_at is not null and p.state in ('waiting', 'pending') then 'paused'
-            else p.state
-        end
+        or %(state)s = quicksilver.shown_state(p.state, d.paused_at)
     )
     and (
         %(after_dataset)s::text is null

@@ -12,8 +12,6 @@ from tenacity import retry, retry_if_exception, stop_after_delay, wait_random_ex
 from quicksilver.support.statements import statement
 from quicksilver.warehouse.session import Connection
 
-# What one statement waits for a lock: short, because everybody who asks after it queues behind it.
-LOCK_SECONDS = 2
 # Long enough for most waits to be over, short enough to ask again before the wait is given up.
 _LOOK_AFTER = 0.5
 

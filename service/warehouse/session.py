@@ -22,6 +22,7 @@ def build_options(time_limit: timedelta) -> tuple[str, ...]:
     """Settings of a build's own session: it waits briefly for locks, in any one statement no longer
     than the whole build may take, and ends soon after its process has."""
     return (
+        # Short, because everybody who asks for the lock after it queues behind it.
         "-c lock_timeout=2s",
         f"-c statement_timeout={int(time_limit.total_seconds() * 1000)}",
         "-c client_connection_check_interval=5s",
