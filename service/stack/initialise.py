@@ -60,7 +60,7 @@ def initialise_again(environment: Mapping[str, str]) -> None:
         QuicksilverError: it failed; the message carries what it printed.
     """
     if any(_is_gone(environment, name) for name in _declared()):
-        initialise_child(environment, "--no-lanes")
+        _initialise(environment, "--no-lanes")
 
 
 def _declared() -> list[str]:
