@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, cast
 
 import boto3
+import httpx
 import psycopg
 import pytest
 from moto.server import ThreadedMotoServer
@@ -68,8 +69,12 @@ def aws(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     server = ThreadedMotoServer(ip_address=LOOPBACK, port=0, verbose=False)
     server.start()
     host, port = server.get_host_and_port()
+    url = f"http://{host}:{port}"
     try:
-        yield f"http://{host}:{port}"
+        # What moto keeps is the process', not the server's: a long poll whose consumer was stopped
+        # in the test before would take the message that this one sends.
+        httpx.post(f"{url}/moto-api/reset").raise_for_status()
+        yield url
     finally:
         server.stop()
 
