@@ -22,11 +22,11 @@ class Nats:
 
     async def receive(self) -> Sequence[Message]:
         from nats.errors import Error
-        from nats.errors import TimeoutError as NothingError
 
         try:
             found = await self._subscription.fetch(_BATCH, timeout=_POLL)
-        except NothingError:
+        except TimeoutError:
+            # Nothing came: nats-py says so by its own subclass or, at the deadline, by asyncio's.
             return []
         except (Error, OSError) as error:
             raise QueueUnavailableError(f"{self.name}: {error!r}") from error
