@@ -7,20 +7,15 @@ from __future__ import annotations
 
 import importlib
 import os
-import shutil
-import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from psycopg.conninfo import conninfo_to_dict
 
-from quicksilver.build import dbt_patches as dbt_shortcuts
-from quicksilver.build.dbt_patches import light_locks
-from quicksilver.build.dbt_project import flags, is_published, manifest
-from quicksilver.errors import ModelError
+from quicksilver.build import dbt_patches
+from quicksilver.build.dbt_project import dbt_project, is_published, manifest
 from quicksilver.settings import Settings, load_settings
 from quicksilver.support.postgres import conninfo
 from quicksilver.warehouse.session import scratch_options
@@ -100,39 +95,30 @@ def run(
 def _invoke(
     command: Sequence[str], environment: Mapping[str, str], *, select: str, exclude: str
 ) -> list[Any]:
-    from dbt.cli.main import dbtRunner
-
-    dbt_shortcuts.install(load_settings())
+    dbt_patches.install(load_settings())
     before = {name: os.environ.get(name) for name in environment}
     os.environ.update(environment)
-    target = Path(tempfile.mkdtemp(prefix="quicksilver-dbt-"))
     try:
         parsed = manifest()
         _retarget_manifest(parsed, environment["DBT_PG_DBNAME"])
-        with light_locks():
-            outcome = dbtRunner(manifest=parsed).invoke(
+        with dbt_patches.light_locks():
+            return dbt_project().invoke(
+                parsed,
                 [
-                    *command, *flags(target),
+                    *command,
                     "--select", *select.split(),
                     "--exclude", *exclude.split(),
                     "--no-write-json",
                     "--no-populate-cache",
                     "--no-print",
-                ]
+                ],
             )  # fmt: skip
     finally:
-        shutil.rmtree(target, ignore_errors=True)
         for name, value in before.items():
             if value is None:
                 os.environ.pop(name, None)
             else:
                 os.environ[name] = value
-    if outcome.exception is not None:
-        if not isinstance(outcome.exception, Exception):
-            raise outcome.exception
-        raise ModelError(f"dbt: {outcome.exception}") from outcome.exception
-    result: Any = outcome.result
-    return list(result.results)
 
 
 def warehouse_environment(settings: Settings, time_limit: timedelta = _BY_HAND) -> dict[str, str]:

@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 import os
-import shutil
-import tempfile
 import threading
 from collections.abc import Mapping, Sequence, Set
-from contextlib import suppress
 from functools import cache
 from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from quicksilver.build.dbt_files import digest_of
+from quicksilver.build.dbt_invocation import DbtProject, writable
 from quicksilver.build.dbt_patches import light_locks
-from quicksilver.errors import ModelError
 from quicksilver.settings import load_settings
 from quicksilver.support.project import project_folder
 
@@ -41,13 +38,6 @@ _SOURCES = (
 )
 
 
-_PARSED = "partial_parse.msgpack"
-
-
-# Versions whose parse is kept: about a megabyte each.
-_KEPT = 10
-
-
 @cache
 def seeds_version() -> str:
     """Names the content of the seeds."""
@@ -70,6 +60,16 @@ def _profiles() -> Path:
     return load_settings().dbt_profiles_dir
 
 
+def dbt_project() -> DbtProject:
+    """The project as dbt is invoked on it.
+
+    Raises:
+        SettingsError: as `_profiles`.
+    """
+    # What dbt has to say, a build says from its results.
+    return DbtProject(analytics(), _profiles(), ("--log-level", "none"))
+
+
 def manifest() -> Manifest:
     """The parsed project, from memory, else from this version's cache, else parsed now.
 
@@ -82,43 +82,12 @@ def manifest() -> Manifest:
 @cache
 def _parsed(version: str, folders: Sequence[Path]) -> Manifest:
     with light_locks():
-        parsed = _load(version, folders)
+        parsed = dbt_project().kept_or_parsed(version, folders)
     # What a kept one has not: who reads whom.
     parsed.build_parent_and_child_maps()
     # The one that it came with lies in memory that a fork shares.
     parsed._lock = threading.Lock()  # pyright: ignore[reportPrivateUsage, reportAttributeAccessIssue]
     return parsed
-
-
-def _load(version: str, folders: Sequence[Path]) -> Manifest:
-    from dbt.cli.main import dbtRunner
-    from dbt.contracts.graph.manifest import Manifest
-    from dbt.parser.manifest import extended_mashumuro_decoder
-
-    kept = [path for folder in folders if (path := folder / version / _PARSED).exists()]
-    if kept:
-        parsed = Manifest.from_msgpack(kept[0].read_bytes(), decoder=extended_mashumuro_decoder)
-        # What the macros see as `graph`; dbt itself only makes it when it parses.
-        parsed.build_flat_graph()
-        return parsed
-    folder = _writable(folders)
-    path = folder / version / _PARSED
-    with tempfile.TemporaryDirectory(dir=folder) as target:
-        outcome = dbtRunner().invoke(["parse", *flags(Path(target))])
-        if not outcome.success or not isinstance(outcome.result, Manifest):
-            raise ModelError(f"the dbt project {analytics()} does not parse: {outcome.exception}")
-        path.parent.mkdir(exist_ok=True)
-        # Whole or not at all: two processes that parse at once leave the same file twice.
-        (Path(target) / _PARSED).replace(path)
-    for old in sorted(folder.glob(f"*/{_PARSED}"), key=_age)[_KEPT:]:
-        shutil.rmtree(old.parent, ignore_errors=True)
-    return outcome.result
-
-
-def _age(path: Path) -> float:
-    with suppress(FileNotFoundError):
-        return -path.stat().st_mtime
-    return 0.0
 
 
 def _cache_folders() -> tuple[Path, ...]:
@@ -135,38 +104,7 @@ def cache_folder() -> Path:
     Raises:
         OSError: no folder can be written.
     """
-    return _writable(_cache_folders())
-
-
-def _writable(folders: Sequence[Path]) -> Path:
-    """The first of the folders that can be written.
-
-    Raises:
-        OSError: none can.
-    """
-    for folder in folders[:-1]:
-        with suppress(OSError):
-            folder.mkdir(parents=True, exist_ok=True)
-            if os.access(folder, os.W_OK):
-                return folder
-    folders[-1].mkdir(parents=True, exist_ok=True)
-    return folders[-1]
-
-
-def flags(target: Path) -> list[str]:
-    """What every invocation is told: nothing is written, said or sent that nobody reads."""
-    return [
-        "--project-dir", str(analytics()),
-        "--profiles-dir", str(_profiles()),
-        "--target-path", str(target),
-        "--log-path", str(target),
-        "--log-level", "none",
-        "--log-level-file", "none",
-        "--no-send-anonymous-usage-stats",
-        "--no-version-check",
-        "--no-use-colors",
-        "--quiet",
-    ]  # fmt: skip
+    return writable(_cache_folders())
 
 
 def is_published(node: Any) -> bool:

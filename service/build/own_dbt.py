@@ -6,26 +6,19 @@ Parsed once per version of its files. One invocation a process: dbt keeps its ad
 from __future__ import annotations
 
 import json
-import os
 import re
-import shutil
-import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from quicksilver.build.dbt_files import digest_of, project_files
+from quicksilver.build.dbt_invocation import DbtProject
 from quicksilver.build.dbt_project import cache_folder
 from quicksilver.domain.declaration import DbtRule
 from quicksilver.errors import DataTestError, ModelError, SettingsError
 
-# dbt itself is imported where it is called: that takes 1.6 s, and who deploys a flow only reads it.
-if TYPE_CHECKING:
-    from dbt.contracts.graph.manifest import Manifest
-
-_PARSED = "partial_parse.msgpack"
 _CONFIG = re.compile(r"config\s*\(.*?\)\s*}}", re.DOTALL)
 
 
@@ -59,50 +52,18 @@ class OwnProject:
         """Invoke the rule's command; how each node ended, failed ones among them.
 
         Raises:
-            ModelError: dbt did not get as far as its nodes.
+            ModelError: the project does not parse, or dbt did not get as far as its nodes.
         """
-        from dbt.cli.main import dbtRunner
-
-        target = Path(tempfile.mkdtemp(prefix="quicksilver-dbt-"))
-        try:
-            parsed = self._parsed(target)
-            outcome = dbtRunner(manifest=parsed).invoke(
-                [self.rule.command, *self._flags(target), *self._selection()]
-            )
-        finally:
-            shutil.rmtree(target, ignore_errors=True)
-        if outcome.exception is not None:
-            if not isinstance(outcome.exception, Exception):
-                raise outcome.exception
-            raise ModelError(f"dbt: {outcome.exception}") from outcome.exception
-        result: Any = outcome.result
-        return [_node(one) for one in result.results]
-
-    def _parsed(self, target: Path) -> Manifest:
-        """The project, parsed by this run or an earlier one.
-
-        Raises:
-            ModelError: it does not parse; dbt's own words.
-        """
-        from dbt.cli.main import dbtRunner
-        from dbt.contracts.graph.manifest import Manifest
-        from dbt.parser.manifest import extended_mashumuro_decoder
-
-        kept = cache_folder() / "own" / f"{self._version()}.msgpack"
-        if kept.exists():
-            found = Manifest.from_msgpack(kept.read_bytes(), decoder=extended_mashumuro_decoder)
-            # What the macros see as `graph`; dbt itself only makes it when it parses.
-            found.build_flat_graph()
-            return found
-        outcome = dbtRunner().invoke(["parse", *self._flags(target)])
-        if not outcome.success or not isinstance(outcome.result, Manifest):
-            raise ModelError(f"the dbt project {self.folder} does not parse: {outcome.exception}")
-        kept.parent.mkdir(parents=True, exist_ok=True)
-        whole = kept.with_suffix(f".{os.getpid()}")
-        shutil.copy(target / _PARSED, whole)
-        # Whole or not at all: two runs that parse at once leave the same file twice.
-        whole.replace(kept)
-        return outcome.result
+        named = ["--target", self.rule.target] if self.rule.target else []
+        project = DbtProject(
+            self.folder,
+            self.profiles,
+            (*named, "--vars", json.dumps(self.variables, default=str)),
+        )
+        parsed = project.kept_or_parsed(self._version(), [cache_folder() / "own"])
+        return [
+            _node(one) for one in project.invoke(parsed, [self.rule.command, *self._selection()])
+        ]
 
     def _version(self) -> str:
         """Names everything that decides how the project parses."""
@@ -115,7 +76,7 @@ class OwnProject:
         if self._reads_variables_when_parsed():
             given.append(json.dumps(self.variables, sort_keys=True, default=str))
         profiles = digest_of(self.profiles, ["profiles.yml"])
-        return digest_of(self.folder, [".", "dbt_packages"], profiles, *given)
+        return digest_of(self.folder, ["."], profiles, *given)
 
     def _reads_variables_when_parsed(self) -> bool:
         """Whether a variable may stand in a configuration; elsewhere a run reads it."""
@@ -128,22 +89,6 @@ class OwnProject:
             if any("var(" in part.replace("env_var(", "") for part in parts):
                 return True
         return False
-
-    def _flags(self, target: Path) -> list[str]:
-        named = ["--target", self.rule.target] if self.rule.target else []
-        return [
-            "--project-dir", str(self.folder),
-            "--profiles-dir", str(self.profiles),
-            *named,
-            "--vars", json.dumps(self.variables, default=str),
-            "--target-path", str(target),
-            "--log-path", str(target),
-            "--log-level-file", "none",
-            "--no-send-anonymous-usage-stats",
-            "--no-version-check",
-            "--no-use-colors",
-            "--quiet",
-        ]  # fmt: skip
 
     def _selection(self) -> list[str]:
         return ["--select", *self.rule.select.split()] if self.rule.select else []

@@ -14,7 +14,7 @@ import psycopg.conninfo
 import pytest
 from prefect.client.orchestration import get_client
 
-from quicksilver.build import own_dbt
+from quicksilver.build import dbt_invocation, own_dbt
 from quicksilver.build.own_dbt import DbtNode, own_project, refuse_failed
 from quicksilver.domain.declaration import DbtRule
 from quicksilver.errors import DataTestError, SettingsError
@@ -170,6 +170,25 @@ def test_a_typical_project_builds_again_and_again(
         with pytest.raises(DataTestError, match="1 of 7 nodes failed: test checks_is_positive"):
             refuse_failed(failed)
     assert not (folder / "target").exists()
+
+
+@pytest.mark.parametrize("shop", ["duckdb"], indirect=True)
+def test_old_parses_of_a_project_are_removed(
+    shop: tuple[Path, Callable[[str], list[Any]]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, _ = shop
+    monkeypatch.setattr(dbt_invocation, "_KEPT", 1)
+    rule = DbtRule(project="shop", command="seed")
+    left: list[set[Path]] = []
+    for day in ("2024-05-01", "2024-05-02"):
+        # A variable in a configuration is part of the version: one a partition.
+        (folder / "models" / "sales.yml").write_text(
+            "models: [{name: sales, config: {tags: ['{{ var(\"day\") }}']}}]"
+        )
+        refuse_failed(own_project(rule, {"day": day}, folder.parent).run())
+        left.append(set((tmp_path / "cache").rglob("*.msgpack")))
+    assert [len(parses) for parses in left] == [1, 1]
+    assert left[0] != left[1], "the newest is the one that stays"
 
 
 def test_what_is_missing_is_said(tmp_path: Path) -> None:

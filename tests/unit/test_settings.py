@@ -78,7 +78,7 @@ def test_dbts_profiles_are_where_the_env_file_says(
     (tmp_path / "profiles.yml").write_text("quicksilver: {}\n")
     (tmp_path / ".env").write_text(f"DBT_PROFILES_DIR={tmp_path}\n")
     monkeypatch.setitem(Settings.model_config, "env_file", tmp_path / ".env")
-    flags = dbt_project.flags(tmp_path / "target")  # pyright: ignore[reportPrivateUsage]
+    flags = dbt_project.dbt_project().flags(tmp_path / "target")
     assert flags[flags.index("--profiles-dir") + 1] == str(tmp_path)
 
 
