@@ -22,6 +22,14 @@ class NotFoundError(QuicksilverError):
     """Nothing of that name is known: a dataset, a partition, a row in quarantine."""
 
 
+class UnknownDatasetError(DatasetsError, NotFoundError):
+    """A dataset of that name is not declared: a wrong name to a person, a lack of the file else."""
+
+
+class ServiceUnavailableError(QuicksilverError):
+    """The running service, which a command asks, did not answer, or needs a part that is away."""
+
+
 class LedgerUnavailableError(QuicksilverError):
     """Postgres did not answer or refused to write (down, disk full): nothing was recorded."""
 

@@ -8,7 +8,7 @@ import typer
 from quicksilver.cli.listing import Listing
 from quicksilver.cli.shared import AsJson, console, print_json, reported, with_ledger
 from quicksilver.domain.reasons import meaning_of
-from quicksilver.errors import QuicksilverError
+from quicksilver.errors import NotFoundError, QuicksilverError, ServiceUnavailableError
 from quicksilver.ledger import Ledger
 from quicksilver.settings import Settings, load_settings
 from quicksilver.support.text import escape_control_characters
@@ -19,6 +19,9 @@ RowId = Annotated[
     # Postgres' largest bigint.
     int, typer.Argument(help="The row's id, from `quarantine list`.", min=1, max=2**63 - 1)
 ]
+
+# What the service's answers are to who calls a command: its exit code tells them apart.
+_REFUSALS: dict[int, type[QuicksilverError]] = {404: NotFoundError, 503: ServiceUnavailableError}
 
 
 @app.command("list")
@@ -58,9 +61,7 @@ def show(row_id: RowId, as_json: AsJson = False) -> None:
 
     row = with_ledger(work)
     if row is None:
-        raise QuicksilverError(
-            f"quarantine holds no row {row_id}: see `quicksilver quarantine list`"
-        )
+        raise NotFoundError(f"quarantine holds no row {row_id}: see `quicksilver quarantine list`")
     if as_json:
         print_json(row)
         return
@@ -106,7 +107,9 @@ def call_service(method: str, path: str) -> dict[str, Any]:
     """Ask the running service, as an operator.
 
     Raises:
-        QuicksilverError: it is not there, or it refused; the message is its own.
+        ServiceUnavailableError: it does not answer, or says that a part of it is away.
+        NotFoundError: it knows nothing of that name.
+        QuicksilverError: it refused; the message is its own, as in the two above.
     """
     settings = load_settings()
     headers: dict[str, str] = {}
@@ -115,12 +118,13 @@ def call_service(method: str, path: str) -> dict[str, Any]:
     try:
         answer = httpx.request(method, settings.url + path, headers=headers, timeout=60)
     except httpx.HTTPError as error:
-        raise QuicksilverError(
+        raise ServiceUnavailableError(
             f"the service at {settings.url} does not answer ({error}):"
             " start it with `quicksilver serve`, or set QUICKSILVER_URL"
         ) from error
     if answer.is_error:
         detail = answer.json().get("detail") if "json" in answer.headers["content-type"] else None
-        raise QuicksilverError(f"{detail or answer.text or answer.status_code}")
+        kind = _REFUSALS.get(answer.status_code, QuicksilverError)
+        raise kind(f"{detail or answer.text or answer.status_code}")
     result: dict[str, Any] = answer.json()
     return result

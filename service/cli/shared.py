@@ -24,6 +24,7 @@ from quicksilver.errors import (
     LedgerUnavailableError,
     NotFoundError,
     QuicksilverError,
+    ServiceUnavailableError,
     SettingsError,
 )
 from quicksilver.ledger import Ledger
@@ -135,7 +136,7 @@ def reported(command: Callable[P, R]) -> Callable[P, R]:
 def _exit_code(error: QuicksilverError) -> int:
     if isinstance(error, NotFoundError):
         return 3
-    return 4 if isinstance(error, UNAVAILABLE) else 1
+    return 4 if isinstance(error, (*UNAVAILABLE, ServiceUnavailableError)) else 1
 
 
 def actor() -> str:
@@ -235,7 +236,7 @@ def named(dataset: str, name: str) -> Partition:
     """The partition that a person means; a month of a dataset of days is that of its first day.
 
     Raises:
-        DatasetsError: no such dataset is declared.
+        UnknownDatasetError: no such dataset is declared.
     """
     declared = load_datasets(load_settings().datasets_file).get(dataset)
     if declared.each == "partition" and declared.pattern.fields_of(name) is None:

@@ -12,7 +12,7 @@ from ruamel.yaml.error import MarkedYAMLError, YAMLError
 from ruamel.yaml.reader import ReaderError
 
 from quicksilver.domain.declaration import ColumnRule, Dataset, DbtRule, Gate, ReadinessRule, Strict
-from quicksilver.errors import DatasetsError
+from quicksilver.errors import DatasetsError, UnknownDatasetError
 
 __all__ = ["ColumnRule", "Dataset", "Datasets", "DbtRule", "Gate", "ReadinessRule", "load_datasets"]
 
@@ -41,13 +41,13 @@ class Datasets(Strict):
         """The dataset of that name.
 
         Raises:
-            DatasetsError: when it is not declared; the message lists those that are.
+            UnknownDatasetError: when it is not declared; the message lists those that are.
         """
         try:
             return self.by_name[name]
         except KeyError:
             known = ", ".join(self.by_name) or "none"
-            raise DatasetsError(
+            raise UnknownDatasetError(
                 f"dataset {name!r} is not declared in {self.path} (declared: {known})"
             ) from None
 

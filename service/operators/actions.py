@@ -11,7 +11,7 @@ from typing import Any
 
 from quicksilver.domain.datasets import Dataset
 from quicksilver.domain.partition import Partition
-from quicksilver.errors import DatasetsError, NotFoundError, QuicksilverError
+from quicksilver.errors import NotFoundError, QuicksilverError
 from quicksilver.intake.record import record_body
 from quicksilver.lake.bronze import Bronze
 from quicksilver.ledger import Ledger
@@ -199,10 +199,7 @@ class Actions:
 
     async def _declared(self, name: str) -> Dataset:
         """A declared dataset, known to the database too: a pause needs its row."""
-        try:
-            dataset = self.ledger.datasets.get(name)
-        except DatasetsError as error:
-            raise NotFoundError(str(error)) from None
+        dataset = self.ledger.datasets.get(name)
         await self.ledger.upkeep.sync_datasets()
         return dataset
 

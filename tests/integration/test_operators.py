@@ -205,8 +205,19 @@ def test_what_is_not_there_is_404_and_exit_code_3(
     assert operator.request("POST", f"/api/partitions/{DATASET}/1999-01-01/rebuild").status == 404
     assert operator.request("DELETE", "/api/quarantine/77").status == 404
     monkeypatch.setenv("QUICKSILVER_DATABASE_URL", served.database_url)
-    for command in (["pause", "no.such"], ["resume", "no.such"], ["rebuild", DATASET, "1999-01"]):
-        assert CliRunner().invoke(app, command).exit_code == 3, command
+    monkeypatch.setenv("QUICKSILVER_URL", f"http://127.0.0.1:{operator.port}")
+    monkeypatch.setenv("QUICKSILVER_OPERATOR_TOKENS", OPERATOR_TOKEN)
+    for command in (
+        *(["pause", "no.such"], ["resume", "no.such"], ["rebuild", DATASET, "1999-01"]),
+        *(["show", "no.such", DT], ["rebuild", "no.such", DT], ["show", DATASET, "1999-01"]),
+        *(["quarantine", "show", "77"], ["quarantine", "replay", "77"]),
+        ["quarantine", "discard", "77", "--yes"],
+    ):
+        done = CliRunner().invoke(app, command)
+        assert done.exit_code == 3, (command, done.output)
+        assert (
+            "no.such" in done.stderr or "ever landed" in done.stderr or "no row 77" in done.stderr
+        )
     assert logged(served) == before
 
 

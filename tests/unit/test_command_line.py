@@ -6,6 +6,7 @@ import sys
 from io import StringIO
 from pathlib import Path
 
+import httpx
 import pytest
 from rich.console import Console
 from typer.testing import CliRunner
@@ -13,6 +14,7 @@ from typer.testing import CliRunner
 from quicksilver.cli.listing import Listing
 from quicksilver.cli.main import app
 from quicksilver.cli.shared import complain
+from quicksilver.stack.ports import choose_port
 from tests.support.checkout import PROJECT
 
 _NAME = "a_team_with_a_long_name.yellow_tripdata"
@@ -111,3 +113,22 @@ def test_a_limit_is_at_least_one(command: str) -> None:
     result = CliRunner().invoke(app, [*command.split(), "--limit", "-1"])
     assert result.exit_code == 2
     assert "--limit" in result.stderr
+
+
+def test_a_service_that_is_away_is_exit_code_4(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("QUICKSILVER_URL", f"http://127.0.0.1:{choose_port(None)}")
+    done = CliRunner().invoke(app, ["quarantine", "replay", "1"])
+    assert done.exit_code == 4, done.output
+    assert "does not answer" in done.stderr
+
+
+@pytest.mark.parametrize(("status", "code"), [(503, 4), (404, 3), (403, 1), (500, 1)])
+def test_what_the_service_answers_is_an_exit_code(
+    monkeypatch: pytest.MonkeyPatch, status: int, code: int
+) -> None:
+    def answer(*_: object, **__: object) -> httpx.Response:
+        return httpx.Response(status, json={"detail": "because of that"})
+
+    monkeypatch.setattr(httpx, "request", answer)
+    done = CliRunner().invoke(app, ["quarantine", "discard", "1", "--yes"])
+    assert (done.exit_code, done.stderr) == (code, "error: because of that\n")

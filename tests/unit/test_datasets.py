@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from quicksilver.domain.datasets import Dataset, load_datasets
 from quicksilver.domain.durations import parse_duration
-from quicksilver.errors import DatasetsError
+from quicksilver.errors import DatasetsError, NotFoundError, UnknownDatasetError
 from tests.support.checkout import PROJECT
 
 GOOD = """\
@@ -151,8 +151,10 @@ def test_a_file_that_is_not_there(tmp_path: Path) -> None:
 
 def test_an_unknown_dataset_names_the_known(tmp_path: Path) -> None:
     load(tmp_path, GOOD)
-    with pytest.raises(DatasetsError, match=r"'tripz' is not declared .*declared: trips"):
+    with pytest.raises(UnknownDatasetError, match=r"'tripz' is not declared .*declared: trips"):
         load_datasets(tmp_path / "datasets.yaml").get("tripz")
+    # To the command line and to HTTP it is a name that nobody knows.
+    assert issubclass(UnknownDatasetError, NotFoundError)
 
 
 @given(text=st.text(max_size=200))
