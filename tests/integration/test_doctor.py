@@ -50,7 +50,7 @@ LINKS = [
 BEHIND = {
     "settings": "ledger migrations warehouse store bucket lanes service operators reach canary"
     " dbt clock",
-    "datasets": "migrations bucket lanes reach canary deployments",
+    "datasets": "migrations warehouse bucket lanes reach canary deployments",
     "ledger": "migrations canary clock",
     "migrations": "canary",
     "store": "bucket lanes reach canary",
@@ -101,10 +101,10 @@ class Chain:
         self.databases.append(name)
         return self.postgres.create_database(name, owner, template)
 
-    def declare(self, bucket: str = "", deployment: str = "") -> Path:
+    def declare(self, bucket: str = "", deployment: str = "", **more: str) -> Path:
         """A datasets.yaml; the healthy one's bucket and deployment unless said otherwise."""
         path = self.folder / f"{uuid4().hex}.yaml"
-        path.write_text(_declared(bucket or BUCKET, deployment or DEPLOYMENT))
+        path.write_text(_declared(bucket or BUCKET, deployment or DEPLOYMENT, **more))
         return path
 
     def run_checks(self, pool: str = "", **changes: Any) -> Coroutine[Any, Any, list[Finding]]:
@@ -119,8 +119,8 @@ BUCKET = f"doctor-{uuid4().hex[:8]}"
 DEPLOYMENT = f"doctor/{uuid4().hex[:8]}"
 
 
-def _declared(bucket: str, deployment: str) -> str:
-    entry = {"bucket": bucket, "key": "trips/dt={dt}/{file}", "deployment": deployment}
+def _declared(bucket: str, deployment: str, **more: str) -> str:
+    entry = {"bucket": bucket, "key": "trips/dt={dt}/{file}", "deployment": deployment, **more}
     return json.dumps({"datasets": {"doctor.trips": entry}})
 
 
@@ -292,8 +292,16 @@ Breaking = Callable[[Chain], dict[str, Any]]
 # What is broken: how; the link that must be found; and words that its finding must have.
 BREAKS: dict[str, tuple[Breaking, str, tuple[str, ...]]] = {
     "a setting is missing": (
-        lambda _: {"warehouse_url": SecretStr("")},
+        lambda _: {"minio_access_key": ""},
         "settings",
+        ("MINIO_ACCESS_KEY is not set", "quicksilver env"),
+    ),
+    "the warehouse is not named": (
+        lambda chain: {
+            "warehouse_url": SecretStr(""),
+            "datasets_file": chain.declare(bronze_table="bronze.trips"),
+        },
+        "warehouse",
         ("QUICKSILVER_WAREHOUSE_URL is not set", "quicksilver env"),
     ),
     "datasets.yaml has an unknown field": (
@@ -430,6 +438,15 @@ def test_a_whole_chain_is_ok(chain: Chain) -> None:
     assert [(f.link, f.status) for f in found] == [(link, "ok") for link in LINKS], found
     (canary,) = [f for f in found if f.link == "canary"]
     assert f"{BUCKET}: fast 0.0" in canary.found
+
+
+def test_a_project_without_tables_needs_no_warehouse(chain: Chain) -> None:
+    """It fires deployments, and nothing more: `quicksilver init` asks for no warehouse either."""
+    chain.listen()
+    found = run(chain.run_checks(warehouse_url=SecretStr("")))
+    assert [(f.link, f.status) for f in found] == [(link, "ok") for link in LINKS], found
+    (warehouse,) = [f for f in found if f.link == "warehouse"]
+    assert warehouse.found == "not needed: no dataset has a bronze_table"
 
 
 def test_the_production_stacks_least_rights_are_enough(chain: Chain) -> None:

@@ -17,7 +17,7 @@ _LINKS: tuple[tuple[str, tuple[str, ...], Check], ...] = (
     ("datasets", (), databases.check_datasets),
     ("ledger", ("settings",), databases.check_ledger),
     ("migrations", ("ledger", "datasets"), databases.check_migrations),
-    ("warehouse", ("settings",), databases.check_warehouse),
+    ("warehouse", ("settings", "datasets"), databases.check_warehouse),
     ("store", ("settings",), lake.check_store),
     ("bucket", ("store", "datasets"), lake.check_bucket),
     ("lanes", ("bucket",), lake.check_lanes),

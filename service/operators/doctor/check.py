@@ -9,6 +9,9 @@ from quicksilver.roles.canary import PATIENCE
 from quicksilver.roles.health import HealthWatch
 from quicksilver.settings import Settings
 
+# What dbt and the warehouse are to a project of triggers alone.
+NO_TABLES = "not needed: no dataset has a bronze_table"
+
 
 @dataclass(frozen=True, slots=True)
 class Finding:

@@ -6,7 +6,8 @@ from quicksilver.domain.datasets import load_datasets
 from quicksilver.errors import QuicksilverError
 from quicksilver.ledger import Ledger
 from quicksilver.ledger.migrate import available
-from quicksilver.operators.doctor.check import BrokenError, Probe, first_line
+from quicksilver.operators.doctor.check import NO_TABLES, BrokenError, Probe, first_line
+from quicksilver.operators.setup import wants_warehouse
 from quicksilver.support.postgres import Database
 from quicksilver.warehouse.connection import Warehouse
 
@@ -14,12 +15,15 @@ _ANSWER_WITHIN = 5
 
 
 async def check_settings(probe: Probe) -> str:
-    names = ("database_url", "warehouse_url", "minio_access_key", "minio_secret_key")
+    _require(probe, "database_url", "minio_access_key", "minio_secret_key", "webhook_tokens")
+    return "all that are needed are set"
+
+
+def _require(probe: Probe, *names: str) -> None:
     try:
-        probe.settings.require(*names, "webhook_tokens")
+        probe.settings.require(*names)
     except QuicksilverError as error:
         raise BrokenError(str(error), 'eval "$(quicksilver env)", or fill in .env') from error
-    return "all that are needed are set"
 
 
 async def check_datasets(probe: Probe) -> str:
@@ -71,6 +75,10 @@ async def check_migrations(probe: Probe) -> str:
 
 
 async def check_warehouse(probe: Probe) -> str:
+    is_set = bool(probe.settings.warehouse_url.get_secret_value())
+    if not is_set and not wants_warehouse(probe.declared()):
+        return NO_TABLES
+    _require(probe, "warehouse_url")
     try:
         await Warehouse(probe.settings).ensure()
     except (QuicksilverError, psycopg.Error) as error:

@@ -5,7 +5,8 @@ from typing import Any
 
 import httpx
 
-from quicksilver.operators.doctor.check import BrokenError, Probe, first_line
+from quicksilver.operators.doctor.check import NO_TABLES, BrokenError, Probe, first_line
+from quicksilver.operators.setup import wants_warehouse
 from quicksilver.support.prefect_http import PrefectAuth
 
 # Worker and engine are seen in one look.
@@ -108,10 +109,10 @@ async def _part(probe: Probe, name: str) -> str:
 async def check_dbt(probe: Probe) -> str:
     from quicksilver.build import dbt_project
 
-    declared = probe.datasets.datasets if probe.datasets else None
-    is_wanted = declared is None or any(dataset.bronze_table for dataset in declared)
+    # Unread, the datasets may have tables.
+    is_wanted = probe.datasets is None or wants_warehouse(probe.datasets)
     if not is_wanted and not dbt_project.analytics().is_dir():
-        return "not needed: no dataset has a bronze_table"
+        return NO_TABLES
     try:
         parsed = await asyncio.to_thread(dbt_project.manifest)
     except Exception as error:
