@@ -20,7 +20,7 @@ from quicksilver.domain.datasets import Dataset
 from quicksilver.domain.event import ObjectEvent
 from quicksilver.domain.manifest import ListedObject
 from quicksilver.domain.partition import Match, Partition, match, prefixes
-from quicksilver.errors import BronzeUnavailableError
+from quicksilver.errors import BronzeUnavailableError, LedgerUnavailableError
 from quicksilver.lake.bronze import Bronze
 from quicksilver.ledger import Ledger
 from quicksilver.ledger.recording import KeptObject
@@ -132,8 +132,13 @@ class Sweep:
         for name, rhythm in self._rhythms.items():
             if is_wanted or rhythm.due_in(self.interval) <= 0:
                 (first if rhythm.compared_at is None else again).append(name)
-        results = await self.run_once(first) if first else []
-        return results + (await self.run_once(again, settled_for=SETTLED) if again else [])
+        try:
+            results = await self.run_once(first) if first else []
+            return results + (await self.run_once(again, settled_for=SETTLED) if again else [])
+        except LedgerUnavailableError:
+            # What was asked for was not done: the next pass does it.
+            self._is_wanted = self._is_wanted or is_wanted
+            raise
 
     async def pause(self) -> float:
         """Seconds until the next dataset is due."""

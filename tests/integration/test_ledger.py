@@ -11,6 +11,7 @@ import pytest
 
 from quicksilver.domain.arrival import Lane
 from quicksilver.domain.partition import Partition
+from quicksilver.errors import LedgerUnavailableError
 from quicksilver.ledger import NoBuild, SealedBuild
 from quicksilver.roles.loop import Job, run_jobs
 from quicksilver.roles.sweep import SETTLED
@@ -560,6 +561,24 @@ class TestSweep:
             await until_known(second)
         finally:
             running.cancel()
+
+    async def test_what_was_asked_for_outlives_a_ledger_that_is_away(
+        self, kit: LedgerHarness
+    ) -> None:
+        async def away(*_: object, **__: object) -> None:
+            raise LedgerUnavailableError("the ledger is away")
+
+        sweep = kit.sweep()
+        await sweep.run_due()
+        assert await sweep.pause() > 60, "due by the clock much later"
+        sweep.ask()
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(kit.ledger.recording, "kept_objects", away)
+            with pytest.raises(LedgerUnavailableError):
+                await sweep.run_due()
+        assert await sweep.pause() == 0
+        assert [result.dataset for result in await sweep.run_due()] == [NAME]
+        assert await sweep.run_due() == [], "asked for once"
 
     async def test_its_finding_and_the_late_event_build_once(self, kit: LedgerHarness) -> None:
         kit.bronze.put(kit.key(), "a")
