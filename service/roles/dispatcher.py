@@ -205,8 +205,10 @@ class Dispatcher:
                 _log.error("a build could not be brought to Prefect", exc_info=error)
         elif task.result() is None:
             self._is_behind = True
-            self._failures += 1
-            self._away_until = monotonic() + delay(self._failures, base=0.25, cap=10)
+            if not self._failures or monotonic() >= self._away_until:
+                # Otherwise it is of the same burst: one failure, however many runs met it.
+                self._failures += 1
+                self._away_until = monotonic() + delay(self._failures, base=0.25, cap=10)
         else:
             self._failures = 0
         # A slot may be free again: for the next in turn.

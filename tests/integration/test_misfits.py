@@ -146,6 +146,27 @@ class TestDispatching:
         assert await dispatcher.run_once() > 1
         assert await _open(kit, "misfit") == []
 
+    async def test_a_burst_that_meets_no_prefect_is_one_failure(
+        self, kit: LedgerHarness, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        counted: list[int] = []
+
+        def wait(failures: int, **_: float) -> float:
+            counted.append(failures)
+            return 0.5
+
+        monkeypatch.setattr(dispatcher_role, "delay", wait)
+        kit.settings = kit.settings.model_copy(update={"max_running": 10})
+        await kit.tell(*(kit.arrival(dt, "a") for dt in days(10)))
+        dispatcher = kit.dispatcher()
+        kit.prefect.is_away = True
+        assert await dispatcher.run_once() == 0
+        assert len(await kit.ledger.settlement.active_builds()) == 10
+        assert counted == [1], "ten in a row would be waited for as long as it gets"
+        await asyncio.sleep(0.6)
+        assert await dispatcher.run_once() == 0
+        assert counted == [1, 2], "the next burst is the second"
+
     async def test_a_pause_gives_claims_without_a_run_back(self, kit: LedgerHarness) -> None:
         await kit.put("a")
         dispatcher = kit.dispatcher()
