@@ -149,6 +149,10 @@ class Topics:
             _CERTIFICATE_PATH.fullmatch(parts.path) and not parts.query and not parts.fragment
         ):
             raise SnsRefusedError("SigningCertURL is not one of the topic's own region")
+        known = self._keys.get(url)
+        if known is not None:
+            # It waits behind nobody's unknown certificate.
+            return known
         async with self._fetching:
             if url not in self._keys:
                 self._budget()

@@ -3,6 +3,7 @@
 The certificates are made here; the addresses are AWS's own and are answered by a function.
 """
 
+import asyncio
 import base64
 import json
 from datetime import UTC, datetime, timedelta
@@ -216,6 +217,28 @@ async def test_made_up_certificates_do_not_make_us_ask_without_end() -> None:
             refused += 1
     assert len(aws.asked) == 20
     assert refused == 30
+
+
+async def test_a_known_certificate_waits_behind_no_unknown_one() -> None:
+    begun, answer = asyncio.Event(), asyncio.Event()
+    aws = Aws()
+
+    async def slow(url: str) -> bytes:
+        if url != CERTIFICATE:
+            begun.set()
+            await answer.wait()
+        return await aws(url)
+
+    topics = Topics([TOPIC], fetch=slow)
+    await topics.open(signed(message()))
+    other = f"{HOST}/SimpleNotificationService-{'1' * 32}.pem"
+    unknown = asyncio.create_task(topics.open(signed(message(SigningCertURL=other))))
+    await begun.wait()
+    async with asyncio.timeout(10):
+        assert (await topics.open(signed(message()))).topic == TOPIC
+    assert not unknown.done()
+    answer.set()
+    assert (await unknown).topic == TOPIC
 
 
 def test_topics_are_checked_at_start() -> None:
