@@ -3,7 +3,6 @@
 Best effort on Prefect's side (its events may be lost), at least once on ours.
 """
 
-from datetime import timedelta
 from uuid import uuid4
 
 import structlog
@@ -18,8 +17,6 @@ _log = structlog.get_logger(__name__)
 
 TICK = 15.0
 _BATCH = 100
-# Long enough to look back at; the partitions themselves keep the truth.
-_KEEP = timedelta(days=3)
 
 
 class Announcer:
@@ -42,7 +39,6 @@ class Announcer:
             sent += count
             if count < _BATCH:
                 break
-        await self._ledger.outbox.prune(keep=_KEEP)
         return sent
 
     async def _send_batch(self) -> int:

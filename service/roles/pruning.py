@@ -7,6 +7,9 @@ from quicksilver.ledger import Ledger
 # Now and then: nothing waits for it.
 INTERVAL = 600.0
 
+# Sent announcements: long enough to look back at; the partitions themselves keep the truth.
+_KEEP_SENT = timedelta(days=3)
+
 
 class Pruning:
     """Keeps the ledger's history to the retention."""
@@ -16,11 +19,12 @@ class Pruning:
         self._keep = keep
 
     async def run_once(self) -> int:
-        """Drop all that is too old; how many rows.
+        """Drop all that is too old; how many rows of the history.
 
         Raises:
             LedgerUnavailableError: the rest goes with the next pass.
         """
+        await self._ledger.outbox.prune(keep=_KEEP_SENT)
         dropped = 0
         while count := await self._ledger.upkeep.prune(keep=self._keep):
             dropped += count
