@@ -36,7 +36,6 @@ class PoolView:
     is_there: bool = True
     is_paused: bool = False
     polled_at: datetime | None = None
-    workers: tuple[str, ...] = ()
     late: int = 0
 
 
@@ -53,7 +52,6 @@ async def look_at_pool(settings: Settings, name: str) -> PoolView:
             except ObjectNotFound:
                 return PoolView(name, is_there=False)
             queues = await client.read_work_queues(work_pool_name=name)
-            workers = await client.read_workers_for_work_pool(name)
             late = await client.read_flow_runs(
                 flow_run_filter=FlowRunFilter(
                     state=FlowRunFilterState(name=FlowRunFilterStateName(any_=["Late"]))
@@ -72,6 +70,5 @@ async def look_at_pool(settings: Settings, name: str) -> PoolView:
         name,
         is_paused=bool(pool.is_paused),
         polled_at=max(polled, default=None),
-        workers=tuple(sorted(worker.name for worker in workers)),
         late=len(late),
     )
