@@ -110,6 +110,10 @@ update quicksilver.partition set
         when generation > %(generation)s then 0 else attempts + %(counted)s
     end,
     due_at = case when generation > %(generation)s then due_at else %(due_at)s end,
+    -- What came during an attempt that failed waits for its own files.
+    dirty_since = case
+        when generation > %(generation)s and %(counted)s = 1 then received_at else dirty_since
+    end,
     error = case when generation > %(generation)s then null else %(error)s end,
     updated_at = %(now)s
 where dataset = %(dataset)s and partition = %(partition)s and state = 'running'
