@@ -4,10 +4,12 @@ Fired by the dispatcher, one run a build; started by hand or as a subflow it cla
 for itself through the same ledger. The run reads exactly the manifest of its build.
 """
 
-from datetime import timedelta
+import time
+from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
+import psutil
 from prefect import State, flow, get_run_logger
 from prefect.context import FlowRunContext
 from prefect.states import Completed
@@ -22,7 +24,7 @@ from quicksilver.flows.silver_batch import build_together
 from quicksilver.ledger import BegunBuild, SealedBuild
 from quicksilver.roles.dispatcher import seal_listed
 from quicksilver.roles.sweep import Sweep
-from quicksilver.support import failpoint
+from quicksilver.support import clock, failpoint
 
 # A run of its own is not one of the service's slots: it only must not be refused for their number.
 _NO_LIMIT = 1_000_000
@@ -72,8 +74,14 @@ async def _begin(
             return []
         key = sealed.idempotency_key
     return await retry_while_ledger_restarts(lake.ledger.runs.begin)(
-        key, run.id, time_limit=declared.time_limit
+        key, run.id, time_limit=declared.time_limit, taken_at=_taken_at()
     )
+
+
+def _taken_at() -> datetime:
+    """When this process began: a worker had taken the run up by then."""
+    age = time.time() - psutil.Process().create_time()
+    return clock.now() - timedelta(seconds=max(0.0, age))
 
 
 async def _claim(lake: FlowContext, partition: Partition, run: UUID) -> SealedBuild | None:

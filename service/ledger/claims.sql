@@ -84,11 +84,19 @@ taken as (
         updated_at = %(now)s
     from chosen as c
     where p.dataset = c.dataset and p.partition = c.partition
-    returning p.dataset, p.partition, p.generation, c.run_key, c.place
+    returning
+        p.dataset, p.partition, p.generation, p.dirty_since, c.run_key, c.place,
+        case when isfinite(p.due_at) then p.due_at end as due_at,
+        case when p.is_forced then p.asked_by end as asked_by
 )
 
-insert into quicksilver.build (dataset, partition, generation, owner, claimed_at, deadline_at, run_key)
-select t.dataset, t.partition, t.generation, %(owner)s, %(now)s, %(deadline)s, t.run_key
+insert into quicksilver.build (
+    dataset, partition, generation, owner, claimed_at, deadline_at, run_key,
+    dirty_since, due_at, asked_by
+)
+select
+    t.dataset, t.partition, t.generation, %(owner)s, %(now)s, %(deadline)s, t.run_key,
+    t.dirty_since, t.due_at, t.asked_by
 from taken as t
 order by t.place
 returning id, dataset, partition, generation, run_key

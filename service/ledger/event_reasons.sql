@@ -46,11 +46,12 @@ where
 
 
 -- name: events_recovered
--- Silver stands at their generation, or past it: what had failed has been made good.
-update quicksilver.event set reason = 'fired'
+-- Silver stands at their generation, or past it. That they failed stays true, and stays told.
+update quicksilver.event set
+    outcome = 'made good by build ' || %(build)s::bigint || ', generation ' || %(generation)s::bigint
 where
     dataset = %(dataset)s and partition = %(partition)s
-    and reason = 'failed' and generation <= %(generation)s
+    and reason = 'failed' and outcome is null and generation <= %(generation)s
 
 
 -- name: events_unchanged

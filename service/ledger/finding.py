@@ -3,12 +3,20 @@
 from collections.abc import Sequence
 from datetime import date
 
-from quicksilver.ledger.rows import LedgerPart
+from quicksilver.domain.partition import Partition
+from quicksilver.ledger.rows import LedgerPart, where_of
 from quicksilver.support.postgres import Row
 
 
 class Finding(LedgerPart):
     """Reads that look at every partition: for people, a page at a time."""
+
+    async def neighbours(self, partition: Partition) -> Row:
+        """The names of the partitions `before` and `after` one in its dataset; None at an end."""
+        async with self.database.transaction() as tx:
+            row = await tx.one("neighbours", **where_of(partition))
+        assert row is not None  # noqa: S101 - it selects no table
+        return row
 
     async def partitions(
         self,

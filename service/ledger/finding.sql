@@ -1,3 +1,15 @@
+-- name: neighbours
+select
+    (
+        select max(p.partition) from quicksilver.partition as p
+        where p.dataset = %(dataset)s and p.partition < %(partition)s and p.generation > 0
+    ) as before,
+    (
+        select min(p.partition) from quicksilver.partition as p
+        where p.dataset = %(dataset)s and p.partition > %(partition)s and p.generation > 0
+    ) as after
+
+
 -- name: find_partitions
 -- What is in trouble first, then the newest; `text` is a part of the name, of a key, or of a run's id.
 select

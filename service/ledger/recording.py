@@ -155,6 +155,7 @@ class Recording(LedgerPart):
         priority: int,
         *,
         is_forced: bool = False,
+        asked_by: str | None = None,
         after: Sequence[Statement] = (),
     ) -> None:
         """Make partitions dirty, `after` what else is written, in one round trip if that may be."""
@@ -197,14 +198,19 @@ class Recording(LedgerPart):
                     "received_at": received_at,
                     "priority": priority,
                     "is_forced": is_forced,
+                    "asked_by": asked_by,
                     "traceparent": change.traceparent or tracing.traceparent(),
                 }
             )
         writes += [("raise_generations", {"items": as_json(rows)}), ("wake", {"payload": "raised"})]
         await tx.run_together(writes)
 
-    async def rebuild(self, partitions: Sequence[Partition], *, priority: int = 0) -> list[int]:
+    async def rebuild(
+        self, partitions: Sequence[Partition], *, priority: int = 0, asked_by: str | None = None
+    ) -> list[int]:
         """Raise the generation of known partitions, to be built though nothing changed.
+
+        `asked_by` is shown as their builds' origin.
 
         Returns:
             The new generations; partitions that the ledger does not know are left out.
@@ -216,7 +222,7 @@ class Recording(LedgerPart):
             locked = {partition_of(row): row for row in rows if row["generation"] > 0}
             changes = {p: Change(1, received_at=now, put_at=now) for p in locked}
             if changes:
-                await self._raise(tx, changes, locked, priority, is_forced=True)
+                await self._raise(tx, changes, locked, priority, is_forced=True, asked_by=asked_by)
             return [row["generation"] + 1 for row in locked.values()]
 
     async def look_again(self) -> int:
@@ -333,7 +339,8 @@ class Recording(LedgerPart):
                 await self._raise(tx, dict.fromkeys(remaining, change), remaining, 0)
             if emptied:
                 changes = dict.fromkeys(emptied, change)
-                await self._raise(tx, changes, emptied, 0, is_forced=True)
+                asked_by = "deletion"
+                await self._raise(tx, changes, emptied, 0, is_forced=True, asked_by=asked_by)
             gone = [p for p in rows if p not in with_files]
             if gone:
                 waiting = [p for p in gone if p not in emptied and rows[p]["state"] in _DIRTY]

@@ -94,6 +94,10 @@ update quicksilver.partition as p set
         when p.state in ('waiting', 'pending') then greatest(p.priority, i.priority) else i.priority
     end,
     is_forced = p.is_forced or i.is_forced,
+    asked_by = case
+        when i.is_forced then i.asked_by
+        when p.is_forced then p.asked_by
+    end,
     put_at = i.put_at,
     received_at = i.received_at,
     traceparent = i.traceparent,
@@ -101,7 +105,7 @@ update quicksilver.partition as p set
 from jsonb_to_recordset(%(items)s::jsonb) as i (
     dataset text, partition text, versions integer, state text, wait_reason text,
     due_at timestamptz, put_at timestamptz, received_at timestamptz, priority integer,
-    is_forced boolean, traceparent text
+    is_forced boolean, asked_by text, traceparent text
 )
 where p.dataset = i.dataset and p.partition = i.partition
 

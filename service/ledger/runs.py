@@ -18,16 +18,29 @@ class Runs(LedgerPart):
     """The flow's side of the ledger."""
 
     async def begin(
-        self, key: str, flow_run_id: UUID, *, time_limit: timedelta
+        self,
+        key: str,
+        flow_run_id: UUID,
+        *,
+        time_limit: timedelta,
+        taken_at: datetime | None = None,
     ) -> list[BegunBuild]:
         """A flow run takes up its builds, in the order of their claims: none that was given up or
-        is another run's. Where several share the run, each has the time of all of them."""
+        is another run's. Where several share the run, each has the time of all of them.
+
+        `taken_at`: when a worker began to start the run.
+        """
         now = clock.now()
         async with self.database.transaction() as tx:
             locked = await tx.fetch("lock_partition_of", build=None, key=key)
             deadline = now + time_limit * max(1, len(locked))
             rows = await tx.fetch(
-                "begin_build", key=key, flow_run_id=flow_run_id, now=now, deadline=deadline
+                "begin_build",
+                key=key,
+                flow_run_id=flow_run_id,
+                now=now,
+                deadline=deadline,
+                taken_at=taken_at,
             )
             for row in rows:
                 where = where_of(partition_of(row))
@@ -85,7 +98,7 @@ class Runs(LedgerPart):
             await tx.run_together(
                 [
                     ("show_published", {**at, "manifest": manifest, **counts}),
-                    ("events_recovered", at),
+                    ("events_recovered", {**at, "build": build_id}),
                 ]
             )
             await self._open_followers(tx, partition_of(row), row["generation"], now)

@@ -4,6 +4,7 @@ update quicksilver.build set
     state = 'running',
     flow_run_id = %(flow_run_id)s,
     started_at = %(now)s,
+    taken_at = coalesce(taken_at, %(taken_at)s),
     deadline_at = %(deadline)s,
     abandoned_at = null
 where

@@ -1,7 +1,7 @@
 -- name: build_way
 select
-    b.dataset, b.partition, b.generation, b.state, b.put_at, b.received_at, b.dispatched_at,
-    b.started_at, b.loaded_at, b.published_at
+    b.id, b.dataset, b.partition, b.generation, b.state, b.flow_run_id, b.put_at, b.received_at,
+    b.claimed_at, b.dispatched_at, b.started_at, b.loaded_at, b.published_at, b.finished_at
 from quicksilver.build as b
 where b.id = %(build)s
 
@@ -34,7 +34,7 @@ order by name
 select
     e.id, e.event_name, e.bucket, e.key, e.dataset, e.partition, e.generation, e.etag, e.version_id,
     e.size, e.sequencer, e.event_at, e.received_at, e.fast_at, e.durable_at, e.deliveries,
-    e.source, e.reason
+    e.source, e.reason, e.outcome
 from quicksilver.event as e
 -- A duplicate is no event of its own: it adds to the deliveries of the first.
 where
@@ -104,7 +104,8 @@ limit %(limit)s
 -- name: partition_builds
 select
     b.id, b.generation, b.attempt, b.state, b.idempotency_key, b.owner, b.flow_run_id,
-    b.manifest, b.put_at, b.received_at, b.claimed_at, b.dispatched_at, b.started_at,
+    b.manifest, b.put_at, b.received_at, b.dirty_since, b.due_at, b.asked_by, b.claimed_at,
+    b.dispatched_at, b.taken_at, b.started_at,
     b.loaded_at, b.published_at, b.finished_at, b.error, b.rows_bronze, b.rows_silver,
     b.rows_rejected, b.details,
     -- How many builds its run has, itself among them.

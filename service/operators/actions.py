@@ -70,7 +70,7 @@ class Actions:
             NotFoundError: the dataset is not declared, or nothing of the partition ever landed.
         """
         await self._declared(partition.dataset)
-        raised = await self.ledger.recording.rebuild([partition])
+        raised = await self.ledger.recording.rebuild([partition], asked_by=self.actor)
         if not raised:
             raise NotFoundError(
                 f"nothing of {partition} ever landed: see `quicksilver status --dataset"
@@ -87,7 +87,7 @@ class Actions:
         """
         for dataset in sorted({partition.dataset for partition in partitions}):
             await self._declared(dataset)
-        raised = await self.ledger.recording.rebuild(partitions)
+        raised = await self.ledger.recording.rebuild(partitions, asked_by=self.actor)
         for partition in partitions:
             await self._log("rebuild", str(partition))
         return len(raised)

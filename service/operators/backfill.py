@@ -96,7 +96,7 @@ async def schedule(
         rest = [partition for _, partition in page if partition not in changed]
         again = await _unbuilt(ledger, dataset, rest) if not rebuild else rest
         if again:
-            await ledger.recording.rebuild(again, priority=PRIORITY)
+            await ledger.recording.rebuild(again, priority=PRIORITY, asked_by="backfill")
         scheduled += len(changed) + len(again)
     return Backfill(tuple(order), len(order) - scheduled, scheduled)
 

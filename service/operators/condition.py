@@ -130,7 +130,7 @@ def _built(row: Mapping[str, Any], readers: str, warnings: int) -> Condition:
             "Read the warnings below.",
             True,
         )
-    return Condition("built", "Silver holds the newest generation.", readers, "Nothing.")
+    return Condition("built", "Silver holds the newest generation.", readers, "Nothing needs you.")
 
 
 def _gone(row: Mapping[str, Any], readers: str) -> Condition:

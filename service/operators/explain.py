@@ -51,6 +51,8 @@ async def explain(ledger: Ledger, key: str) -> dict[str, Any]:
     else:
         reason = events[0]["reason"]
         meaning = MEANING.get(reason.partition(":")[0], "")
+        if events[0]["outcome"]:
+            meaning = f"Its build failed, and was {events[0]['outcome']}."
         summary = f"{bare}: {reason}. {meaning}"
     if held:
         ids = ", ".join(str(row["id"]) for row in held)

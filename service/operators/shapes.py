@@ -177,7 +177,10 @@ class ShownReconciliation(TypedDict):
 
 
 class ShownEvent(TypedDict):
-    """An event; `reason` says why it did or did not fire, `deliveries` how often it came."""
+    """An event; `reason` says why it did or did not fire, `deliveries` how often it came.
+
+    What failed stays `failed`: `outcome` says what made it good.
+    """
 
     id: int
     event_name: str
@@ -196,6 +199,7 @@ class ShownEvent(TypedDict):
     deliveries: int
     source: str
     reason: str
+    outcome: str | None
 
 
 class EventPage(TypedDict):

@@ -84,7 +84,7 @@ class SilverProof:
         if not differing:
             await clear_alert(self._ledger, ALERT, dataset.name)
             return {}
-        await self._ledger.recording.rebuild(sorted(differing))
+        await self._ledger.recording.rebuild(sorted(differing), asked_by="proof of silver")
         text = _told(dataset.name, differing)
         _log.warning("silver is not what the ledger says", dataset=dataset.name, text=text)
         await raise_alert(self._ledger, ALERT, dataset.name, text)

@@ -1,6 +1,7 @@
 """What people are shown of a build: its columns, its report, and no secret."""
 
 import json
+import re
 from collections.abc import Generator
 from contextlib import contextmanager
 from io import BytesIO
@@ -70,8 +71,13 @@ def test_an_unknown_column_is_said_once_on_the_page_in_the_log_and_as_an_event(
     assert [row["payload"]["reason"] for row in told] == ["new in bronze: surge"]
     with browser(full_stack) as pages:
         page = pages.get(f"/partitions/{DATASET}/2021-03-01").text
+        # A link to the report of each build that published, which opens the artifact.
+        links = re.findall(r"/builds/\d+/report", page)
+        assert len(links) == 3
+        there = pages.get(links[0], follow_redirects=False).headers["location"]
+        assert "/artifacts/artifact/" in there
+        log = pages.get(links[0].replace("report", "log")).text
     assert page.count("<code>surge</code>") == 1
-    # A link to the report of each build that published.
-    assert page.count("?tab=Artifacts") == 3
-    log = full_stack.stack.home.folder / "logs" / "service.log"
-    until(lambda: log.read_text().count("new in bronze: surge") == 1, "the line in the log")
+    assert "rows in bronze" in log
+    service_log = full_stack.stack.home.folder / "logs" / "service.log"
+    until(lambda: service_log.read_text().count("new in bronze: surge") == 1, "the line in the log")

@@ -161,7 +161,7 @@ class TestReasons:
         assert await kit.reasons() == ["fired", "failed", "failed"]
 
     @pytest.mark.parametrize("how", ["version", "rebuild"])
-    async def test_what_is_built_after_all_is_failed_no_longer(
+    async def test_what_failed_stays_so_and_says_what_made_it_good(
         self, kit: LedgerHarness, how: str
     ) -> None:
         await kit.put("a", file="one.parquet")
@@ -173,9 +173,15 @@ class TestReasons:
             await kit.put("c", file="two.parquet")
         assert (await kit.reasons())[:2] == ["failed", "failed"], "not before silver stands"
         assert await kit.cycle() == [True]
-        assert set(await kit.reasons()) == {"fired"}
+        assert (await kit.reasons())[:2] == ["failed", "failed"]
         told = await explain(kit.ledger, kit.key(file="one.parquet"))
-        assert ": fired." in told["summary"]
+        last = (await kit.builds())[-1]["id"]
+        assert f"failed, and was made good by build {last}" in told["summary"]
+        # A later build leaves what was said of it.
+        await kit.put("d", file="two.parquet")
+        assert await kit.cycle() == [True]
+        events = await kit.ledger.views.events(key=kit.key(file="one.parquet"))
+        assert f"build {last}," in events[0]["outcome"]
 
 
 class TestYields:

@@ -15,10 +15,11 @@ from quicksilver.settings import Settings, load_settings
 from quicksilver.support import clock
 from quicksilver.support.text import escape_control_characters
 from quicksilver.web.pages.calendar import days_of_months, months_of_years
+from quicksilver.web.pages.charts import Point, chart
 from quicksilver.web.pages.formats import age, hex_dump, share, size, span
 from quicksilver.web.pages.login import local_path
 from quicksilver.web.pages.quarantine import readable
-from quicksilver.web.pages.timeline import way
+from quicksilver.web.pages.timeline import origin, way, ways, whole
 from quicksilver.web.sessions import COOKIE, is_local_name, is_own_origin, log_in, session_of
 from tests.support.checkout import PROJECT
 
@@ -103,35 +104,134 @@ def test_a_calendar_of_days_has_no_thirtieth_of_february() -> None:
     assert [day for day, cell in enumerate(february, 1) if cell is not None] == [28, 29]
 
 
-def _moments(*seconds: float | None) -> dict[str, Any]:
-    names = ("put_at", "received_at", "dispatched_at", "started_at", "loaded_at", "published_at")
+def _build(**seconds: float | None) -> dict[str, Any]:
+    """A build whose moments are so many seconds after the start."""
+    names = ("put", "received", "dirty", "due", "claimed", "dispatched", "taken", "started")
+    columns = (*names, "loaded", "published", "finished")
+    row: dict[str, Any] = dict.fromkeys(f"{name}_at" for name in columns)
+    row |= {f"{n}_at": _START + timedelta(seconds=s) for n, s in seconds.items() if s is not None}
     return {
-        name: None if s is None else _START + timedelta(seconds=s)
-        for name, s in zip(names, seconds, strict=False)
+        **row,
+        "id": 7,
+        "generation": 1,
+        "attempt": 1,
+        "state": "succeeded",
+        "asked_by": None,
+        "details": {"timings": {"publish": 0.25}},
     }
 
 
-def test_the_way_of_a_finished_build() -> None:
-    shown = way(_moments(0, 0.002, 0.1, 0.7, 1, 2), _START + timedelta(hours=1), is_active=False)
-    assert shown.seconds == pytest.approx(2)
+_WHOLE = {
+    "put": 0,
+    "received": 0.5,
+    "due": 5,
+    "claimed": 6,
+    "dispatched": 6.5,
+    "taken": 7,
+    "started": 8,
+    "loaded": 9,
+    "published": 11,
+}
+
+
+def test_every_part_of_a_builds_way_has_its_name() -> None:
+    shown = way(_build(**_WHOLE), _START + timedelta(hours=1), is_active=False)
+    assert {moment.step.value: moment.seconds for moment in shown.moments} == {
+        "telling": 0.5,
+        "readiness": 4.5,
+        "slot": 1,
+        "Prefect": 0.5,
+        "worker": 0.5,
+        "start": 1,
+        "load": 1,
+        "dbt": 1.75,
+        "publish": 0.25,
+    }
+    # Its own time begins with its claim.
+    assert (shown.seconds, shown.own) == (11, 5)
     assert not shown.is_open
-    assert [m.seconds for m in shown.moments][:2] == [None, pytest.approx(0.002)]
     assert sum(m.width for m in shown.moments) == pytest.approx(100, abs=0.1)
-    assert all(m.width > 1 for m in shown.moments[1:])
+    assert all(m.width > 1 for m in shown.moments)
 
 
-def test_the_way_of_a_build_that_goes_on_is_open() -> None:
+def test_what_goes_on_is_open_and_lasts_until_now() -> None:
     now = _START + timedelta(seconds=10)
-    shown = way(_moments(0, 1, 2, None, None, None), now, is_active=True)
+    shown = way(_build(put=0, received=1, claimed=2, dispatched=4), now, is_active=True)
+    assert [m.step.value for m in shown.moments] == ["telling", "slot", "Prefect", "worker"]
+    assert [m.is_open for m in shown.moments] == [False, False, False, True]
+    assert (shown.seconds, shown.own, shown.is_open) == (10, 8, True)
+
+
+def test_a_further_attempt_begins_where_the_one_before_ended() -> None:
+    first = _build(put=0, received=1, claimed=2, dispatched=3, started=4, finished=10)
+    second = _build(put=0, received=1, due=70, claimed=71, dispatched=72, started=73)
+    first["state"], second["state"], second["attempt"] = "failed", "running", 2
+    now = _START + timedelta(seconds=80)
+    builds = [second, first]
+    found = ways(builds, now, ("running",))
+    assert [m.step.value for m in found[0].moments] == [
+        *("back-off", "slot", "Prefect", "worker", "work"),
+    ]
+    assert (found[0].seconds, found[0].own) == (70, 9)
+    row = {"generation": 1, "shown_state": "running", "gone_at": None}
+    together = whole(builds, found, row, now)
+    assert together.seconds == 80
+    assert [m.attempt for m in together.moments] == [1] * 5 + [2] * 5
+    assert [m.step.value for m in together.moments][4:6] == ["work", "back-off"]
+
+
+@pytest.mark.parametrize(
+    ("state", "why", "due", "step"),
+    [
+        ("paused", None, None, "paused"),
+        ("waiting", "no _SUCCESS yet", None, "readiness"),
+        ("pending", None, 90, "back-off"),
+        ("pending", None, 1, "slot"),
+    ],
+)
+def test_what_a_partition_waits_for_has_its_name(
+    state: str, why: str | None, due: float | None, step: str
+) -> None:
+    row = {
+        "generation": 1,
+        "shown_state": state,
+        "wait_reason": why,
+        "gone_at": None,
+        "attempts": 0,
+        "put_at": _START,
+        "received_at": _START + timedelta(seconds=1),
+        "due_at": _START + timedelta(seconds=due) if due else None,
+    }
+    shown = whole([], [], row, _START + timedelta(seconds=5))
+    assert [(m.step.value, m.seconds) for m in shown.moments] == [("telling", 1), (step, 4)]
     assert shown.is_open
-    assert shown.seconds == pytest.approx(10)
-    assert [m.is_open for m in shown.moments] == [False, False, False, True, False, False]
 
 
 def test_a_clock_that_is_ahead_makes_no_negative_step() -> None:
-    shown = way(_moments(5, 1, 2, 3, 4, 6), _START, is_active=False)
-    assert all(m.seconds is None or m.seconds >= 0 for m in shown.moments)
-    assert way({}, _START, is_active=True).seconds is None
+    shown = way(
+        _build(put=5, received=1, claimed=2, dispatched=3, started=4, published=6),
+        _START,
+        is_active=False,
+    )
+    assert all(m.seconds > 0 for m in shown.moments)
+    assert shown.seconds == pytest.approx(1)
+
+
+def test_the_origin_of_a_build() -> None:
+    event = {"id": 3, "generation": 1, "source": "sweep", "fast_at": None, "durable_at": None}
+    build = _build()
+    assert origin(build, [event]) == "a listing of bronze"
+    assert origin(build, [{**event, "fast_at": _START}]) == "event 3 on the fast lane"
+    assert origin({**build, "asked_by": "page:anna"}, []) == "rebuild requested by page:anna"
+    assert origin({**build, "attempt": 2, "asked_by": "x"}, []) == "attempt 2 of generation 1"
+
+
+def test_numbers_as_bars() -> None:
+    shown = chart([Point(1, "one"), Point(None, "none"), Point(4, "four", "failed")], str)
+    assert [(bar.label, bar.height) for bar in shown.bars] == [("one", 8), ("four", 32)]
+    assert shown.bars[1].left > 66
+    assert shown.said == "4 last, 4 in the middle, 4 at most"
+    assert chart([], str).said == "nothing yet"
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ from starlette.staticfiles import StaticFiles
 from quicksilver.web.pages import (
     actions,
     alerts,
+    builds,
     delivery,
     events,
     live,
@@ -25,7 +26,7 @@ def install(app: FastAPI) -> None:
     """Add the pages, what they load, and the headers that guard them."""
     # What is done to a partition before the partition: its name may hold slashes.
     for part in (
-        *(overview, actions, alerts, partition, events, quarantine),
+        *(overview, actions, alerts, builds, partition, events, quarantine),
         *(delivery, login, live, reference),
     ):
         app.include_router(part.router)

@@ -1,5 +1,6 @@
 """One partition: its way to silver, its builds, its events."""
 
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from fastapi import APIRouter, HTTPException, Request
@@ -10,8 +11,10 @@ from quicksilver.operators.condition import condition
 from quicksilver.settings import Settings
 from quicksilver.support import clock
 from quicksilver.support.postgres import Row
-from quicksilver.web.pages.page import PageRoute, Viewer, ledger_of, render
-from quicksilver.web.pages.timeline import way
+from quicksilver.web.pages.charts import Chart, Point, chart
+from quicksilver.web.pages.formats import number, span
+from quicksilver.web.pages.page import PageRoute, Viewer, ledger_of, partition_url, render
+from quicksilver.web.pages.timeline import Way, origin, ways, whole
 from quicksilver.web.params import Name, PartitionName
 
 router = APIRouter(route_class=PageRoute, include_in_schema=False)
@@ -21,7 +24,7 @@ ACTIVE = ("claimed", "dispatched", "running", "published", "yielded")
 # A partition that is gone and in another state is about to be emptied, or could not be.
 SETTLED = ("built", "waiting")
 
-_BUILDS = 20
+_BUILDS = 30
 _EVENTS = 50
 
 
@@ -38,9 +41,10 @@ async def show(
     builds = await ledger.views.builds(which, limit=_BUILDS)
     now = clock.now()
     newest = builds[0] if builds else None
-    covers_newest = newest is not None and newest["generation"] == row["generation"]
-    is_dirty = row["state"] in ("waiting", "pending")
+    found = ways(builds, now, ACTIVE)
+    events = await ledger.views.events(dataset=dataset, partition=partition, limit=_EVENTS)
     details = _details(builds)
+    way = whole(builds, found, row, now)
     return render(
         request,
         "partition.html",
@@ -52,15 +56,17 @@ async def show(
             newest["state"] if newest is not None and newest["state"] in ACTIVE else None,
             len(details["warnings"]) if details else 0,
         ),
-        # A change that no build took up yet is on its way, too.
-        way=way(newest, now, is_active=newest["state"] in ACTIVE)
-        if newest is not None and (covers_newest or not is_dirty)
-        else way({"put_at": row["put_at"], "received_at": row["received_at"]}, now, is_active=True),
+        way=way,
         builds=[
-            {**build, "way": way(build, now, is_active=build["state"] in ACTIVE)}
-            for build in builds
+            {**build, "way": one, "origin": origin(build, events)}
+            for build, one in zip(builds, found, strict=True)
         ],
         details=details,
+        charts=_charts(builds, found),
+        most=_BUILDS,
+        tries=len({moment.attempt for moment in way.moments}),
+        button=_button(row),
+        neighbours=await ledger.finding.neighbours(which),
         # A column is new to bronze in one build only: told as long as that one is listed.
         new_columns=[
             (build["id"], columns)
@@ -68,7 +74,7 @@ async def show(
             if isinstance(build["details"], dict)
             and (columns := _sequence(build["details"].get("new_columns")))
         ],
-        events=await ledger.views.events(dataset=dataset, partition=partition, limit=_EVENTS),
+        events=events,
         actions=await ledger.operators.actions(subject=str(which), limit=10),
         run_url=run_url(request.app.state.settings),
         is_declared=dataset in ledger.datasets.by_name,
@@ -76,6 +82,52 @@ async def show(
         if dataset in ledger.datasets.by_name
         else None,
     )
+
+
+def _button(row: Row) -> tuple[str, str] | None:
+    """What a person would do about it now: the address that asks, and the button's word."""
+    name = row["partition"]
+    rebuild = partition_url(row["dataset"], name, "rebuild")
+    if row["gone_at"]:
+        return None
+    match row["shown_state"]:
+        case "paused":
+            return f"/datasets/{row['dataset']}/resume", "Resume the dataset"
+        case "waiting" | "pending":
+            return rebuild, "Build it now"
+        case "running":
+            return None
+        case _:
+            return rebuild, "Rebuild"
+
+
+def _charts(builds: Sequence[Row], found: Sequence[Way]) -> dict[str, Chart]:
+    """The builds compared, oldest first: seconds of their own, rows, and the share rejected."""
+    pairs = list(zip(builds, found, strict=True))[::-1]
+
+    def points(value: Callable[[Row, Way], float | None], say: Callable[[float], str]) -> Chart:
+        return chart(
+            [
+                Point(
+                    at := value(build, way),
+                    f"build {build['id']}, {build['state']}: {'' if at is None else say(at)}",
+                    "failed" if build["state"] in ("failed", "lost") else "",
+                )
+                for build, way in pairs
+            ],
+            say,
+        )
+
+    return {
+        "seconds": points(lambda _, way: way.own, span),
+        "rows": points(lambda build, _: build["rows_bronze"], number),
+        "rejected": points(_rejected, lambda percent: f"{percent:.1f} %"),
+    }
+
+
+def _rejected(build: Row, _: Way) -> float | None:
+    rows: int | None = build["rows_bronze"]
+    return 100 * (build["rows_rejected"] or 0) / rows if rows else None
 
 
 def run_url(settings: Settings) -> str:

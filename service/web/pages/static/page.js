@@ -172,6 +172,26 @@ document.addEventListener("click", async (event) => {
   }
 });
 
+// A run's log beside its build, instead of on a page of its own.
+document.addEventListener("click", async (event) => {
+  const link = event.target.closest("a[data-inline]");
+  if (!link || event.ctrlKey || event.metaKey || event.shiftKey || event.button !== 0) return;
+  event.preventDefault();
+  const place = document.getElementById("run-log");
+  try {
+    const page = await fetchPage(link.href);
+    const log = page && page.getElementById("log");
+    if (!log || !place) {
+      location.assign(link.href);
+      return;
+    }
+    place.replaceChildren(document.adoptNode(log));
+    place.querySelector("pre, p")?.scrollIntoView({ block: "nearest" });
+  } catch {
+    location.assign(link.href);
+  }
+});
+
 // A second click must not act a second time.
 document.addEventListener("submit", (event) => {
   const button = event.target.querySelector("button[type=submit]");
@@ -213,7 +233,7 @@ function stamps() {
     const pad = (number, size = 2) => String(number).padStart(size, "0");
     const local = `${at.getFullYear()}-${pad(at.getMonth() + 1)}-${pad(at.getDate())} ` +
       `${pad(at.getHours())}:${pad(at.getMinutes())}:${pad(at.getSeconds())}.${pad(at.getMilliseconds(), 3)}`;
-    const text = isLocal ? local : time.dataset.utc;
+    const text = !isLocal ? time.dataset.utc : time.classList.contains("clock") ? local.slice(11) : local;
     if (time.textContent !== text) time.textContent = text;
   }
   if (zone) zone.textContent = isLocal ? "Local time" : "UTC";
