@@ -27,7 +27,7 @@ async def traced(
     run = str(context.flow_run.id) if context and context.flow_run else None
     names = {
         "dataset": build.partition.dataset,
-        "dt": build.partition.name,
+        "partition": build.partition.name,
         "generation": build.generation,
         "build": build.id,
         "flow_run_id": run,

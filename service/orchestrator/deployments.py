@@ -106,6 +106,8 @@ async def _of_deployment(name: str) -> AsyncGenerator[None]:
     """What Prefect refuses within is the trouble of one deployment."""
     try:
         yield
+    except DeploymentRefusedError:
+        raise  # It says so itself.
     except PrefectRefusedError as error:
         raise DeploymentRefusedError(
             f"{error}. Correct deployment {name} in Prefect, or the dataset that names it"

@@ -68,7 +68,7 @@ if are_namespaces_allowed():
             urls = {"QUICKSILVER_DATABASE_URL": url, "QUICKSILVER_WAREHOUSE_URL": url}
             waiter = [sys.executable, "-m", "tests.chaos.waiter"]
             network.spawn("client", waiter, os.environ | urls, folder / "waiter.log", PROJECT)
-            until(lambda: len(others(granted=False)) == len(locks), "both waiters")
+            until(lambda: len(others(granted=False)) == len(locks), "both waiters", within=180)
             network.vanish("client")
             here.execute("select pg_advisory_unlock_all()")
             assert others(granted=True) == set(locks)

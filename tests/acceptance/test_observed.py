@@ -92,7 +92,7 @@ def test_the_log_has_json_lines_of_service_and_run(
     stack, _ = observed
     (build,) = stack.ledger("select * from quicksilver.build")
     supervisor = stack.stack.supervisor
-    names = {"dataset": DATASET, "dt": DT, "generation": 1}
+    names = {"dataset": DATASET, "partition": DT, "generation": 1}
     run = {**names, "flow_run_id": str(build["flow_run_id"])}
     fired = [line for line in log_lines(supervisor.log("service")) if line["event"] == "fired"]
     assert [{k: line[k] for k in run} for line in fired] == [run]

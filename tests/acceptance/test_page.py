@@ -524,7 +524,7 @@ async def test_the_api_is_described_without_another_host(looker: Looker, site: S
     )
     assert len(shown) == len(described) >= 15
     assert {tuple(label.split(" ")) for label in shown} == described
-    rebuild = page.get_by_label("POST /api/partitions/{dataset}/{dt}/rebuild")
+    rebuild = page.get_by_label("POST /api/partitions/{dataset}/{partition}/rebuild")
     await expect(rebuild).to_contain_text("raises its generation")
     await expect(rebuild).to_contain_text("No operator's token")
 

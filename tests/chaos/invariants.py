@@ -11,7 +11,7 @@ def unfinished(site: Site) -> dict[str, str]:
     found = {
         row[0]: row[1:]
         for row in site.ledger(
-            "select dt, state, generation, built_generation, rows_bronze, error, due_at"
+            "select dt, state, generation, built_generation, rows_bronze, error, due_at::text"
             " from quicksilver.partition where dataset = %s",
             DATASET,
         )

@@ -22,9 +22,9 @@ async def main() -> None:
     jobs: list[dict[str, Any]] = json.load(sys.stdin)
     found: list[Any] = []
     for number, job in enumerate(jobs, 1):
-        dt = date.fromisoformat(job["partition"])
+        dt = date.fromisoformat(job["dt"])
         manifest = [ManifestFile(job["key"], job["etag"], None, job["size"])]
-        await build_partition(settings, dataset, job["partition"], number, 1, manifest)
+        await build_partition(settings, dataset, job["dt"], number, 1, manifest)
         with psycopg.connect(settings.warehouse_url.get_secret_value()) as connection:
             found.append(digests(connection, dt))
     print(json.dumps(found))

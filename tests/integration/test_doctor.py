@@ -111,12 +111,14 @@ class Chain:
         """The findings on the chain with these settings changed."""
         # The worker of these tests asks once.
         used = self.settings.model_copy(update={"worker_poll": 300.0, **changes})
-        probe = Probe(used, pool or "default", PATIENCE)
+        probe = Probe(used, pool or POOL, PATIENCE)
         return run_checks(probe, lambda _: None)
 
 
 BUCKET = f"doctor-{uuid4().hex[:8]}"
 DEPLOYMENT = f"doctor/{uuid4().hex[:8]}"
+# Of its own: no run that another test left there is late.
+POOL = f"doctor-{uuid4().hex[:8]}"
 
 
 def _declared(bucket: str, deployment: str, **more: str) -> str:
@@ -157,7 +159,7 @@ def chain(
         datasets_file=datasets,
     )
     _deploy(prefect_api)
-    _beat(prefect_api, "default")
+    _beat(prefect_api, POOL)
     chain = Chain(settings, stack_postgres, folder, [name, f"{name}_w"])
     _make_bucket(chain, BUCKET, is_told_of=True)
     try:
@@ -183,11 +185,12 @@ def _deploy(api: str) -> None:
     with httpx.Client(
         base_url=api, trust_env=False, timeout=30, auth=prefect_auth(os.environ)
     ) as client:
+        for pool in (POOL, "doctor-idle"):
+            body = {"name": pool, "type": "process"}
+            client.post("/work_pools/", json=body).raise_for_status()
         made = client.post("/flows/", json={"name": flow}).raise_for_status().json()
-        body = {"name": name, "flow_id": made["id"], "work_pool_name": "default"}
+        body = {"name": name, "flow_id": made["id"], "work_pool_name": POOL}
         client.post("/deployments/", json=body).raise_for_status()
-        pool = {"name": "doctor-idle", "type": "process"}
-        client.post("/work_pools/", json=pool).raise_for_status()
 
 
 def _beat(api: str, pool: str) -> None:

@@ -30,12 +30,12 @@ datasets:
     bucket: beside
     key: sales/dt={dt}/{file}
     files: "*.csv"
-    deployment: load-sales/prod
+    deployment: load-sales/beside
 """
 PREFECT = """
 name: shop
 deployments:
-  - name: prod
+  - name: beside
     entrypoint: flows/load_sales.py:load_sales
     work_pool: {name: default}
 """
@@ -128,7 +128,7 @@ async def test_a_pool_that_is_theirs_is_used_as_it_is(
     for _ in range(2):
         await initialise(settings, said.append, lanes=False)
     after = everything(prefect)
-    made = after.pop("prod")
+    made = after.pop("beside")
     assert after == before
     assert made["work_pool_name"] == theirs
     assert made["schedules"] == []
@@ -207,7 +207,7 @@ async def test_a_plan_changes_nothing_and_says_the_commands(
     assert not minio_client(settings).bucket_exists("beside")
     assert "mc mb --ignore-existing lake/beside" in text
     assert "arn:minio:sqs::QUICKSILVER_DURABLE:webhook --event put,delete --prefix sales/" in text
-    assert "deployment flows/load_sales.py:load_sales / prod in work pool theirs" in text
+    assert "deployment flows/load_sales.py:load_sales / beside in work pool theirs" in text
     assert '"s3:ListBucket"' in text
     assert minio_server.secret_key not in text
     assert load_datasets(project / "datasets.yaml").datasets
@@ -223,11 +223,11 @@ async def test_a_deployment_that_is_gone_is_made_again(
         "QUICKSILVER_POOL": "default",
     }
     await asyncio.to_thread(initialise_again, environment)
-    first = everything(prefect)["prod"]["id"]
+    first = everything(prefect)["beside"]["id"]
     await asyncio.to_thread(initialise_again, environment)
-    assert everything(prefect)["prod"]["id"] == first
+    assert everything(prefect)["beside"]["id"] == first
     drop(prefect, f"/deployments/{first}")
     await asyncio.to_thread(initialise_again, environment)
-    again = everything(prefect)["prod"]["id"]
+    again = everything(prefect)["beside"]["id"]
     assert again != first
     drop(prefect, f"/deployments/{again}")
