@@ -1,4 +1,6 @@
-"""What operators did: pauses, and the log of their actions."""
+"""What operators did: pauses, the log of their actions, and the sessions that they ended."""
+
+from datetime import timedelta
 
 from quicksilver.ledger.rows import LedgerPart
 from quicksilver.support import clock
@@ -27,6 +29,16 @@ class Operators(LedgerPart):
         """Keep who did what, to what, and when."""
         async with self.database.transaction() as tx:
             await tx.run("log_action", actor=actor, action=action, subject=subject, now=clock.now())
+
+    async def close_session(self, session: str, *, keep: timedelta) -> None:
+        """End a browser's session on every replica; after `keep` its cookie has expired."""
+        async with self.database.transaction() as tx:
+            await tx.run("close_session", id=session, expires_at=clock.now() + keep)
+
+    async def is_closed(self, session: str) -> bool:
+        """Whether somebody logged out of a session."""
+        async with self.database.transaction() as tx:
+            return await tx.one("closed_session", id=session) is not None
 
     async def actions(
         self,

@@ -1,3 +1,13 @@
+-- name: close_session
+insert into quicksilver.closed_session (id, expires_at)
+values (%(id)s, %(expires_at)s)
+on conflict (id) do nothing
+
+
+-- name: closed_session
+select 1 from quicksilver.closed_session where id = %(id)s
+
+
 -- name: list_actions
 select a.id, a.at, a.actor, a.action, a.subject
 from quicksilver.action as a

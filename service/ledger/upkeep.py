@@ -92,6 +92,7 @@ class Upkeep(LedgerPart):
         before = clock.now() - keep
         async with self.database.transaction() as tx:
             await tx.run("forget_dispatchers", before=before)
+            await tx.run("forget_sessions", now=clock.now())
             return sum(
                 [
                     await tx.run(name, before=before)

@@ -20,6 +20,11 @@ delete from quicksilver.dispatcher
 where seen_at < %(before)s
 
 
+-- name: forget_sessions
+delete from quicksilver.closed_session
+where expires_at < %(now)s
+
+
 -- name: next_due
 -- When the dispatcher must look again although nobody woke it.
 select min(p.due_at) as due_at

@@ -3,6 +3,7 @@
 from fastapi import HTTPException, Request, Security
 from fastapi.security import APIKeyCookie, HTTPBearer
 
+from quicksilver.ledger import Ledger
 from quicksilver.settings import Settings
 from quicksilver.web.sessions import (
     COOKIE,
@@ -53,7 +54,7 @@ _READING = {"GET", "HEAD", "OPTIONS"}
 _CHALLENGE = {"WWW-Authenticate": "Bearer"}
 
 
-def require_operator(request: Request) -> str:
+async def require_operator(request: Request) -> str:
     """The name under which an operator's action is logged.
 
     Without a configured token everybody on this machine is an operator: the service then binds to
@@ -67,7 +68,7 @@ def require_operator(request: Request) -> str:
     if not settings.operator_tokens:
         refuse_foreign_pages(request)
         return "local"
-    session = known_session(request)
+    session = await known_session(request)
     if session is None:
         raise HTTPException(
             401,
@@ -82,7 +83,7 @@ def require_operator(request: Request) -> str:
     raise HTTPException(403, "a browser's session changes nothing without X-CSRF-Token")
 
 
-def require_metrics(request: Request) -> None:
+async def require_metrics(request: Request) -> None:
     """Let in what may read the metrics: a token for that alone, or whatever reads everything.
 
     Raises:
@@ -90,16 +91,20 @@ def require_metrics(request: Request) -> None:
     """
     settings: Settings = request.app.state.settings
     if not is_accepted(bearer(request.headers.get("authorization")), settings.metrics_tokens):
-        require_operator(request)
+        await require_operator(request)
 
 
-def known_session(request: Request) -> Session | None:
-    """The session of who asks, None for who shows nothing; a wrong bearer token is counted.
+async def known_session(request: Request) -> Session | None:
+    """The session of the one who asks; None without one, or when it was logged out of.
 
     Raises:
-        HTTPException: 401 for a wrong token, 429 after too many of them.
+        HTTPException: 401 for a wrong bearer token, which is counted; 429 after too many of them.
+        LedgerUnavailableError: whether the session was ended cannot be said.
     """
     session = session_of(request.app.state.settings, request)
+    if session is not None and session.id:
+        ledger: Ledger = request.app.state.ledger
+        return None if await ledger.operators.is_closed(session.id) else session
     if session is None and bearer(request.headers.get("authorization")) is not None:
         raise_for_guessing(request)
         raise HTTPException(

@@ -8,7 +8,7 @@ import hashlib
 import hmac
 import secrets
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Any, Literal
 from urllib.parse import urlsplit
@@ -40,7 +40,8 @@ class Session:
     """Who is at the browser, and what their forms must carry.
 
     `cookie` is the value to set, for a session that the browser does not hold yet. `is_by_header`
-    is one that lasts as long as its request, which carried the operators' token itself.
+    is one that lasts as long as its request, which carried the operators' token itself. `id` is of
+    a session that can be ended: the ledger knows those that were.
     """
 
     actor: str
@@ -48,6 +49,7 @@ class Session:
     cookie: str | None = None
     is_by_header: bool = False
     role: Role = "operator"
+    id: str = ""
 
     def accepts(self, token: object) -> bool:
         """Whether a form's or header's CSRF token is this session's.
@@ -68,6 +70,8 @@ def log_in(settings: Settings, token: str, name: str) -> Session | None:
 def session_of(settings: Settings, connection: HTTPConnection) -> Session | None:
     """The session that a request's bearer token or cookie opens; None when neither does.
 
+    Whether somebody logged out of it meanwhile, `access.known_session` asks.
+
     A bearer token counts alone: beside a wrong one, a cookie is not looked at. Headers of other
     schemes are none of ours: a proxy's own `Basic` comes with every request of its users.
 
@@ -76,7 +80,8 @@ def session_of(settings: Settings, connection: HTTPConnection) -> Session | None
     cookie = connection.cookies.get(COOKIE, "")
     if not settings.operator_tokens:
         key = _local_key(settings)
-        return _read(key, cookie, "local") or _open(key, "", "local")
+        session = _read(key, cookie, "local") or _open(key, "", "local")
+        return replace(session, id="")
     presented = bearer(connection.headers.get("authorization"))
     if presented is not None:
         role = _role_of(settings, presented)
@@ -152,7 +157,8 @@ def _read(key: bytes, cookie: str, kind: str, role: Role = "operator") -> Sessio
         return None
     if data["until"] <= clock.now().timestamp():
         return None
-    return Session(_actor(kind, data["name"]), _csrf(key, data["id"]), role=role)
+    csrf = _csrf(key, data["id"])
+    return Session(_actor(kind, data["name"]), csrf, role=role, id=data["id"])
 
 
 def _actor(kind: str, name: str) -> str:

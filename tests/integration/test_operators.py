@@ -155,6 +155,45 @@ def test_a_viewers_token_reads_everything_and_changes_nothing(guarded: Served) -
     assert guarded.rows("select count(*) as n from quicksilver.action") == before
 
 
+@pytest.mark.parametrize("token", [OPERATOR_TOKEN, "a-viewers"])
+def test_logging_out_ends_the_session_on_every_replica(
+    served: Served, guarded: Served, token: str
+) -> None:
+    """Also for somebody who has copied the cookie; another browser's session goes on."""
+    with serving(served.database_url, viewer_tokens="a-viewers") as other:
+        replicas = [guarded.client, other.client]
+        body = urlencode({"token": token, "name": "anna"}).encode()
+        logins = [guarded.client.request("POST", "/login", body) for _ in range(2)]
+        left, stays = (login.headers["set-cookie"].partition(";")[0] for login in logins)
+        page = other.client.request("GET", "/", Authorization="", Cookie=left)
+        csrf = page.text.split('name="csrf" value="')[1].split('"')[0]
+        form = urlencode({"csrf": csrf}).encode()
+        done = other.client.request("POST", "/logout", form, Authorization="", Cookie=left)
+        assert (done.status, done.headers["location"]) == (303, "/login")
+        for client in replicas:
+            for path, status in (("/", 303), ("/api/partitions", 401), ("/live", 401)):
+                answer = client.request("GET", path, Authorization="", Cookie=left)
+                assert answer.status == status, path
+            acted = client.request("POST", REBUILD, form, Authorization="", Cookie=left)
+            assert acted.headers["location"].startswith("/login")
+            assert client.request("GET", "/", Authorization="", Cookie=stays).status == 200
+
+
+def test_an_open_page_hears_no_more_after_its_logout(guarded: Served) -> None:
+    cookie = logged_in(guarded)
+    head = guarded.client.head("GET", "/live", Authorization="", Cookie=cookie)
+    with guarded.client.connect() as connection:
+        connection.sendall(head)
+        response = http.client.HTTPResponse(connection)
+        response.begin()
+        assert response.readline().decode().strip() == "event: changed"
+        page = guarded.client.request("GET", "/", Authorization="", Cookie=cookie)
+        form = urlencode({"csrf": page.text.split('name="csrf" value="')[1].split('"')[0]})
+        guarded.client.request("POST", "/logout", form.encode(), Authorization="", Cookie=cookie)
+        # It ends by itself: reading on comes to an end, within the connection's time limit.
+        response.read()
+
+
 def test_a_metrics_token_reads_the_metrics_alone(guarded: Served) -> None:
     scraper = Client(guarded.client.port, "a-scrapers", "127.0.0.11")
     assert scraper.request("GET", "/metrics").status == 200

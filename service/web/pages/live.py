@@ -11,7 +11,6 @@ from quicksilver.errors import LedgerUnavailableError
 from quicksilver.ledger.listener import LedgerListener, wait_or_timeout
 from quicksilver.web.access import known_session, refuse_foreign_pages
 from quicksilver.web.pages.page import health_of, ledger_of
-from quicksilver.web.sessions import session_of
 
 router = APIRouter(include_in_schema=False)
 
@@ -28,7 +27,7 @@ _PING = 15
 async def live(request: Request) -> Response:
     """A stream that says `changed` whenever pages differ; it ends with the session."""
     refuse_foreign_pages(request)
-    if known_session(request) is None:
+    if await known_session(request) is None:
         raise HTTPException(401, "log in first")
     return EventSourceResponse(_changes(request), ping=_PING)
 
@@ -39,8 +38,10 @@ async def _changes(request: Request) -> AsyncGenerator[ServerSentEvent]:
     event = wake.subscribe()
     seen: str | None = None
     try:
-        while session_of(request.app.state.settings, request) is not None:
+        while True:
             try:
+                if await known_session(request) is None:
+                    return
                 pulse = await ledger.overview.pulse()
                 health = health_of(request).glance()
                 if health is not None:

@@ -4,13 +4,20 @@ from typing import Annotated
 from urllib.parse import urlsplit
 
 import structlog
-from fastapi import APIRouter, Depends, Query, Request
+from fastapi import APIRouter, Query, Request
 from starlette.responses import RedirectResponse, Response
 
 from quicksilver.settings import Settings
-from quicksilver.web.access import raise_for_guessing, refuse_foreign_pages
-from quicksilver.web.pages.page import PageRoute, actor, form_of, keep_session, render
-from quicksilver.web.sessions import cookie_settings, log_in, session_of
+from quicksilver.web.access import known_session, raise_for_guessing, refuse_foreign_pages
+from quicksilver.web.pages.page import (
+    PageRoute,
+    Poster,
+    form_of,
+    keep_session,
+    ledger_of,
+    render,
+)
+from quicksilver.web.sessions import LIFETIME, cookie_settings, log_in
 
 _log = structlog.get_logger(__name__)
 
@@ -23,7 +30,7 @@ Next = Annotated[str, Query(max_length=4000)]
 async def ask(request: Request, next: Next = "/") -> Response:  # noqa: A002 - the field's name
     """Ask for an operator's token."""
     refuse_foreign_pages(request)
-    if session_of(request.app.state.settings, request) is not None:
+    if await known_session(request) is not None:
         return RedirectResponse(local_path(next), 303)
     return render(request, "login.html", None, next=local_path(next), problem=None, name="")
 
@@ -56,9 +63,11 @@ async def enter(request: Request) -> Response:
     return answer
 
 
-@router.post("/logout", dependencies=[Depends(actor)])
-async def leave(request: Request) -> Response:
-    """End the browser's session."""
+@router.post("/logout")
+async def leave(request: Request, session: Poster) -> Response:
+    """End the browser's session, on every replica."""
+    if session.id:
+        await ledger_of(request).operators.close_session(session.id, keep=LIFETIME)
     answer = RedirectResponse("/login", 303)
     answer.delete_cookie(**cookie_settings(request.app.state.settings, request))
     return answer

@@ -90,7 +90,7 @@ async def viewer(request: Request) -> Session:
         HTTPException: 401 for a wrong token, 403 for another site's page.
     """
     refuse_foreign_pages(request)
-    session = known_session(request)
+    session = await known_session(request)
     if session is None:
         raise LoginNeededError
     return session
@@ -113,17 +113,29 @@ async def form_of(request: Request) -> dict[str, str]:
     return {name: values[-1] for name, values in fields.items()}
 
 
-async def actor(request: Request, session: Viewer) -> str:
-    """Who acts through a posted form, for the log of actions; `request.state.form` has its fields.
+async def poster(request: Request, session: Viewer) -> Session:
+    """The session behind a posted form; `request.state.form` has its fields.
 
     Raises:
         HTTPException: 403, the form does not carry the session's token.
     """
-    refuse_viewers(session)
     form = await form_of(request)
     if not session.accepts(form.get(CSRF_FIELD)):
         raise HTTPException(403, "the form was too old, or not ours: go back, reload, try again")
     request.state.form = form
+    return session
+
+
+Poster = Annotated[Session, Depends(poster)]
+
+
+async def actor(session: Poster) -> str:
+    """Who acts through a posted form, for the log of actions.
+
+    Raises:
+        HTTPException: 403, the session may only read.
+    """
+    refuse_viewers(session)
     return session.actor
 
 
