@@ -21,7 +21,7 @@ for user in reader writer minio_root; do
 done
 keep webhook_tokens "$(random),$(random)"
 keep metrics_token "$(random)"
-keep operator_tokens "$(random),$(have metrics_token)"
+keep operator_tokens "$(random)"
 keep grafana_password "$(random)"
 keep prefect_auth "quicksilver:$(random)"
 keep valkey_password "$(random)"

@@ -9,7 +9,12 @@ from prefect.states import Completed
 from quicksilver.build.batch import build_batch
 from quicksilver.build.result import BuildOutcome, BuildResult
 from quicksilver.domain.datasets import Dataset
-from quicksilver.errors import FencedError, ManifestChangedError, QuicksilverError
+from quicksilver.errors import (
+    DataTestError,
+    FencedError,
+    ManifestChangedError,
+    QuicksilverError,
+)
 from quicksilver.flows.context import FlowContext
 from quicksilver.flows.leases import build_leases, mark_published
 from quicksilver.flows.run_report import leave_batch_report, leave_report
@@ -83,7 +88,10 @@ async def _tell(lake: FlowContext, build: BegunBuild, outcome: BuildOutcome) -> 
         # Whoever took the fence has told the ledger.
         logger.warning("this build was given up meanwhile: %s", outcome)
     else:
-        await lake.ledger.runs.record_error(build.id, str(outcome), is_final=outcome.is_final)
+        rows = outcome.rows if isinstance(outcome, DataTestError) else ()
+        await lake.ledger.runs.record_error(
+            build.id, str(outcome), is_final=outcome.is_final, rows=rows
+        )
         logger.error("%s: %s", build.partition, outcome)
 
 

@@ -1,5 +1,6 @@
 """Errors of Quicksilver. Each message says what happened, to what, and what to do."""
 
+from collections.abc import Mapping, Sequence
 from typing import ClassVar
 
 
@@ -110,7 +111,14 @@ class ModelError(QuicksilverError):
 
 
 class DataTestError(QuicksilverError):
-    """A dbt data test failed; the message names it and shows rows; silver stays as it was."""
+    """A dbt data test failed; the message names it; silver stays as it was.
+
+    `rows` are some that it found fault with, by column: of the data, and so for operators alone.
+    """
+
+    def __init__(self, message: str, rows: Sequence[Mapping[str, str]] = ()) -> None:
+        super().__init__(message)
+        self.rows = tuple(rows)
 
 
 # What keeps a request from being answered and is nobody's mistake who sent it. A setting among

@@ -125,6 +125,8 @@ class Settings(BaseSettings):
     # What a file may ask of the warehouse and of a run
     columns_per_file: int = Field(200, alias="QUICKSILVER_COLUMNS_PER_FILE", ge=1, le=1600)
     columns_per_table: int = Field(400, alias="QUICKSILVER_COLUMNS_PER_TABLE", ge=1, le=1600)
+    # Rows of a failed dbt test that operators see; 0: none are read.
+    failed_rows: int = Field(5, alias="QUICKSILVER_FAILED_ROWS", ge=0, le=100)
     run_memory: int = Field(2_000_000_000, alias="QUICKSILVER_RUN_MEMORY", ge=256_000_000)
 
     @field_validator(

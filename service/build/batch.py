@@ -295,7 +295,8 @@ class _Attempt:
                 [member.scratch for member in members],
                 is_shared=self.is_shared,
             )
-            await refuse_failures(self.connection, self.results)
+            shown = batch.settings.failed_rows
+            await refuse_failures(self.connection, self.results, shown)
             made = scratch_tables(batch.settings, self.results, batch.worker)
             tables = [batch.bronze, *made]
             await ensure_columns(self.connection, tables, batch.cut)

@@ -3,7 +3,6 @@
 import asyncio
 import json
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 from psycopg import sql
 
@@ -19,6 +18,9 @@ from quicksilver.warehouse.session import Connection, application_name
 from quicksilver.warehouse.tables import Table
 
 # Before each next try, seconds: a deadlock or a lock of somebody's `dbt run` is over soon.
+# Characters of a value that is shown: enough to find its row by.
+_CELL = 200
+
 _PAUSES = (0.2, 1, 5, 15, 0)
 
 
@@ -112,8 +114,10 @@ def scratch_tables(
     ]
 
 
-async def refuse_failures(connection: Connection, results: Sequence[dbt.NodeResult]) -> None:
-    """Raise for the first model or test that failed, with rows that show why.
+async def refuse_failures(
+    connection: Connection, results: Sequence[dbt.NodeResult], shown: int
+) -> None:
+    """Raise for the first model or test that failed, with up to `shown` rows that show why.
 
     Raises:
         ModelError, DataTestError.
@@ -123,17 +127,21 @@ async def refuse_failures(connection: Connection, results: Sequence[dbt.NodeResu
             raise ModelError(f"dbt {result.kind} {result.name}: {' '.join(result.message.split())}")
     for result in results:
         if result.status == "fail":
-            rows = await _offending(connection, result)
-            shown = "".join(f"\n  {row}" for row in rows)
+            rows = await _offending(connection, result, shown) if shown else []
             raise DataTestError(
-                f"dbt test {result.name} failed with {result.rows} rows; silver stays as it was."
-                f" Up to five of them:{shown}"
+                f"dbt test {result.name} failed with {result.rows} rows; silver stays as it was",
+                rows,
             )
 
 
-async def _offending(connection: Connection, result: dbt.NodeResult) -> list[Mapping[str, Any]]:
-    query = sql.SQL("select * from ({}) as failed limit 5").format(sql.SQL(result.compiled))  # pyright: ignore[reportArgumentType]
+async def _offending(
+    connection: Connection, result: dbt.NodeResult, limit: int
+) -> list[Mapping[str, str]]:
+    query = sql.SQL("select * from ({}) as failed limit {}").format(
+        sql.SQL(result.compiled),  # pyright: ignore[reportArgumentType]
+        limit,
+    )
     return [
-        {name: str(value) for name, value in row.items()}
+        {name: str(value)[:_CELL] for name, value in row.items()}
         for row in await (await connection.execute(query)).fetchall()
     ]

@@ -60,7 +60,7 @@ async def build_year(settings: Settings, year: int) -> dict[str, Any]:
                     },
                     select="tag:yearly",
                 )
-                await refuse_failures(connection, results)
+                await refuse_failures(connection, results, settings.failed_rows)
                 rows = 0
                 for table in sorted(scratch_tables(settings, results, suffix)):
                     columns = (await columns_of(connection, [table.source_name]))[table.source_name]

@@ -222,6 +222,10 @@ def show(
         console.print(escape_control_characters(sentence), markup=False, highlight=False)
     if answer["builds"]:
         console.print(builds_table(answer["builds"]))
+        for row in answer["builds"][0]["failed_rows"] or ():
+            console.print(
+                escape_control_characters(f"failed: {row}"), markup=False, highlight=False
+            )
 
 
 @app.command(rich_help_panel=LOOK)

@@ -1,6 +1,6 @@
 """What a flow run tells the ledger about its build."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
@@ -134,12 +134,26 @@ class Runs(LedgerPart):
         async with self.database.transaction() as tx:
             return bool(await tx.run("yield_build", build=build_id, error=why))
 
-    async def record_error(self, build_id: int, error: str, *, is_final: bool = False) -> bool:
+    async def record_error(
+        self,
+        build_id: int,
+        error: str,
+        *,
+        is_final: bool = False,
+        rows: Sequence[Mapping[str, str]] = (),
+    ) -> bool:
         """Keep the sentence that a person needs; the run's end itself comes from Prefect.
 
-        `is_final`: the error is the data's, and the build is not tried again.
+        `is_final`: the error is the data's, and the build is not tried again. `rows` are some that
+        a test found fault with.
         """
         async with self.database.transaction() as tx:
             return bool(
-                await tx.run("record_error", build=build_id, error=error[:4000], is_final=is_final)
+                await tx.run(
+                    "record_error",
+                    build=build_id,
+                    error=error[:4000],
+                    is_final=is_final,
+                    rows=as_json(list(rows)) if rows else None,
+                )
             )

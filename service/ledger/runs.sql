@@ -29,7 +29,10 @@ for update of p
 
 
 -- name: record_error
-update quicksilver.build set error = %(error)s, is_final = %(is_final)s
+update quicksilver.build set
+    error = %(error)s,
+    is_final = %(is_final)s,
+    failed_rows = %(rows)s::jsonb
 where id = %(build)s and state = 'running'
 returning id
 

@@ -49,11 +49,13 @@ where id in (
 
 
 -- name: prune_manifests
--- By far the largest part of a build, and read by the run alone.
-update quicksilver.build set manifest = null
+-- By far the largest part of a build, and read by the run alone; rows of the data go with it.
+update quicksilver.build set manifest = null, failed_rows = null
 where id in (
     select b.id from quicksilver.build as b
-    where b.finished_at < %(before)s and b.manifest is not null
+    where
+        b.finished_at < %(before)s
+        and (b.manifest is not null or b.failed_rows is not null)
     limit 10000
 )
 

@@ -107,7 +107,7 @@ select
     b.manifest, b.put_at, b.received_at, b.dirty_since, b.due_at, b.asked_by, b.claimed_at,
     b.dispatched_at, b.taken_at, b.started_at,
     b.loaded_at, b.published_at, b.finished_at, b.error, b.rows_bronze, b.rows_silver,
-    b.rows_rejected, b.details,
+    b.rows_rejected, b.details, b.failed_rows,
     -- How many builds its run has, itself among them.
     greatest(1, (select count(*) from quicksilver.build as x where x.run_key = b.run_key)) as run_builds
 from quicksilver.build as b

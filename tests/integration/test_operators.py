@@ -1,13 +1,16 @@
 """Who may read and act: the operators' token in the header, or a browser's session; nobody else."""
 
+import asyncio
 import http.client
 from collections.abc import Iterator
-from urllib.parse import urlencode
+from urllib.parse import quote, urlencode
 
 import pytest
 from typer.testing import CliRunner
 
 from quicksilver.cli.main import app
+from quicksilver.ledger import Ledger
+from quicksilver.support.postgres import Database
 from tests.support.payloads import KEY, notification, record
 from tests.support.servers import Postgres
 from tests.support.serving import OPERATOR_TOKEN, Client, Served, serving
@@ -153,6 +156,37 @@ def test_a_viewers_token_reads_everything_and_changes_nothing(guarded: Served) -
     acted = guarded.client.request("POST", REBUILD, form, Authorization="", Cookie=cookie)
     assert acted.status == 403
     assert guarded.rows("select count(*) as n from quicksilver.action") == before
+
+
+def test_rows_that_a_test_found_fault_with_are_for_operators(
+    guarded: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    page = f"/partitions/{DATASET}/{DT}"
+    build = guarded.rows(
+        "insert into quicksilver.build (dataset, partition, generation, state, owner, claimed_at)"
+        " values (%s, %s, 1, 'running', 'one', now()) returning id",
+        DATASET,
+        DT,
+    )[0]["id"]
+
+    async def fail() -> None:
+        ledger: Ledger = guarded.app.state.ledger
+        database = Database(guarded.database_url, size=1)
+        await database.open()
+        runs = Ledger(database, ledger.datasets).runs
+        assert await runs.record_error(build, "dbt test x failed", rows=[{"passenger": "Mrs Gray"}])
+        await database.close()
+
+    asyncio.run(fail())
+    operator = guarded.client.operate("GET", page)
+    assert "Mrs Gray" in operator.text
+    viewer = Client(guarded.client.port, "a-viewers").request("GET", page)
+    assert (viewer.status, "dbt test x failed" in viewer.text) == (200, True)
+    for path in (page, f"/api{page}", f"/api{page}/builds", f"/explain?key={quote(KEY)}"):
+        shown = Client(guarded.client.port, "a-viewers").request("GET", path)
+        assert (shown.status, "Mrs Gray" in shown.text) == (200, False), path
+    monkeypatch.setenv("QUICKSILVER_DATABASE_URL", guarded.database_url)
+    assert "Mrs Gray" in CliRunner().invoke(app, ["show", DATASET, DT]).stdout
 
 
 @pytest.mark.parametrize("token", [OPERATOR_TOKEN, "a-viewers"])

@@ -279,7 +279,8 @@ async def test_a_failed_test_names_itself_and_shows_rows(
         settings: Settings, command: Sequence[str], environment: Mapping[str, str], **rest: Any
     ) -> list[NodeResult]:
         run(settings, command, environment, **rest)
-        stage.run("delete from quicksilver_build.yellow_trips_rejected__2")
+        (scratch,) = (name for name in stage.scratch() if "rejected" in name)
+        stage.run(f"delete from quicksilver_build.{scratch}")
         return run(settings, ["test"], environment, **rest)
 
     monkeypatch.setattr(models.dbt, "run", losing_rows)
@@ -287,9 +288,14 @@ async def test_a_failed_test_names_itself_and_shows_rows(
     with pytest.raises(DataTestError) as caught:
         await stage.build(JANUARY, listed, build_id=2)
     message = str(caught.value)
-    assert "dbt test bronze_is_silver_plus_rejected failed" in message
-    assert "'bronze': '300'" in message
-    assert "'dt': '2019-01-01'" in message
+    assert "dbt test bronze_is_silver_plus_rejected failed with 1 rows" in message
+    assert "2019-01-01" not in message, "rows are for operators, an error is for everybody"
+    (row,) = caught.value.rows
+    assert (row["bronze"], row["dt"]) == ("300", "2019-01-01")
+    stage.settings = stage.settings.model_copy(update={"failed_rows": 0})
+    with pytest.raises(DataTestError, match="failed with 1 rows") as silent:
+        await stage.build(JANUARY, listed, build_id=3)
+    assert silent.value.rows == ()
     assert stage.counts(JANUARY)[0] == 400
 
 

@@ -10,6 +10,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from threading import Thread
 from typing import Any
+from urllib.parse import urlsplit
 
 import httpx
 import pytest
@@ -18,6 +19,7 @@ from quicksilver.stack.ports import LOOPBACK, choose_port
 from quicksilver.support.http import local_http_client
 from tests.support.certificates import Authority
 from tests.support.checkout import PROJECT
+from tests.support.servers import MinioServer
 from tests.support.waiting import until
 
 CADDY = PROJECT / "compose" / "caddy"
@@ -67,17 +69,21 @@ class Proxy:
         self.events = f"http://{LOOPBACK}:{events}"
         self.https = f"https://{LOOPBACK}:{https}"
 
-    def get(self, path: str, context: ssl.SSLContext, **headers: str) -> httpx.Response:
+    def get(
+        self, path: str, context: ssl.SSLContext, site: str = SITE, **headers: str
+    ) -> httpx.Response:
         with httpx.Client(verify=context, trust_env=False, timeout=10) as client:
             return client.get(
                 self.https + path,
-                headers={"host": SITE, **headers},
-                extensions={"sni_hostname": SITE},
+                headers={"host": site, **headers},
+                extensions={"sni_hostname": site},
             )
 
 
 @contextmanager
-def caddy(folder: Path, receivers: list[Receiver], tls: Path) -> Generator[Proxy]:
+def caddy(
+    folder: Path, receivers: list[Receiver], tls: Path, lake: str | None = None
+) -> Generator[Proxy]:
     ports = {name: choose_port(None) for name in ("HTTP", "HTTPS", "EVENTS")}
     away = f"{LOOPBACK}:{choose_port(None)}"
     environment = {
@@ -88,7 +94,8 @@ def caddy(folder: Path, receivers: list[Receiver], tls: Path) -> Generator[Proxy
         "PROXY_BIND": LOOPBACK,
         "RECEIVERS": " ".join(receiver.address for receiver in receivers),
         **{f"PROXY_{name}_PORT": str(port) for name, port in ports.items()},
-        **dict.fromkeys(("PREFECT_API", "LAKE", "GRAFANA"), away),
+        **dict.fromkeys(("PREFECT_API", "GRAFANA"), away),
+        "LAKE": lake or away,
     }
     with (folder / "caddy.log").open("wb") as log:
         process = subprocess.Popen(
@@ -145,6 +152,45 @@ def test_events_go_in_and_nothing_else(receivers: list[Receiver], tmp_path: Path
         told = [seen for receiver in receivers for seen in receiver.seen]
         (seen,) = [seen for seen in told if seen.get("authorization") == "Bearer t"]
         assert seen["x-forwarded-for"] == LOOPBACK, "a sender's own words are dropped"
+
+
+def test_the_lakes_site_passes_s3_alone(
+    receivers: list[Receiver], minio_server: MinioServer, tmp_path: Path
+) -> None:
+    """Before a real MinIO, whose metrics are open and whose administration answers strangers."""
+    lake = urlsplit(minio_server.endpoint_url).netloc
+    site = "lake.localhost"
+    authority = Authority(tmp_path, "site-ca")
+    authority.issue(site, "site")
+    context = ssl.create_default_context(cafile=str(authority.file))
+    with caddy(tmp_path, receivers, local("tls-files.caddy", tmp_path), lake) as proxy:
+        for path in (
+            "/minio/v2/metrics/cluster",
+            "/minio/metrics/v3",
+            "/minio/prometheus/metrics",
+            "/minio/admin/v3/info",
+            "/minio/kms/v1/status",
+            "/minio/health/cluster",
+            "/minio",
+            "//minio/v2/metrics/cluster",
+            "/x/../minio/v2/metrics/cluster",
+            "/%6dinio/v2/metrics/cluster",
+            "/minio%2fv2/metrics/cluster",
+            "/MINIO/v2/metrics/cluster",
+        ):
+            answer = proxy.get(path, context, site)
+            assert "minio_" not in answer.text, path
+            assert not _is_minios_own(answer), path
+        # What is S3's goes through, and is MinIO's to refuse.
+        answer = proxy.get("/minio-backups/x", context, site)
+        assert (answer.status_code, "AccessDenied" in answer.text) == (403, True)
+
+
+def _is_minios_own(answer: httpx.Response) -> bool:
+    """Whether MinIO's administration or health answered; S3 refuses a bucket of that name."""
+    if answer.status_code == 404 and not answer.content:
+        return False
+    return "<Resource>/minio" not in answer.text or "<Code>AllAccessDisabled" not in answer.text
 
 
 def test_a_receiver_that_dies_is_stepped_over(receivers: list[Receiver], tmp_path: Path) -> None:

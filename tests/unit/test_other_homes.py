@@ -1,7 +1,10 @@
 """Kubernetes' resources and pools' job templates, against the schemas of those who read them."""
 
 import json
+import os
 import re
+import shutil
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -178,3 +181,80 @@ def test_a_server_takes_the_templates() -> None:
         text = (COMPOSE / "pools" / f"{kind}.json").read_text()
         pool = WorkPoolCreate(name=kind, type=kind, base_job_template=json.loads(text))
         assert pool.base_job_template["variables"]
+
+
+def test_the_namespace_holds_no_administrators_secret(tmp_path: Path) -> None:
+    """As `make-secret.sh` makes it: whoever may make a Job there can read every Secret."""
+    made = _made_secrets(tmp_path)
+    used: dict[str, set[str]] = {}
+    for _, resource in WORKLOADS:
+        for volume in resource["spec"]["template"]["spec"]["volumes"]:
+            secret = volume.get("secret", {})
+            keys = {item["key"] for item in secret.get("items", [])}
+            used.setdefault(secret.get("secretName", ""), set()).update(keys)
+    used.pop("")
+    run = json.loads((COMPOSE / "pools" / "kubernetes.json").read_text())["job_configuration"]
+    for volume in run["job_manifest"]["spec"]["template"]["spec"]["volumes"]:
+        keys = {item["key"] for item in volume.get("secret", {}).get("items", [])}
+        used["quicksilver"] |= keys
+    assert made == used, "each is there, and nothing that nobody reads"
+    assert not {key for keys in made.values() for key in keys if "root" in key or "postgres" in key}
+    assert "ledger_url" not in made["quicksilver"]
+
+
+def _made_secrets(folder: Path) -> dict[str, set[str]]:
+    """Which files the script hands to `kubectl`, by Secret; it runs, `kubectl` writes down."""
+    (folder / "kubernetes").mkdir()
+    for name in ("make-secrets.sh", "kubernetes/make-secret.sh"):
+        shutil.copy(COMPOSE / name, folder / name)
+    kubectl = folder / "kubectl"
+    kubectl.write_text(f'#!/bin/sh\necho "$@" >> {folder}/calls\n')
+    kubectl.chmod(0o755)
+    environment = {"PATH": f"{folder}:{os.environ['PATH']}"}
+    for name in ("make-secrets.sh", "kubernetes/make-secret.sh"):
+        subprocess.run(["sh", folder / name], env=environment, check=True, capture_output=True)
+    found: dict[str, set[str]] = {}
+    for line in (folder / "calls").read_text().splitlines():
+        _, _, _, name, *arguments = line.split()
+        files = [word.partition("=")[2] for word in arguments if word.startswith("--from-file=")]
+        assert all((folder / "secrets" / file).is_file() for file in files)
+        found[name] = set(files)
+    return found
+
+
+def test_every_pod_says_where_it_may_speak_to() -> None:
+    policies = [r for _, r in ALL if r["kind"] == "NetworkPolicy"]
+    assert all("Egress" in p["spec"]["policyTypes"] for p in policies)
+    pods = [r["spec"]["template"]["metadata"]["labels"] for _, r in WORKLOADS]
+    run = json.loads((COMPOSE / "pools" / "kubernetes.json").read_text())["job_configuration"]
+    pods.append(run["job_manifest"]["spec"]["template"]["metadata"]["labels"])
+    where = {"minio": 9000, "prefect": 4200, "postgres": 5432}
+    for labels in pods:
+        of_pod = [p for p in policies if _selects(p["spec"]["podSelector"], labels)]
+        open_ports = {
+            (namespace, port["port"])
+            for policy in of_pod
+            for rule in policy["spec"].get("egress", [])
+            for to in rule.get("to", [{}])
+            for port in rule["ports"]
+            if (namespace := _namespace(to))
+        }
+        assert open_ports >= set(where.items()), labels
+        assert ("kube-system", 53) in open_ports
+        assert any("Ingress" in policy["spec"]["policyTypes"] for policy in of_pod), labels
+
+
+def _selects(selector: dict[str, Any], labels: dict[str, str]) -> bool:
+    for name, value in selector.get("matchLabels", {}).items():
+        if labels.get(name) != value:
+            return False
+    for rule in selector.get("matchExpressions", []):
+        is_in = labels.get(rule["key"]) in rule["values"]
+        if is_in != (rule["operator"] == "In"):
+            return False
+    return True
+
+
+def _namespace(to: dict[str, Any]) -> str:
+    labels = to.get("namespaceSelector", {}).get("matchLabels", {})
+    return labels.get("kubernetes.io/metadata.name", "")

@@ -67,6 +67,10 @@ async def show(
         tries=len({moment.attempt for moment in way.moments}),
         button=_button(row),
         neighbours=await ledger.finding.neighbours(which),
+        # Of the data itself: a viewer is told of the test alone.
+        failed_rows=_sequence(newest["failed_rows"])
+        if newest is not None and session.role == "operator"
+        else [],
         # A column is new to bronze in one build only: told as long as that one is listed.
         new_columns=[
             (build["id"], columns)
