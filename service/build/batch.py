@@ -384,6 +384,7 @@ class _Attempt:
                         unlogged=member.scratch.unlogged,
                         loaded_at=result.loaded_at,
                         details=result.details(),
+                        retention_days=batch.settings.retention_days,
                         inputs=self._inputs(build),
                     )
                 except psycopg.Error as error:

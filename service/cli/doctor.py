@@ -22,6 +22,7 @@ _MARKS = {"ok": "[green]ok[/]", "broken": "[red]broken[/]", "skipped": "[dim]ski
 @reported
 def doctor(as_json: AsJson = False) -> None:
     """Check each link from the settings to silver; exit 1 when one is broken."""
+    from quicksilver import stack
     from quicksilver.operators.doctor import Finding, Probe, run_checks, skipped_checks
 
     def show(finding: Finding) -> None:
@@ -37,7 +38,8 @@ def doctor(as_json: AsJson = False) -> None:
     except SettingsError as error:
         findings = skipped_checks(error, show)
     else:
-        findings = asyncio.run(run_checks(Probe(settings), show))
+        probe = Probe(settings, prefect_database=stack.prefect_database(settings))
+        findings = asyncio.run(run_checks(probe, show))
     if as_json:
         print_json([asdict(finding) for finding in findings])
     else:

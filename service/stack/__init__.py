@@ -4,7 +4,7 @@
 chosen part of it, for tests and for the demo.
 """
 
-from quicksilver.stack.commands import down, environment, shell_lines, up
+from quicksilver.stack.commands import down, environment, prefect_database, shell_lines, up
 from quicksilver.stack.errors import (
     ProgramBuildError,
     StackError,
@@ -28,6 +28,7 @@ __all__ = [
     "Step",
     "down",
     "environment",
+    "prefect_database",
     "shell_lines",
     "up",
 ]

@@ -160,6 +160,15 @@ def environment(settings: Settings) -> dict[str, str]:
     return Home(folder, credentials, running.beside).environment()
 
 
+def prefect_database(settings: Settings) -> str:
+    """The URL of Prefect's database in the stack that runs in this home; "" without one."""
+    folder = _folder(settings)
+    credentials, running = load_credentials(folder), load_running(folder)
+    if credentials is None or running is None or running.beside is not None:
+        return ""
+    return Home(folder, credentials).database_url("prefect")
+
+
 def shell_lines(variables: Mapping[str, str]) -> str:
     """`export NAME=value` lines, quoted for a POSIX shell."""
     return "\n".join(f"export {name}={shlex.quote(value)}" for name, value in variables.items())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
@@ -22,6 +23,13 @@ from quicksilver.support.project import project_folder
 
 POOL = "default"
 
+# Prefect keeps ended flow runs and their logs for ever unless it is told: here as long as the
+# ledger keeps events, 30 days in seconds, or as the environment says.
+_KEPT = {
+    "PREFECT_SERVER_SERVICES_DB_VACUUM_ENABLED": "events,flow_runs",
+    "PREFECT_SERVER_SERVICES_DB_VACUUM_RETENTION_PERIOD": "2592000",
+}
+
 
 def prefect_program(home: Home) -> Program:
     """Prefect's server, with its services, on the embedded Postgres."""
@@ -35,6 +43,7 @@ def prefect_program(home: Home) -> Program:
         ),
         env={
             **home.base_environment(),
+            **{name: os.environ.get(name, value) for name, value in _KEPT.items()},
             "PREFECT_HOME": str(folder),
             "PREFECT_API_URL": home.prefect_url,
             "PREFECT_SERVER_DATABASE_CONNECTION_URL": f"postgresql+asyncpg://{database}",

@@ -11,7 +11,31 @@ from quicksilver.fence as f
 
 
 -- name: fence_published
-with fence as (
+-- What stands in silver keeps its publication; what it took the place of goes after the retention,
+-- a few with every publication.
+with before as (
+    select published_build
+    from quicksilver.fence
+    where dataset = %(dataset)s and partition = %(partition)s
+),
+
+superseded as (
+    update quicksilver.publication set superseded_at = now()
+    where build_id = (select b.published_build from before as b)
+),
+
+pruned as (
+    delete from quicksilver.publication
+    where build_id in (
+        select p.build_id
+        from quicksilver.publication as p
+        where p.superseded_at < now() - make_interval(days => %(retention_days)s)
+        limit 100
+        for update skip locked
+    )
+),
+
+fence as (
     update quicksilver.fence set
         published_build = %(build)s,
         generation = %(generation)s,

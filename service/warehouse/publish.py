@@ -49,11 +49,13 @@ async def publish(
     unlogged: bool,
     loaded_at: datetime,
     details: Mapping[str, Any],
+    retention_days: int,
     inputs: Mapping[Relation, int | None] | None = None,
 ) -> None:
     """Replace the partition in every table, in one transaction, if the build still may.
 
-    Waits for locks as long as the session's `lock_timeout`. `inputs`: the other tables that its
+    Waits for locks as long as the session's `lock_timeout`. `retention_days`: how long what earlier
+    builds said of themselves is kept. `inputs`: the other tables that its
     models read, and the build that had published the partition in each when they began.
 
     Raises:
@@ -88,6 +90,7 @@ async def publish(
                 "rows_rejected": counts.rejected,
                 "loaded_at": loaded_at,
                 "details": json.dumps(details, default=str),
+                "retention_days": retention_days,
             },
         )
         failpoint.reach("before-final-commit")

@@ -79,6 +79,24 @@ $$;
 create index if not exists publication_of_partition
 on quicksilver.publication (dataset, partition, build_id);
 
+do $$
+begin
+    if not exists (
+        select from pg_attribute as a
+        where a.attrelid = 'quicksilver.publication'::regclass and a.attname = 'superseded_at'
+    ) then
+        alter table quicksilver.publication add column superseded_at timestamptz;
+        update quicksilver.publication as p set superseded_at = p.published_at
+        where not exists (
+            select from quicksilver.fence as f where f.published_build = p.build_id
+        );
+    end if;
+end
+$$;
+
+create index if not exists publication_superseded
+on quicksilver.publication (superseded_at) where superseded_at is not null;
+
 -- Proves that this schema is ours; its id marks the other schemas of this installation.
 create table if not exists quicksilver.installation (
     is_only boolean primary key default true check (is_only),

@@ -7,13 +7,17 @@ import time
 from dataclasses import dataclass, field
 from datetime import date, timedelta
 from io import BytesIO
+from typing import Any
 
 import psutil
+import psycopg
+import pyarrow as pa
+import pyarrow.parquet as pq
 
 from tests.chaos.flood import Check
-from tests.chaos.stage import MONTHS, ChaosStage, StuckError, rows
+from tests.chaos.stage import BUCKET, MONTHS, ChaosStage, StuckError, rows, seconds_until_well
 
-# A partition of the healthy dataset, built so often alone and as often beside the misfits.
+# A partition of the healthy dataset is built so often alone, and twice as often beside the misfits.
 _TIMES = 6
 
 # Partitions of the vanished bucket and of the refused deployment.
@@ -22,7 +26,11 @@ _MANY = 2000
 # What a healthy build may take beside the misfits: of what it takes alone.
 _RATIO = 1.5
 
+# Files that are no parquet, have a NUL in a text, or 1,570 columns that nobody declared.
+_FILES = 21
 _FILE = "unreadable"
+
+_LOCKED = "locked"
 
 DECLARED = f"""
   misfit.vanished:
@@ -46,6 +54,11 @@ DECLARED = f"""
     key: {_FILE}/dt={{dt}}/{{file}}
     deployment: silver-build/nyc-tlc
     bronze_table: bronze.misfit_unreadable
+  misfit.{_LOCKED}:
+    bucket: datasets
+    key: {_LOCKED}/dt={{dt}}/{{file}}
+    deployment: silver-build/nyc-tlc
+    bronze_table: bronze.misfit_locked
 """
 
 _RAISE = """
@@ -72,28 +85,54 @@ def run_misfits(stage: ChaosStage) -> list[Check]:
     stage.put(healthy, 0)
     stage.await_built(120)
     ways.alone = [_way(stage, healthy, number) for number in range(_TIMES)]
+    lock = _lock(stage)
     stage.say(f"alone: {_told(ways.alone)}")
     _break(stage)
     checks: list[Check] = []
     try:
-        for number in range(_TIMES):
-            if number == _TIMES // 2:
+        for number in range(2 * _TIMES):
+            if number == _TIMES:
                 psutil.Process(stage.stack.supervisor.status("service").pid).kill()
                 stage.say("the service is killed")
                 # Its restart is nobody's way: measured is what comes after.
                 stage.put(healthy, number)
                 stage.await_built(120)
             ways.beside.append(_way(stage, healthy, number))
+            stage.say(f"beside: {ways.beside[-1]:.1f} s")
         ratio = statistics.median(ways.beside) / statistics.median(ways.alone)
         note = (
-            f"{len(ways.beside)} of {_TIMES} built, {_told(ways.beside)},"
+            f"{len(ways.beside)} of {2 * _TIMES} built, {_told(ways.beside)},"
             f" {ratio:.2f} x of alone ({_told(ways.alone)})"
         )
         checks.append(("beside misfits", ratio <= _RATIO, note))
     except StuckError as error:
         checks.append(("beside misfits", False, str(error)))
     checks.append(_named(stage))
+    lock.close()
     return checks
+
+
+def _lock(stage: ChaosStage) -> psycopg.Connection[Any]:
+    """Somebody's session that holds the table of a dataset, so that nothing of it is published."""
+    _put(stage, _LOCKED, "2015-01-01", _rows(pa.table({"id": [1]})))
+    state = (
+        "select 1 from quicksilver.partition where dataset = 'misfit.locked' and state = 'built'"
+    )
+    seconds_until_well(lambda: {} if stage.ledger(state) else {_LOCKED: "not built"}, 120)
+    session = psycopg.connect(stage.env["QUICKSILVER_WAREHOUSE_URL"])
+    session.execute("lock table bronze.misfit_locked in access exclusive mode")
+    _put(stage, _LOCKED, "2015-01-02", _rows(pa.table({"id": [2]})))
+    return session
+
+
+def _rows(table: pa.Table) -> bytes:
+    sink = BytesIO()
+    pq.write_table(table, sink)
+    return sink.getvalue()
+
+
+def _put(stage: ChaosStage, folder: str, dt: date | str, body: bytes) -> None:
+    stage.lake.put_object(BUCKET, f"{folder}/dt={dt}/data.parquet", BytesIO(body), len(body))
 
 
 def _way(stage: ChaosStage, dt: date, number: int) -> float:
@@ -114,11 +153,17 @@ def _break(stage: ChaosStage) -> None:
     for number in range(20):
         dt = date(2015, 1, 1) + timedelta(days=number)
         # What Prefect refuses must be there to be listed.
-        for prefix in ("refused", "unknown", _FILE):
-            lake.put_object(
-                "datasets", f"{prefix}/dt={dt}/data.parquet", BytesIO(b"no parquet"), 10
-            )
-    stage.say(f"{3 * _MANY} partitions that cannot be built, 20 files that cannot be read")
+        for folder in ("refused", "unknown"):
+            _put(stage, folder, dt, b"no parquet")
+    bad = [
+        b"no parquet",
+        _rows(pa.table({"name": ["a\x00b"]})),
+        _rows(pa.table({f"column {n}": [n] for n in range(1570)})),
+    ]
+    for number in range(_FILES):
+        dt = date(2015, 1, 1) + timedelta(days=number)
+        _put(stage, _FILE, dt, bad[number % len(bad)])
+    stage.say(f"{3 * _MANY} partitions that cannot be built, {_FILES} files that cannot be read")
 
 
 def _named(stage: ChaosStage) -> Check:
@@ -138,11 +183,20 @@ def _named(stage: ChaosStage) -> Check:
             )
         ]
         wanted = {"misfit.vanished", "misfit.refused", "misfit.unknown"}
-        if wanted <= named and len(failed) == 20:
+        waits = stage.ledger(
+            "select 1 from quicksilver.build where dataset = 'misfit.locked'"
+            " and error like '%%waits to be published: session%%'"
+        )
+        if wanted <= named and len(failed) == _FILES and waits:
             once = sum(attempts == 1 for attempts in failed)
-            return "misfits are named", once == 20, f"3 by alerts; 20 files failed, {once} at once"
+            note = f"3 by alerts, the lock by its holder; {_FILES} files failed, {once} at once"
+            return "misfits are named", once == _FILES, note
         time.sleep(0.5)
-    return "misfits are named", False, f"alerts: {sorted(named)}; {len(failed)} of 20 files failed"
+    return (
+        "misfits are named",
+        False,
+        f"alerts: {sorted(named)}; {len(failed)} of {_FILES} files failed",
+    )
 
 
 def _told(ways: list[float]) -> str:

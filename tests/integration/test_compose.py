@@ -299,6 +299,11 @@ def test_every_command_runs_and_an_object_becomes_silver(stage: ProductionStage)
     assert _outside(stage, "/healthz").headers["strict-transport-security"]
     assert "server" not in _outside(stage, "/healthz").headers
     assert _outside(stage, "/api/partitions").status_code == 401
+    scraper = {"authorization": f"Bearer {stage.secret('metrics_token')}"}
+    assert _outside(stage, "/api/partitions", **scraper).status_code == 401
+    for name in ("receiver-2", "dispatcher"):
+        address = f"http://127.0.0.1:{stage.ports[name]}/metrics"
+        assert local_http_client().get(address, headers=scraper).status_code == 200, name
     until(lambda: _scheduled(stage), "runs of the daily schedule")
     for name in ("prefect-api", "prefect-api-2", "prefect-services", "dispatcher"):
         assert "Traceback" not in stage.log(name), stage.log(name)

@@ -41,24 +41,25 @@ T = TypeVar("T")
 PATIENCE = 4.5
 
 LINKS = [
-    *("settings", "datasets", "ledger", "migrations", "warehouse"),
+    *("settings", "datasets", "ledger", "migrations", "warehouse", "connections"),
     *("store", "bucket", "lanes", "service", "operators", "reach", "canary"),
-    *("prefect", "work pool", "deployments", "worker", "engine", "dbt", "disk", "clock"),
+    *("prefect", "history", "work pool", "deployments", "worker", "engine", "dbt", "disk", "clock"),
 ]
 
 # What a broken link leaves unsaid about the links behind it.
 BEHIND = {
-    "settings": "ledger migrations warehouse store bucket lanes service operators reach canary"
-    " dbt clock",
-    "datasets": "migrations warehouse bucket lanes reach canary deployments",
-    "ledger": "migrations canary clock",
+    "settings": "ledger migrations warehouse connections store bucket lanes service operators"
+    " reach canary dbt clock",
+    "datasets": "migrations warehouse connections bucket lanes reach canary deployments",
+    "ledger": "migrations connections canary clock",
+    "warehouse": "connections",
     "migrations": "canary",
     "store": "bucket lanes reach canary",
     "bucket": "lanes reach canary",
     "lanes": "reach canary",
     "service": "operators reach canary",
     "reach": "canary",
-    "prefect": "work-pool deployments worker engine",
+    "prefect": "history work-pool deployments worker engine",
     "work pool": "worker engine",
     "worker": "engine",
 }

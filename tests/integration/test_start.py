@@ -85,7 +85,7 @@ def test_doctor_reports_refused_settings_as_its_first_link(
     assert (first["link"], first["status"]) == ("settings", "broken")
     assert first["found"].startswith("QUICKSILVER_PORT: ")
     assert first["fix"]
-    assert len(others) == 19
+    assert len(others) == 21
     assert {(each["status"], each["found"]) for each in others} == {("skipped", "needs settings")}
     shown = CliRunner().invoke(app, ["doctor"])
     assert shown.exit_code == 1

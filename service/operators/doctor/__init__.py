@@ -7,7 +7,7 @@ A link whose forerunner is broken is skipped: what it would say would be a conse
 from collections.abc import Callable
 
 from quicksilver.errors import QuicksilverError, SettingsError
-from quicksilver.operators.doctor import databases, host, lake, orchestrator
+from quicksilver.operators.doctor import connections, databases, history, host, lake, orchestrator
 from quicksilver.operators.doctor.check import BrokenError, Check, Finding, Probe
 
 __all__ = ["Finding", "Probe", "run_checks", "skipped_checks"]
@@ -18,6 +18,7 @@ _LINKS: tuple[tuple[str, tuple[str, ...], Check], ...] = (
     ("ledger", ("settings",), databases.check_ledger),
     ("migrations", ("ledger", "datasets"), databases.check_migrations),
     ("warehouse", ("settings", "datasets"), databases.check_warehouse),
+    ("connections", ("ledger", "warehouse"), connections.check_connections),
     ("store", ("settings",), lake.check_store),
     ("bucket", ("store", "datasets"), lake.check_bucket),
     ("lanes", ("bucket",), lake.check_lanes),
@@ -26,6 +27,7 @@ _LINKS: tuple[tuple[str, tuple[str, ...], Check], ...] = (
     ("reach", ("lanes", "service"), lake.check_reach),
     ("canary", ("reach", "migrations"), lake.check_canary),
     ("prefect", (), orchestrator.check_prefect),
+    ("history", ("prefect",), history.check_history),
     ("work pool", ("prefect",), orchestrator.check_pool),
     ("deployments", ("prefect", "datasets"), orchestrator.check_deployments),
     ("worker", ("work pool",), orchestrator.check_worker),

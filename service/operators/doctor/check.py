@@ -36,12 +36,14 @@ class BrokenError(Exception):
 class Probe:
     """The chain under examination: its settings, and what earlier checks opened.
 
-    `patience` is how many seconds a canary has, `pool` the work pool that is looked at.
+    `patience` is how many seconds a canary has, `pool` the work pool that is looked at,
+    `prefect_database` the URL of Prefect's own database, where it is known.
     """
 
     settings: Settings
     pool: str = ""
     patience: float = PATIENCE
+    prefect_database: str = ""
     datasets: Datasets | None = None
     ledger: Ledger | None = None
     findings: list[Finding] = field(default_factory=list[Finding])

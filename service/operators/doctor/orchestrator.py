@@ -16,7 +16,7 @@ _SAME_LOOK = 5.0
 async def check_prefect(probe: Probe) -> str:
     import prefect
 
-    answer = await _api(probe, "GET", "/admin/version")
+    answer = await ask_prefect(probe, "GET", "/admin/version")
     if answer.status_code in (401, 403):
         raise BrokenError(
             f"{probe.settings.prefect_api_url} answers {answer.status_code}: it wants a password",
@@ -40,7 +40,7 @@ def _numbers(version: str) -> tuple[int, ...]:
     return tuple(int(part) for part in version.split("+")[0].split(".")[:3] if part.isdigit())
 
 
-async def _api(probe: Probe, method: str, path: str, body: Any = None) -> httpx.Response:
+async def ask_prefect(probe: Probe, method: str, path: str, body: Any = None) -> httpx.Response:
     """Ask Prefect's API, with the credentials that its own client would take."""
     from prefect.settings import get_current_settings
 
@@ -63,7 +63,7 @@ async def _api(probe: Probe, method: str, path: str, body: Any = None) -> httpx.
 
 
 async def check_pool(probe: Probe) -> str:
-    answer = await _api(probe, "GET", f"/work_pools/{probe.pool}")
+    answer = await ask_prefect(probe, "GET", f"/work_pools/{probe.pool}")
     if answer.status_code == 404:
         raise BrokenError(f"there is no work pool {probe.pool}", "quicksilver init")
     pool = answer.json()
@@ -78,7 +78,7 @@ async def check_deployments(probe: Probe) -> str:
     declared = probe.declared()
     names = {each.deployment for each in (*declared.datasets, *declared.gates)}
     for name in sorted(names):
-        answer = await _api(probe, "GET", f"/deployments/name/{name}")
+        answer = await ask_prefect(probe, "GET", f"/deployments/name/{name}")
         if answer.status_code == 404:
             raise BrokenError(
                 f"Prefect knows no deployment {name}",
