@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from collections.abc import Collection
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import IO
 
@@ -47,15 +47,23 @@ up(
 
 
 class Up:
-    """`quicksilver up` in a process of its own."""
+    """`quicksilver up` in a process of its own; `through` is a command that becomes it."""
 
-    def __init__(self, folder: Path, parts: Collection[str]) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        parts: Collection[str],
+        *,
+        through: Sequence[str] = (),
+        env: Mapping[str, str] | None = None,
+    ) -> None:
         self.folder = folder
         self.log: IO[bytes] = (HOMES / f"{folder.name}.out").open("w+b")
         self.process = subprocess.Popen(
-            [sys.executable, "-c", RUN, str(folder), ",".join(parts)],
+            [*through, sys.executable, "-c", RUN, str(folder), ",".join(parts)],
             stdout=subprocess.PIPE,
             stderr=self.log,
+            env=env,
             # As a shell with job control would: signals to the group reach nobody else.
             start_new_session=True,
         )
