@@ -39,6 +39,9 @@ async def check_connections(probe: Probe) -> str:
     per_build: dict[str, int] = {}
     servers: dict[str, _Server] = {}
     for setting, (url, of_service, of_build) in urls.items():
+        if not url.get_secret_value():
+            # No dataset becomes a table.
+            continue
         server = await _look(setting, url.get_secret_value())
         servers[server.name] = server
         per_build[server.name] = per_build.get(server.name, 0) + of_build
