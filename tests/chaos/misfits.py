@@ -14,6 +14,7 @@ import psycopg
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from quicksilver.build.columns import ArrowTable
 from tests.chaos.flood import Check
 from tests.chaos.stage import BUCKET, MONTHS, ChaosStage, StuckError, rows, seconds_until_well
 
@@ -125,7 +126,7 @@ def _lock(stage: ChaosStage) -> psycopg.Connection[Any]:
     return session
 
 
-def _rows(table: pa.Table) -> bytes:
+def _rows(table: ArrowTable) -> bytes:
     sink = BytesIO()
     pq.write_table(table, sink)
     return sink.getvalue()

@@ -96,8 +96,12 @@ def test_prefect_keeps_runs_for_thirty_days_in_stack_and_compose(
     stack_postgres: Postgres, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     home: Home = stack_postgres.home
+
     # A home of Postgres alone has no port for Prefect.
-    monkeypatch.setattr(Home, "port", lambda _, __: 4200)
+    def port(*_: object) -> int:
+        return 4200
+
+    monkeypatch.setattr(Home, "port", port)
     lines = (PROJECT / "compose/settings/prefect-server.env").read_text().splitlines()
     compose = dict(line.split("=", 1) for line in lines if "VACUUM" in line)
     for environment in (dict(prefect_program(home).env), compose):
