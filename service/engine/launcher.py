@@ -17,6 +17,7 @@ import time
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from typing import NoReturn
 
 if TYPE_CHECKING or __name__ != "__main__":
@@ -51,14 +52,22 @@ def main() -> int:
     """Run the flow run that the environment names; returns its exit code."""
     path = protocol.socket_path(os.environ)
     try:
-        connection = hand_over(path)
+        connection = hand_over(path, protocol.Request.of_this_process())
     except EngineUnavailableError as reason:
         return become_stock_engine(path, str(reason))
     return end_like(await_end(connection))
 
 
-def hand_over(path: str) -> socket.socket:
-    """Offer this process to the engine at `path`; the connection comes back once it is ready."""
+def hand_over(
+    path: str,
+    request: protocol.Request,
+    files: Sequence[int] = (0, 1, 2),
+    kind: bytes = protocol.REQUEST,
+) -> socket.socket:
+    """Offer a run to the engine at `path`; the connection comes back once the engine is ready.
+
+    `files` become the run's standard streams. Raises EngineUnavailableError.
+    """
     if sys.platform != "linux":
         raise EngineUnavailableError(f"it needs Linux, this is {sys.platform}")
     if doubt := protocol.private_folder(path):
@@ -69,16 +78,15 @@ def hand_over(path: str) -> socket.socket:
         connection.connect(path)
         if protocol.peer(connection)[1] != os.geteuid():
             raise EngineUnavailableError(f"{path} is served by another user")
-        request = protocol.Request.of_this_process()
-        protocol.send_with_files(connection, protocol.REQUEST, request.encode(), [0, 1, 2])
-        kind, reason = protocol.receive(connection)
+        protocol.send_with_files(connection, kind, request.encode(), [*files])
+        answer, reason = protocol.receive(connection)
     except TimeoutError:
         raise EngineUnavailableError(f"it did not answer for {PATIENCE:.0f} s") from None
     except OSError as error:
         raise EngineUnavailableError(f"{path}: {error.strerror}") from None
     except protocol.ProtocolError as error:
         raise EngineUnavailableError(f"{path}: {error}") from None
-    if kind != protocol.READY:
+    if answer != protocol.READY:
         raise EngineUnavailableError(reason.decode(errors="replace"))
     connection.settimeout(None)
     return connection

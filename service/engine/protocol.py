@@ -6,10 +6,13 @@ Standard library only, and as little of it as possible: the launcher starts with
     REQUEST + stdin/stdout/stderr ->
                                   <- READY, or REFUSED with the reason
     GO                            ->          only now the run is forked: whoever gives up before
+                                  <- STARTED with its process id
     SIGNAL n, any number          ->          GO knows that nothing ran and nothing will
                                   <- EXITED with the wait status
 
-Either side notices the other's death as the end of the connection.
+Either side notices the other's death as the end of the connection. A worker speaks for itself,
+without a launcher: it sends WORKER in the place of REQUEST, and its run outlives it, as a run of
+Prefect's own worker does.
 """
 # Importing pathlib would cost each run's start several milliseconds.
 # ruff: noqa: PTH100, PTH109, PTH116, PTH118, PTH120
@@ -29,13 +32,16 @@ if TYPE_CHECKING:
 
 VERSION = b"1"
 REQUEST, READY, REFUSED, GO, SIGNAL, EXITED, PING = b"R", b"Y", b"N", b"G", b"S", b"X", b"?"
+WORKER, STARTED = b"W", b"P"
 
 SOCKET_VARIABLE = "QUICKSILVER_ENGINE_SOCKET"
+# The flow run as JSON, from a worker that has just read it. The run takes it out of its environment.
+FLOW_RUN_VARIABLE = "QUICKSILVER__FLOW_RUN"
 # The kernel's sun_path has 108 bytes with the closing NUL.
 _LONGEST_PATH = 107
 # An environment is far below this; whoever announces more is not our launcher.
 _LONGEST_FRAME = 16 * 1024 * 1024
-_HEADER = struct.Struct("!cI")
+HEADER = struct.Struct("!cI")
 _PEER = struct.Struct("3i")
 # Of the interpreter's own variables, those that a running interpreter can still honour.
 _HONOURED_LATE = frozenset({b"PYTHONUNBUFFERED", b"PYTHONDONTWRITEBYTECODE"})
@@ -143,14 +149,14 @@ def peer(connection: socket.socket) -> tuple[int, int]:
 
 def send(connection: socket.socket, kind: bytes, payload: bytes = b"") -> None:
     """Send one frame. Raises OSError when the other side is gone."""
-    connection.sendall(_HEADER.pack(kind, len(payload)) + payload)
+    connection.sendall(HEADER.pack(kind, len(payload)) + payload)
 
 
 def send_with_files(
     connection: socket.socket, kind: bytes, payload: bytes, files: list[int]
 ) -> None:
     """Send one frame whose first byte carries open file descriptors."""
-    frame = _HEADER.pack(kind, len(payload)) + payload
+    frame = HEADER.pack(kind, len(payload)) + payload
     rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", files))]
     sent = connection.sendmsg([frame], rights)
     connection.sendall(frame[sent:])
@@ -175,7 +181,7 @@ def receive_with_files(connection: socket.socket, most: int) -> tuple[bytes, byt
             files.frombytes(data[: len(data) - len(data) % files.itemsize])
     if not head:
         raise ProtocolError("the other side hung up")
-    kind, length = _HEADER.unpack(head + _exactly(connection, _HEADER.size - 1))
+    kind, length = HEADER.unpack(head + _exactly(connection, HEADER.size - 1))
     if length > _LONGEST_FRAME:
         raise ProtocolError(f"a frame of {length} bytes was announced")
     return kind, _exactly(connection, length), list(files)

@@ -12,9 +12,10 @@ import signal
 import sys
 import time
 from typing import TextIO
+from uuid import UUID
 
 from quicksilver.engine.configuration import PrefectConfiguration
-from quicksilver.engine.protocol import Request
+from quicksilver.engine.protocol import FLOW_RUN_VARIABLE, Request
 from quicksilver.support import failpoint
 
 ENGINE = "prefect.engine"
@@ -52,6 +53,7 @@ class Run:
         self._files = files
         self._supervisor = supervisor
         self._prefect = prefect
+        self._flow_run: bytes | None = None
 
     def start(self) -> None:
         """Run the flow run of the environment. Ends, as the stock command does, in SystemExit."""
@@ -62,6 +64,8 @@ class Run:
             # The very module that the stock command names, run under the name that it has there.
             # A copy that some library imported as `prefect.engine` would only earn a warning.
             sys.modules.pop(ENGINE, None)
+            if self._flow_run is not None:
+                _know(self._flow_run)
             runpy.run_module(ENGINE, run_name="__main__", alter_sys=True)
             _exit_code = 0
         except SystemExit as leaving:
@@ -90,6 +94,8 @@ class Run:
         os.chdir(self._request.directory)
         os.environ.clear()
         os.environb.update(self._request.environment)
+        # Not for what the flow starts in turn: there, a variable this long would be refused.
+        self._flow_run = os.environb.pop(os.fsencode(FLOW_RUN_VARIABLE), None)
         time.tzset()
         for stream in (sys.stdout, sys.stderr):
             _rebind(stream)
@@ -98,6 +104,20 @@ class Run:
             numpy.seed()
         self._prefect.adopt()
         sys.argv = [ENGINE]
+
+
+def _know(flow_run: bytes) -> None:
+    """Have Prefect's engine take the flow run that its worker read, and not read it again."""
+    from prefect import flow_engine
+    from prefect.client.schemas.objects import FlowRun
+
+    known = FlowRun.model_validate_json(flow_run)
+    read = flow_engine.load_flow_run
+
+    def load_flow_run(flow_run_id: UUID) -> FlowRun:
+        return known if known.id == flow_run_id else read(flow_run_id)
+
+    flow_engine.load_flow_run = load_flow_run
 
 
 def rename(name: str) -> None:

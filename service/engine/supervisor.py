@@ -2,7 +2,7 @@
 
 It is forked by the server, forks the run, passes signals on and reports how the run ended. When its
 launcher dies it kills the run; when it dies itself, the kernel kills the run. When the server dies,
-neither it nor the run notices.
+neither it nor the run notices. A run that a worker asked for goes on when that worker dies.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ def supervise(  # noqa: RET503  (the supervisor's own way never returns)
     rename("run-supervisor")
     connection.settimeout(PATIENCE)
     try:
-        request, files = _accept(connection, started_with)
+        request, files, outlives = _accept(connection, started_with)
     except OSError:
         _leave(None)  # it gave up while it waited
     except protocol.ProtocolError as error:
@@ -61,25 +61,27 @@ def supervise(  # noqa: RET503  (the supervisor's own way never returns)
     for file in files:
         os.close(file)
     connection.settimeout(None)
-    _report(connection, _relay(connection, run))
+    with contextlib.suppress(OSError):
+        protocol.send(connection, protocol.STARTED, b"%d" % run)
+    _report(connection, _relay(connection, run, outlives=outlives))
     _leave(None)
 
 
 def _accept(
     connection: socket.socket, started_with: Mapping[bytes, bytes]
-) -> tuple[protocol.Request, list[int]]:
+) -> tuple[protocol.Request, list[int], bool]:
     kind, payload, files = protocol.receive_with_files(connection, 3)
     if kind == protocol.PING:
         protocol.send(connection, protocol.READY)
         _leave(None)
-    if kind != protocol.REQUEST or len(files) != 3:
+    if kind not in (protocol.REQUEST, protocol.WORKER) or len(files) != 3:
         raise protocol.ProtocolError(f"frame {kind!r} with {len(files)} files is no request")
     request = protocol.Request.decode(payload)
     if reason := _unfit(request, started_with):
         protocol.send(connection, protocol.REFUSED, reason.encode())
         _leave(reason)
     protocol.send(connection, protocol.READY)
-    return request, files
+    return request, files, kind == protocol.WORKER
 
 
 def _unfit(request: protocol.Request, started_with: Mapping[bytes, bytes]) -> str | None:
@@ -94,8 +96,11 @@ def _unfit(request: protocol.Request, started_with: Mapping[bytes, bytes]) -> st
     return None
 
 
-def _relay(connection: socket.socket, run: int) -> int:
-    """Pass signals on until the run has ended; its wait status."""
+def _relay(connection: socket.socket, run: int, *, outlives: bool) -> int:
+    """Pass signals on until the run has ended; its wait status.
+
+    With `outlives` the run goes on when nobody is left to send any.
+    """
     ended = os.pidfd_open(run)
     poll = select.poll()
     poll.register(ended, select.POLLIN)
@@ -107,9 +112,11 @@ def _relay(connection: socket.socket, run: int) -> int:
         try:
             _, payload = protocol.receive(connection)
         except (OSError, protocol.ProtocolError):
+            poll.unregister(connection)
+            if outlives:
+                continue
             # kill -9 of the stock engine ends the run at once: so does kill -9 of the launcher. Its
             # whole session goes, because nobody is left to wait for what it started.
-            poll.unregister(connection)
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(run, signal.SIGKILL)
             # The group exists only once the run has made its session.

@@ -1,7 +1,5 @@
 """The work pool that the project's deployments run in: made by us, or somebody's and left alone."""
 
-import shlex
-import sys
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -14,25 +12,17 @@ from prefect.exceptions import ObjectNotFound, PrefectHTTPStatusError
 from prefect.settings import PREFECT_API_AUTH_STRING, PREFECT_API_URL, temporary_settings
 from prefect.workers.process import ProcessWorker
 
+from quicksilver.engine.command import engine_command, is_engine_command
 from quicksilver.errors import PrefectUnavailableError, QuicksilverError
 from quicksilver.settings import Settings
-from quicksilver.support.project import PACKAGE
 
 # The embedded stack's pool, and the one that a project's prefect.yaml names.
 POOL = "default"
 # A pool that begins like this is ours to change.
 MARK = "Made by `quicksilver init`"
 _DESCRIPTION = f"{MARK}: runs are forked from the warm engine."
-_LAUNCHER = "/engine/launcher.py"
-
-
-def engine_command() -> str:
-    """What the process worker runs for a flow run: the launcher of the warm engine.
-
-    Without an engine that answers, the launcher becomes Prefect's own command.
-    """
-    launcher = PACKAGE / "engine" / "launcher.py"
-    return shlex.join([sys.executable, "-I", "-S", str(launcher)])
+# Types of pools whose runs are processes of the worker's host, as our worker's and Prefect's are.
+_OF_PROCESSES = ("process", "quicksilver")
 
 
 def job_template() -> dict[str, Any]:
@@ -46,7 +36,8 @@ def is_ours(pool: WorkPool) -> bool:
     """Whether `quicksilver init` made this pool; older versions left their launcher as the mark."""
     if (pool.description or "").startswith(MARK):
         return True
-    return pool.type == "process" and _LAUNCHER in (_command(pool.base_job_template) or "")
+    command = _command(pool.base_job_template)
+    return pool.type in _OF_PROCESSES and is_engine_command(command)
 
 
 async def plan_pool(client: PrefectClient, name: str, *, set_command: bool) -> tuple[str, str]:
@@ -59,22 +50,22 @@ async def plan_pool(client: PrefectClient, name: str, *, set_command: bool) -> t
         pool = await client.read_work_pool(name)
     except ObjectNotFound:
         return "make", f"work pool {name}: made"
-    if set_command and pool.type != "process":
+    if set_command and pool.type not in _OF_PROCESSES:
         raise QuicksilverError(
             f"work pool {name} is of type {pool.type}: the warm engine's launcher is for pools of"
             " type process; call `quicksilver init` without --set-pool-command, or name another"
             " pool in QUICKSILVER_POOL"
         )
-    if pool.type == "process" and _command(pool.base_job_template) == engine_command():
+    if pool.type in _OF_PROCESSES and _command(pool.base_job_template) == engine_command():
         return "keep", f"work pool {name}: in place"
-    if set_command or (is_ours(pool) and pool.type == "process"):
+    if set_command or (is_ours(pool) and pool.type in _OF_PROCESSES):
         return "set", f"work pool {name}: command set to the warm engine's launcher"
     return "keep", (
         f"work pool {name}: not made by Quicksilver, used as it is"
         + (
             "; its runs start the stock way, seconds later, unless you call"
             " `quicksilver init --set-pool-command`"
-            if pool.type == "process"
+            if pool.type in _OF_PROCESSES
             else f" (type {pool.type})"
         )
     )

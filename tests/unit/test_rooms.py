@@ -29,7 +29,7 @@ BELOW: dict[str, tuple[str, ...]] = {
     "ledger": ("domain", "support"),
     "warehouse": ("domain", "support"),
     "lake": ("domain", "support"),
-    "orchestrator": ("domain", "support"),
+    "orchestrator": ("domain", "support", "engine.command"),
     # It lists what a marker (`_SUCCESS`) finishes before it records the partition.
     "intake": ("ledger", "lake", "domain", "support"),
     "build": ("warehouse", "lake", "domain", "support", "ledger.rows"),
@@ -42,6 +42,8 @@ BELOW: dict[str, tuple[str, ...]] = {
     # The warm engine and the embedded stack serve any project: they know nothing of this one.
     "engine": ("support.failpoint", "support.project"),
     "stack": ("engine.protocol", "engine.client", "support"),
+    # Prefect's worker type: between Prefect and the engine, woken by the ledger's NOTIFY.
+    "worker": ("engine", "support"),
 }
 
 # Libraries that a room must do without.

@@ -1,0 +1,197 @@
+"""Starts a flow run in a child of the warm engine, as Prefect's `ProcessStarter` has it."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import socket
+import subprocess
+from pathlib import Path
+from typing import TYPE_CHECKING, Self
+
+import anyio
+import anyio.abc
+from prefect.runner._process_manager import ProcessHandle
+from prefect.settings import get_current_settings
+from prefect.utilities.processutils import sanitize_subprocess_env
+
+from quicksilver.engine import launcher, protocol
+
+if TYPE_CHECKING:
+    from prefect.client.schemas.objects import FlowRun
+    from prefect.client.schemas.responses import DeploymentResponse
+    from prefect.runner._control_channel import ControlChannel
+    from prefect.workers.process import ProcessJobConfiguration
+
+# A stopping worker's runs may report themselves as crashed; the stack waits little longer for it.
+_GRACE = 4.0
+
+
+class WarmProcess:
+    """A run in a child of the engine: a process to Prefect, and the way that it may be stopped."""
+
+    wait_after_graceful_kill = True
+
+    def __init__(self, connection: socket.socket) -> None:
+        self._connection = connection
+        self.pid: int | None = None
+        self.returncode: int | None = None
+
+    async def follow(self, started: asyncio.Event) -> None:
+        """Set `started` once the run is forked; return when it has ended."""
+        self._connection.setblocking(False)
+        reader, writer = await asyncio.open_connection(sock=self._connection)
+        try:
+            while self.returncode is None:
+                head = await reader.readexactly(protocol.HEADER.size)
+                kind, length = protocol.HEADER.unpack(head)
+                payload = await reader.readexactly(length)
+                if kind == protocol.STARTED:
+                    self.pid = int(payload)
+                elif kind == protocol.EXITED:
+                    self.returncode = os.waitstatus_to_exitcode(int(payload))
+                started.set()
+        except (OSError, asyncio.IncompleteReadError):
+            self.returncode = launcher.SUPERVISOR_LOST
+        finally:
+            started.set()
+            writer.close()
+
+    def is_alive(self, pid: int) -> bool:
+        """Whether the run has not ended; Prefect asks with its process id."""
+        return self.returncode is None
+
+    def graceful_kill(self, pid: int) -> None:
+        """Ask the run to end."""
+        self._send(signal.SIGTERM)
+
+    def hard_kill(self, pid: int) -> None:
+        """End the run."""
+        self._send(signal.SIGKILL)
+
+    def close(self) -> None:
+        """Nothing is held that `follow` does not give back."""
+
+    def _send(self, number: signal.Signals) -> None:
+        if self.returncode is not None:
+            raise ProcessLookupError
+        protocol.send(self._connection, protocol.SIGNAL, bytes([number]))
+
+
+class WarmStarter:
+    """Hands one run to the engine that its environment names.
+
+    As a context manager it has the engine's promise to start it, and takes it back if the run is
+    never started. Raises `launcher.EngineUnavailableError` without one.
+    """
+
+    def __init__(
+        self,
+        flow_run: FlowRun,
+        configuration: ProcessJobConfiguration,
+        control: ControlChannel,
+        folder: Path,
+    ) -> None:
+        self._flow_run = flow_run
+        self._configuration = configuration
+        self._control = control
+        self._folder = folder
+        self._connection: socket.socket | None = None
+
+    async def __aenter__(self) -> Self:
+        environment = self._environment()
+        request = protocol.Request(
+            protocol.binaries(),
+            _umask(),
+            os.fsencode(self._folder),
+            {os.fsencode(name): os.fsencode(value) for name, value in environment.items()},
+        )
+        try:
+            self._connection = await anyio.to_thread.run_sync(
+                self._hand_over, protocol.socket_path(environment), request
+            )
+        except BaseException:
+            self._control.unregister(self._flow_run.id)
+            raise
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        if self._connection is not None:
+            self._connection.close()
+
+    async def start(
+        self,
+        flow_run: FlowRun,
+        task_status: anyio.abc.TaskStatus[ProcessHandle] = anyio.TASK_STATUS_IGNORED,
+    ) -> None:
+        """Have the run forked, say so, and wait for its end."""
+        connection, self._connection = self._connection, None
+        if connection is None:
+            raise RuntimeError(f"flow run {flow_run.id} was started twice")
+        process = WarmProcess(connection)
+        started = asyncio.Event()
+        following = asyncio.create_task(process.follow(started))
+        try:
+            protocol.send(connection, protocol.GO)
+            await started.wait()
+            if process.pid is None:
+                raise RuntimeError("the warm engine did not fork the run")
+            task_status.started(ProcessHandle(process, termination_scope=process))  # type: ignore[arg-type]
+            await asyncio.shield(following)
+        except BaseException:
+            with anyio.CancelScope(shield=True):
+                await self._end(process, following)
+            raise
+
+    async def _end(self, process: WarmProcess, following: asyncio.Task[None]) -> None:
+        for number, patience in ((signal.SIGTERM, _GRACE), (signal.SIGKILL, None)):
+            if process.returncode is None:
+                try:
+                    process._send(number)
+                except OSError:
+                    return
+                await asyncio.wait([following], timeout=patience)
+
+    def _hand_over(self, path: str, request: protocol.Request) -> socket.socket:
+        with open(os.devnull, "r+b") as nothing:
+            unread = nothing.fileno()
+            files = [unread, 1, 2] if self._configuration.stream_output else [unread] * 3
+            return launcher.hand_over(path, request, files, protocol.WORKER)
+
+    def _environment(self) -> dict[str, str]:
+        """What Prefect's own starter gives a run, and the run itself."""
+        env: dict[str, str | None] = {
+            **os.environ,
+            **self._configuration.env,
+            **get_current_settings().to_environment_variables(exclude_unset=True),
+            "PREFECT__FLOW_RUN_ID": str(self._flow_run.id),
+            "PREFECT__ENABLE_CANCELLATION_AND_CRASHED_HOOKS": "false",
+            protocol.FLOW_RUN_VARIABLE: self._flow_run.model_dump_json(),
+        }
+        if entrypoint := _module(self._configuration):
+            env["PREFECT__FLOW_ENTRYPOINT"] = entrypoint
+        try:
+            port, token = self._control.register(self._flow_run.id)
+        except RuntimeError:
+            pass  # it found no port: cancelling works by signal alone
+        else:
+            env |= {"PREFECT__CONTROL_PORT": str(port), "PREFECT__CONTROL_TOKEN": token}
+        return sanitize_subprocess_env(env)
+
+
+def _module(configuration: ProcessJobConfiguration) -> str | None:
+    """The flow's name in a module, where nothing has to be pulled first.
+
+    Prefect's engine imports what it is told here, and does not ask for the deployment again.
+    """
+    deployment: DeploymentResponse | None = configuration._related_objects.get("deployment")
+    if deployment is None or deployment.pull_steps or not deployment.entrypoint:
+        return None
+    return None if ":" in deployment.entrypoint else deployment.entrypoint
+
+
+def _umask() -> int:
+    mask = os.umask(0o077)
+    os.umask(mask)
+    return mask
