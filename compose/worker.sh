@@ -15,5 +15,4 @@ mkdir -p "$QUICKSILVER_HOME/run"
     sleep 1
   done
 ) &
-exec prefect worker start --name "$name" --pool default --type process --limit "$limit" \
-  --with-healthcheck
+exec python -m quicksilver.worker --name "$name" --pool default --limit "$limit" --with-healthcheck

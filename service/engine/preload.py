@@ -29,6 +29,9 @@ DEFAULT_MODULES = (
     "prefect._internal.metrics",
     "anyio._backends._asyncio",
     "rich._emoji_codes",
+    # Imported by a run's first model and first connection otherwise.
+    "pydantic.v1",
+    "encodings.idna",
     "dbt.cli.main",
     "dbt.adapters.postgres",
     "pyarrow.parquet",

@@ -201,6 +201,7 @@ class Claims(LedgerPart):
                 if build.attempt == 1:
                     payload = {"generation": build.generation, "flow_run_id": str(flow_run_id)}
                     await announce_partition(tx, LANDED, build.partition, payload, now)
+            await tx.run("wake_workers")
         return marked
 
 

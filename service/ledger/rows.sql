@@ -22,6 +22,11 @@ for update
 select pg_notify('quicksilver', %(payload)s)
 
 
+-- name: wake_workers
+-- Prefect has a new run: a worker of the type quicksilver asks for it now, and not at its next poll.
+select pg_notify('quicksilver_runs', '')
+
+
 -- name: hold_build
 -- Held by the session, let go by its end however it ends: the sign of life of a build.
 select pg_try_advisory_lock(%(space)s, %(build)s)

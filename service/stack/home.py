@@ -25,9 +25,9 @@ _SHORT_ENOUGH = 64
 MARKER = "QUICKSILVER_STACK_CHILD"
 _SERVICES = ("MINIO_", "PREFECT_")
 
-# Seconds between two polls of the worker: a run waits half of that on average. Below it the
-# server spends more on answering polls than the wait costs.
-WORKER_POLL = "0.25"
+# Seconds between two polls of the worker, which the ledger wakes for a run of ours: so long at most
+# waits a run that somebody else has created. Each poll costs Prefect and Postgres 15 ms of a core.
+WORKER_POLL = "3"
 
 
 @dataclass(frozen=True)

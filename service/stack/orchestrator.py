@@ -89,14 +89,14 @@ def engine_program(home: Home) -> Program:
 
 
 def worker_program(home: Home, limit: int) -> Program:
-    """A process worker of the pool `default` that runs at most `limit` flow runs at once."""
+    """A worker of the pool `default` that runs at most `limit` flow runs at once."""
     name = "quicksilver"
     began = datetime.now(UTC)
     return Program(
         name="worker",
         command=(
-            *(sys.executable, "-m", "prefect", "worker", "start", "--name", name),
-            *("--pool", POOL, "--type", "process", "--limit", str(limit)),
+            *(sys.executable, "-m", "quicksilver.worker", "--name", name),
+            *("--pool", POOL, "--limit", str(limit)),
         ),
         env=_runs_environment(home),
         cwd=project_folder(),

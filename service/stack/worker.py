@@ -1,4 +1,4 @@
-"""Prefect's process worker with the settings that make runs start fast."""
+"""Quicksilver's worker with the settings that make runs start fast."""
 
 from __future__ import annotations
 
@@ -8,15 +8,12 @@ from typing import NoReturn
 
 from quicksilver.settings import Settings
 from quicksilver.stack.files import private_folder
+from quicksilver.stack.home import WORKER_POLL
 from quicksilver.support.project import PROJECT_VARIABLE, project_folder
-
-# Seconds between two polls of the worker: a run waits half of that on average. Below it the
-# server spends more on answering polls than the wait costs.
-POLL_INTERVAL = "0.25"
 
 
 def become_worker(settings: Settings, name: str, limit: int) -> NoReturn:
-    """Become `prefect worker start` for the settings' pool and Prefect.
+    """Become `prefect worker start --type quicksilver` for the settings' pool and Prefect.
 
     Its runs are told where the project is, and where the warm engine listens. It gets a temporary
     folder of its own: Prefect's worker wants one of a fixed name in the system's, which belongs to
@@ -33,9 +30,9 @@ def become_worker(settings: Settings, name: str, limit: int) -> NoReturn:
         "PREFECT_API_URL": settings.prefect_api_url,
         "TMPDIR": str(private_folder(home / "worker")),
     }
-    environment.setdefault("PREFECT_WORKER_QUERY_SECONDS", POLL_INTERVAL)
+    environment.setdefault("PREFECT_WORKER_QUERY_SECONDS", WORKER_POLL)
     if auth := settings.prefect_auth_string.get_secret_value():
         environment["PREFECT_API_AUTH_STRING"] = auth
-    command = [sys.executable, "-m", "prefect", "worker", "start", "--name", name]
-    command += ["--pool", settings.pool, "--type", "process", "--limit", str(limit)]
+    command = [sys.executable, "-m", "quicksilver.worker", "--name", name]
+    command += ["--pool", settings.pool, "--limit", str(limit)]
     os.execve(sys.executable, command, environment)  # noqa: S606

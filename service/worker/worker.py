@@ -22,7 +22,7 @@ from quicksilver.errors import SettingsError
 from quicksilver.settings import load_settings
 from quicksilver.worker.client import ThriftyClient
 from quicksilver.worker.executors import Executors
-from quicksilver.worker.starter import WarmStarter
+from quicksilver.worker.starter import WarmStarter, settings_environment
 from quicksilver.worker.waking import listen
 
 if TYPE_CHECKING:
@@ -41,6 +41,10 @@ _LATER = 1.0
 
 class QuicksilverJobConfiguration(ProcessJobConfiguration):
     """A process worker's, made of what the worker has read for this run already."""
+
+    @classmethod
+    def _base_environment(cls) -> dict[str, str]:
+        return settings_environment()
 
     @classmethod
     async def resolve_for_flow_run(
