@@ -74,8 +74,8 @@ def measure(stage: BenchStage) -> Outcome:
     path, csv = folder / "month.parquet", folder / "month.csv"
     template = next(stage.dts)
     write_full_month(path, template, rows)
-    columns = _write_csv(path, csv)
-    scripts = _scripts(stage, template)
+    columns = write_csv(path, csv)
+    scripts = executed_sql_of(stage, template)
     found: list[float] = []
     steps: list[dict[str, float]] = []
     copies: list[float] = []
@@ -89,7 +89,7 @@ def measure(stage: BenchStage) -> Outcome:
         steps.append(timings)
         found.append(timings["total"])
         peak = max(peak, bytes_)
-        copied, built = _alone(stage, csv, columns, scripts)
+        copied, built = postgres_alone(stage, csv, columns, scripts)
         copies.append(copied)
         builds.append(built)
         stage.say(f"full month: {timings['total']:.1f} s, alone {copied:.1f} + {built:.1f} s")
@@ -127,7 +127,8 @@ def _ours(stage: BenchStage, dt: date, path: Path) -> tuple[dict[str, float], in
     return row["details"]["timings"], peak
 
 
-def _write_csv(path: Path, csv: Path) -> list[str]:
+def write_csv(path: Path, csv: Path) -> list[str]:
+    """A parquet as CSV; the names of its columns as bronze has them."""
     file: Any = pq.ParquetFile(path)
     schema = file.schema_arrow
     with pv.CSVWriter(csv, schema, write_options=pv.WriteOptions(include_header=False)) as writer:
@@ -147,7 +148,7 @@ def _bronze(dt: date) -> str:
     )
 
 
-def _scripts(stage: BenchStage, dt: date) -> list[Path]:
+def executed_sql_of(stage: BenchStage, dt: date) -> list[Path]:
     """What dbt executes for a partition, found by having it do so on an empty one."""
     datasets = load_datasets(stage.settings.datasets_file)
     asyncio.run(ensure_warehouse(stage.settings, datasets))
@@ -175,7 +176,7 @@ def _scripts(stage: BenchStage, dt: date) -> list[Path]:
     return cold_dbt.executed_sql(cold_dbt.target_folder())
 
 
-def _alone(
+def postgres_alone(
     stage: BenchStage, csv: Path, columns: list[str], scripts: list[Path]
 ) -> tuple[float, float]:
     """Seconds of COPY and of the SQL; a clean table is there at the beginning and at the end."""

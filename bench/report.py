@@ -39,6 +39,8 @@ class Figure:
     factor: float | None = None
     samples: int = 1
     note: str = ""
+    # How noisy it was: half of the samples lie within this part of the median.
+    spread: float | None = None
 
 
 @dataclass(slots=True)
@@ -58,6 +60,14 @@ def percentile(values: Sequence[float], percent: float) -> float:
 def median(values: Sequence[float]) -> float:
     """The middle, or the mean of the two middle ones."""
     return statistics.median(values)
+
+
+def spread(values: Sequence[float]) -> float | None:
+    """The middle half's width as a part of the median: 0.1 means that half lay within a tenth."""
+    if len(values) < 4 or not (middle := median(values)):
+        return None
+    low, _, high = statistics.quantiles(values, n=4)
+    return (high - low) / middle
 
 
 def machine() -> dict[str, Any]:
@@ -86,7 +96,7 @@ def show(figures: Sequence[Figure], console: Console) -> None:
     table = Table(title="make bench")
     for name, justify in (
         ("figure", "left"), ("measured", "right"), ("target", "left"), ("", "left"),
-        ("baseline", "left"), ("factor", "right"), ("n", "right"),
+        ("baseline", "left"), ("factor", "right"), ("n", "right"), ("noise", "right"),
     ):  # fmt: skip
         table.add_column(name, justify=justify)  # pyright: ignore[reportArgumentType]
     for one in figures:
@@ -99,6 +109,7 @@ def show(figures: Sequence[Figure], console: Console) -> None:
             f"{one.baseline}: {baseline}" if baseline else one.baseline,
             "" if one.factor is None else f"{one.factor:.2f}",
             str(one.samples),
+            "" if one.spread is None else f"{100 * one.spread:.0f} %",
         )
     console.print(table)
     for one in figures:

@@ -190,7 +190,7 @@ def _stock_worker(home: Home) -> Program:
             *(sys.executable, "-m", "prefect", "worker", "start"),
             *("--name", "stock", "--pool", "stock", "--type", "process"),
         ),
-        env=home.child_environment(),
+        env=home.child_environment() | {"PREFECT_WORKER_QUERY_SECONDS": "10"},
         cwd=PROJECT,
         stop_within=6,
     )

@@ -100,7 +100,7 @@ def worker(
     limit: Annotated[int, typer.Option(min=1, help="How many flow runs at once.")] = 8,
     name: Annotated[str, typer.Option(help="The worker's name.")] = "quicksilver",
 ) -> None:
-    """Run Prefect's own process worker with what makes runs start fast, until Ctrl-C."""
+    """Run a worker whose runs start fast (Prefect's, of type quicksilver), until Ctrl-C."""
     become_worker(load_settings(), name, limit)
 
 

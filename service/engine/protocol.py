@@ -35,7 +35,7 @@ REQUEST, READY, REFUSED, GO, SIGNAL, EXITED, PING = b"R", b"Y", b"N", b"G", b"S"
 WORKER, STARTED = b"W", b"P"
 
 SOCKET_VARIABLE = "QUICKSILVER_ENGINE_SOCKET"
-# The flow run as JSON, from a worker that has just read it. The run takes it out of its environment.
+# The flow run as JSON, from a worker that has just read it; the run takes it out again.
 FLOW_RUN_VARIABLE = "QUICKSILVER__FLOW_RUN"
 # The kernel's sun_path has 108 bytes with the closing NUL.
 _LONGEST_PATH = 107

@@ -39,16 +39,16 @@ class Gating(LedgerPart):
     ) -> bool:
         """Keep the run that was fired for a set; False when another replica was first."""
         async with self.database.transaction() as tx:
-            return bool(
-                await tx.run(
-                    "mark_gate_fired",
-                    gate=gate,
-                    set_key=set_key,
-                    generation=generation,
-                    flow_run_id=flow_run_id,
-                    now=clock.now(),
-                )
+            is_first = await tx.run(
+                "mark_gate_fired",
+                gate=gate,
+                set_key=set_key,
+                generation=generation,
+                flow_run_id=flow_run_id,
+                now=clock.now(),
             )
+            await tx.run("wake_workers")
+            return bool(is_first)
 
     async def runs(self) -> list[Row]:
         """The newest firing of each set that ever fired."""

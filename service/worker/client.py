@@ -1,4 +1,4 @@
-"""The worker's client, which asks once where Prefect's worker asks twice, and later what can wait."""
+"""The worker's client: asks once where Prefect's worker asks twice, and later what can wait."""
 
 from __future__ import annotations
 

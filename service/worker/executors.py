@@ -62,5 +62,6 @@ class Executors:
 
 
 def _hears(context: FlowRunExecutorContext) -> bool:
-    listening = context._observer._consumer_task
+    # There is no public way to ask.
+    listening = context._observer._consumer_task  # pyright: ignore[reportPrivateUsage]
     return listening is not None and not listening.done()

@@ -58,22 +58,32 @@ class WarmProcess:
             started.set()
             writer.close()
 
-    def is_alive(self, pid: int) -> bool:
+    def assert_forked(self) -> None:
+        """Raises RuntimeError when there is no run: the engine could not fork it."""
+        if self.pid is None:
+            raise RuntimeError("the warm engine did not fork the run")
+
+    def is_alive(self, _pid: int) -> bool:
         """Whether the run has not ended; Prefect asks with its process id."""
         return self.returncode is None
 
-    def graceful_kill(self, pid: int) -> None:
+    def graceful_kill(self, _pid: int) -> None:
         """Ask the run to end."""
-        self._send(signal.SIGTERM)
+        self.send(signal.SIGTERM)
 
-    def hard_kill(self, pid: int) -> None:
+    def hard_kill(self, _pid: int) -> None:
         """End the run."""
-        self._send(signal.SIGKILL)
+        self.send(signal.SIGKILL)
 
     def close(self) -> None:
         """Nothing is held that `follow` does not give back."""
 
-    def _send(self, number: signal.Signals) -> None:
+    def send(self, number: signal.Signals) -> None:
+        """Send the run a signal.
+
+        Raises:
+            OSError: it has ended.
+        """
         if self.returncode is not None:
             raise ProcessLookupError
         protocol.send(self._connection, protocol.SIGNAL, bytes([number]))
@@ -135,8 +145,7 @@ class WarmStarter:
         try:
             protocol.send(connection, protocol.GO)
             await started.wait()
-            if process.pid is None:
-                raise RuntimeError("the warm engine did not fork the run")
+            process.assert_forked()
             task_status.started(ProcessHandle(process, termination_scope=process))  # type: ignore[arg-type]
             await asyncio.shield(following)
         except BaseException:
@@ -148,13 +157,13 @@ class WarmStarter:
         for number, patience in ((signal.SIGTERM, _GRACE), (signal.SIGKILL, None)):
             if process.returncode is None:
                 try:
-                    process._send(number)
+                    process.send(number)
                 except OSError:
                     return
                 await asyncio.wait([following], timeout=patience)
 
     def _hand_over(self, path: str, request: protocol.Request) -> socket.socket:
-        with open(os.devnull, "r+b") as nothing:
+        with Path(os.devnull).open("r+b") as nothing:
             unread = nothing.fileno()
             files = [unread, 1, 2] if self._configuration.stream_output else [unread] * 3
             return launcher.hand_over(path, request, files, protocol.WORKER)
@@ -191,7 +200,8 @@ def _module(configuration: ProcessJobConfiguration) -> str | None:
 
     Prefect's engine imports what it is told here, and does not ask for the deployment again.
     """
-    deployment: DeploymentResponse | None = configuration._related_objects.get("deployment")
+    found = configuration._related_objects  # pyright: ignore[reportPrivateUsage]
+    deployment: DeploymentResponse | None = found.get("deployment")
     if deployment is None or deployment.pull_steps or not deployment.entrypoint:
         return None
     return None if ":" in deployment.entrypoint else deployment.entrypoint

@@ -14,9 +14,7 @@ CHANNEL = "quicksilver_runs"
 _RECONNECT = 2.0
 
 
-async def listen(
-    url: str, woken: asyncio.Event, logger: Logger | LoggerAdapter[Logger]
-) -> None:
+async def listen(url: str, woken: asyncio.Event, logger: Logger | LoggerAdapter[Logger]) -> None:
     """Set `woken` whenever a run was created, and once at each (re)connect. Never returns."""
     was_heard = True
     while True:

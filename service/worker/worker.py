@@ -1,11 +1,11 @@
-"""The worker: Prefect's own process worker, woken by the ledger, its runs forked from the engine."""
+"""The worker: Prefect's process worker, woken by the ledger, its runs forked from the engine."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
 import tempfile
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Generator
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self, cast
@@ -96,7 +96,7 @@ class QuicksilverWorker(ProcessWorker):
         await self._exit_stack.enter_async_context(self._executors.running())
         await super().setup()
         services = [self._poll_when_woken]
-        if url := _ledger_url():
+        if url := self._ledger_url():
             services.append(partial(listen, url, self._woken, self._logger))
         for service in services:
             self._group.start_soon(self._until_teardown, service)
@@ -106,9 +106,18 @@ class QuicksilverWorker(ProcessWorker):
         await super().teardown(*exc_info)
         self._thrifty = None
 
+    def _ledger_url(self) -> str | None:
+        """Where runs are announced, if this worker knows a ledger."""
+        try:
+            return load_settings().database_url.get_secret_value() or None
+        except SettingsError as error:
+            self._logger.warning("Runs wait for a poll, the ledger is not known: %s", error)
+            return None
+
     @property
     def _group(self) -> anyio.abc.TaskGroup:
-        assert self._runs_task_group is not None, "the worker was not set up"
+        if self._runs_task_group is None:
+            raise RuntimeError("the worker was not set up")
         return self._runs_task_group
 
     async def _until_teardown(self, service: Callable[[], Awaitable[None]]) -> None:
@@ -201,7 +210,7 @@ class QuicksilverWorker(ProcessWorker):
 
 
 @contextlib.contextmanager
-def _folder(configuration: ProcessJobConfiguration) -> Iterator[Path]:
+def _folder(configuration: ProcessJobConfiguration) -> Generator[Path]:
     if configuration.working_dir:
         yield configuration.working_dir.resolve()
         return
@@ -236,11 +245,3 @@ async def _execute(
     return ProcessWorkerResult(
         status_code=execution.status_code, identifier=str(execution.handle.pid)
     )
-
-
-def _ledger_url() -> str | None:
-    """Where runs are announced; None for a worker that knows no ledger and goes by its polls."""
-    try:
-        return load_settings().database_url.get_secret_value() or None
-    except SettingsError:
-        return None

@@ -1,6 +1,7 @@
 """Runs from the warm engine start, end, fail, die and are cancelled as the stock command's do.
 
-Against a real Prefect server and process worker. What must be alike is measured on both commands;
+Against a real Prefect server, under Prefect's process worker, which starts a launcher, and under
+the worker type `quicksilver`, which needs none. What must be alike is measured on both commands;
 what only the warm engine has (a server, a supervisor, a launcher) is killed at each point.
 """
 
@@ -63,11 +64,11 @@ async def client(prefect_api: str) -> AsyncIterator[PrefectClient]:
         yield client
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="module", params=["process", "quicksilver"])
 async def the_stage(
-    client: PrefectClient, folder: Path, the_engine: Engine
+    request: pytest.FixtureRequest, client: PrefectClient, folder: Path, the_engine: Engine
 ) -> AsyncIterator[EngineStage]:
-    stage = EngineStage(client, folder, the_engine)
+    stage = EngineStage(client, folder, the_engine, request.param)
     await stage.open()
     yield stage
     stage.close()
@@ -191,13 +192,16 @@ async def test_sigterm_to_what_the_worker_knows_reaches_the_run(
 
 
 async def test_a_killed_launcher_takes_its_run_along(stage: EngineStage) -> None:
+    """Without a launcher it is the run itself that is known, and killed."""
     run = await stage.run("sleep")
     seen = await run.began()
     os.kill(await run.launcher(), signal.SIGKILL)
     state = await run.ended()
     assert state.name == "Crashed"
     assert "status code: -9" in (state.message or "")
-    for process in (seen["pid"], seen["child"], seen["ppid"]):
+    # The launcher's supervisor ends all that the run has started; kill -9 of a run does not.
+    started = [seen["child"]] if stage.kind == "process" else []
+    for process in (seen["pid"], seen["ppid"], *started):
         await eventually(lambda process=process: not alive(process), f"process {process} is gone")
 
 

@@ -21,6 +21,7 @@ from prefect.client.orchestration import PrefectClient
 from prefect.client.schemas.actions import WorkPoolCreate
 from prefect.client.schemas.filters import LogFilter, LogFilterFlowRunId
 from prefect.client.schemas.objects import State
+from prefect.client.schemas.responses import DeploymentResponse
 from prefect.workers.process import ProcessWorker
 
 from quicksilver.engine import protocol
@@ -105,12 +106,24 @@ class Engine:
 class EngineStage:
     """A worker on a pool of its own, and flow runs on it."""
 
-    def __init__(self, client: PrefectClient, folder: Path, engine: Engine) -> None:
+    def __init__(
+        self,
+        client: PrefectClient,
+        folder: Path,
+        engine: Engine,
+        kind: str = "process",
+        *,
+        limit: int = 16,
+        **environment: str,
+    ) -> None:
         self.client = client
         self.folder = folder
         self.engine = engine
-        self.output = folder / "worker.log"
-        self._pool = f"engine-{folder.name}"
+        self.kind = kind
+        self.output = folder / f"{kind}.log"
+        self.pool = f"{kind}-{folder.name}"
+        self._limit = limit
+        self._environment = environment
         self._worker: subprocess.Popen[bytes] | None = None
         self._deployments: dict[tuple[str, str], UUID] = {}
 
@@ -118,30 +131,35 @@ class EngineStage:
         """Make the pool and start the worker."""
         template = ProcessWorker.get_default_base_job_template()
         await self.client.create_work_pool(
-            WorkPoolCreate(name=self._pool, type="process", base_job_template=template)
+            WorkPoolCreate(name=self.pool, type="process", base_job_template=template)
         )
-        self._start_worker()
+        self.start_worker()
 
-    def _start_worker(self) -> None:
+    def start_worker(self) -> None:
+        """Start a worker of the stage's type."""
         environment = {
             **os.environ,
             "PREFECT_WORKER_QUERY_SECONDS": "0.25",
             "QUICKSILVER_ENGINE_SOCKET": str(self.engine.socket),
             "PYTHONUNBUFFERED": "1",
             "FROM_WORKER": "naïve ünïcode\nand a second line",
+            **self._environment,
         }
-        command = [
-            *(sys.executable, "-m", "prefect", "worker", "start", "--pool", self._pool),
-            *("--type", "process", "--limit", "16"),
-        ]
-        with self.output.open("wb") as output:
+        modules = {
+            "process": ["prefect", "worker", "start", "--type", "process"],
+            "quicksilver": ["quicksilver.worker"],
+        }
+        command = [sys.executable, "-m", *modules[self.kind]]
+        command += ["--pool", self.pool, "--limit", str(self._limit)]
+        with self.output.open("ab") as output:
             self._worker = subprocess.Popen(command, env=environment, stdout=output, stderr=output)
 
-    def close(self) -> None:
-        """Stop the worker."""
+    def close(self, how: signal.Signals = signal.SIGTERM) -> None:
+        """Stop the worker, by a request or by force."""
         if self._worker is not None:
-            self._worker.send_signal(signal.SIGTERM)
+            self._worker.send_signal(how)
             self._worker.wait(PATIENCE)
+            self._worker = None
 
     async def deploy(self, flow: Flow[..., Any], command: str) -> UUID:
         """The deployment of a flow under a command, made once."""
@@ -149,12 +167,17 @@ class EngineStage:
         if key not in self._deployments:
             self._deployments[key] = await self.client.create_deployment(
                 flow_id=await self.client.create_flow(flow),
-                name=f"{self._pool}-{len(self._deployments)}",
+                name=f"{self.pool}-{len(self._deployments)}",
                 entrypoint=f"engine_flows.{flow.fn.__name__}",
-                work_pool_name=self._pool,
+                work_pool_name=self.pool,
                 job_variables={"command": command, "working_dir": str(self.engine.flows)},
             )
         return self._deployments[key]
+
+    async def deployed(self, name: str) -> DeploymentResponse:
+        """The deployment of the flow called `name`, as Prefect has it."""
+        deployment = await self.deploy(getattr(engine_flows, name), LAUNCHER)
+        return await self.client.read_deployment(deployment)
 
     async def run(self, name: str, command: str = LAUNCHER, **parameters: object) -> StartedRun:
         """Create a run of the flow called `name`."""
