@@ -40,9 +40,14 @@ def end(stage: BenchStage, window: Window) -> Outcome:
     seconds = time.monotonic() - window.began
     used = {name: 100 * (total - window.cpu[name]) / seconds for name, total in _cpu(stage).items()}
     memory = {name: _memory(stage, name) / 2**20 for name in _PROGRAMS}
-    both = used["service"] + used["engine"]
+    both, whole = used["service"] + used["engine"], sum(used.values())
+    parts = ", ".join(f"{name} {percent:.1f} %" for name, percent in used.items())
     what = f"{seconds:.0f} s idle"
     figures = [
+        Figure(
+            f"{what}: CPU of the whole stack", whole, "% of a core", "≤ 6 %", whole <= 6,
+            note=parts,
+        ),
         Figure(
             f"{what}: CPU of service and launcher", both, "% of a core", "≤ 1 %", both <= 1,
             "Prefect's server beside them", used["prefect"],

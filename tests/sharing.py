@@ -13,7 +13,7 @@ from xdist.scheduler import LoadScopeScheduling
 # Longest first. What shares a server is one group: the whole stack, or Prefect's.
 _STACK = ("test_observed", "test_put_to_silver", "test_told")
 _PREFECT = (
-    *("test_engine", "test_ingest", "test_dispatcher", "test_gates", "test_upgrade"),
+    *("test_engine", "test_worker", "test_ingest", "test_dispatcher", "test_gates", "test_upgrade"),
     *("test_doctor", "test_doctor_prefect", "test_blocks", "test_automations"),
     *("test_deployments", "test_stack_fixtures"),
 )

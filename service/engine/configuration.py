@@ -28,10 +28,14 @@ class PrefectConfiguration:
         self._variables = _variables() | settings.to_environment_variables(exclude_unset=True)
         self._files = self._stamps()
 
-    def adopt(self) -> None:
-        """Have Prefect go by the present environment and working directory from here on."""
+    def adopt(self) -> bool:
+        """Have Prefect go by the present environment and working directory from here on.
+
+        Returns:
+            Whether they say anything else than before.
+        """
         if _variables() == self._variables and self._stamps() == self._files:
-            return
+            return False
         from prefect.context import refresh_global_settings_context
         from prefect.logging.configuration import setup_logging
         from prefect.settings import get_current_settings
@@ -45,6 +49,8 @@ class PrefectConfiguration:
             name.startswith("PREFECT_LOGGING_") for name in changed
         ):
             setup_logging(incremental=False)
+        self._variables, self._files = _variables(), self._stamps()
+        return True
 
     def _stamps(self) -> list[tuple[str, int, int]]:
         found: list[tuple[str, int, int]] = []

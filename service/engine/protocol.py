@@ -10,9 +10,11 @@ Standard library only, and as little of it as possible: the launcher starts with
     SIGNAL n, any number          ->          GO knows that nothing ran and nothing will
                                   <- EXITED with the wait status
 
-Either side notices the other's death as the end of the connection. A worker speaks for itself,
-without a launcher: it sends WORKER in the place of REQUEST, and its run outlives it, as a run of
-Prefect's own worker does.
+Either side notices the other's death as the end of the connection.
+
+A worker speaks for itself, without a launcher. It sends WORKER in the place of REQUEST, for a run
+that it does not know yet: the run's own request comes with GO, so that its child is forked, and has
+Prefect's client open, by then. Its run outlives it, as a run of Prefect's own worker does.
 """
 # Importing pathlib would cost each run's start several milliseconds.
 # ruff: noqa: PTH100, PTH109, PTH116, PTH118, PTH120

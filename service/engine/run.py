@@ -14,6 +14,7 @@ import time
 from typing import TextIO
 from uuid import UUID
 
+from quicksilver.engine.ahead import opened_client
 from quicksilver.engine.configuration import PrefectConfiguration
 from quicksilver.engine.protocol import FLOW_RUN_VARIABLE, Request
 from quicksilver.support import failpoint
@@ -47,18 +48,28 @@ class Run:
     """A run that has just been forked, still looking like the server that it is a copy of."""
 
     def __init__(
-        self, request: Request, files: list[int], supervisor: int, prefect: PrefectConfiguration
+        self,
+        request: Request,
+        files: list[int],
+        supervisor: int,
+        prefect: PrefectConfiguration,
+        orders: int | None = None,
     ) -> None:
         self._request = request
         self._files = files
         self._supervisor = supervisor
         self._prefect = prefect
+        # A pipe with the real request: until that comes, nothing runs.
+        self._orders = orders
         self._flow_run: bytes | None = None
 
     def start(self) -> None:
         """Run the flow run of the environment. Ends, as the stock command does, in SystemExit."""
         global _exit_code
         self._become()
+        self._take_over()
+        if self._orders is not None:
+            self._await_orders(self._orders)
         failpoint.reach("between-pending-and-running")
         try:
             # The very module that the stock command names, run under the name that it has there.
@@ -89,7 +100,26 @@ class Run:
         signal.pthread_sigmask(signal.SIG_SETMASK, [])
         for target, file in enumerate(self._files):
             os.dup2(file, target)
-        os.closerange(3, os.sysconf("SC_OPEN_MAX"))
+        last = os.sysconf("SC_OPEN_MAX")
+        if self._orders is None:
+            os.closerange(3, last)
+        else:
+            os.closerange(3, self._orders)
+            os.closerange(self._orders + 1, last)
+
+    def _await_orders(self, orders: int) -> None:
+        client = opened_client()
+        with os.fdopen(orders, "rb") as pipe:
+            payload = pipe.read()
+        if not payload:
+            os._exit(0)
+        self._request = Request.decode(payload)
+        # Other settings may name another Prefect.
+        if not self._take_over() and client is not None:
+            client.lend()
+
+    def _take_over(self) -> bool:
+        """Stand where the request says; whether Prefect's settings were read anew for that."""
         os.umask(self._request.umask)
         os.chdir(self._request.directory)
         os.environ.clear()
@@ -102,8 +132,8 @@ class Run:
         random.seed()
         if numpy := sys.modules.get("numpy.random"):
             numpy.seed()
-        self._prefect.adopt()
         sys.argv = [ENGINE]
+        return self._prefect.adopt()
 
 
 def _know(flow_run: bytes) -> None:

@@ -34,36 +34,31 @@ def supervise(  # noqa: RET503  (the supervisor's own way never returns)
     rename("run-supervisor")
     connection.settimeout(PATIENCE)
     try:
-        request, files, outlives = _accept(connection, started_with)
+        request, files, is_worker = _accept(connection, started_with)
     except OSError:
         _leave(None)  # it gave up while it waited
     except protocol.ProtocolError as error:
         _leave(f"turned away: {error}")
-    signals: list[int] = []
-    try:
-        while (frame := protocol.receive(connection))[0] != protocol.GO:
-            signals += frame[1]
-    except (OSError, protocol.ProtocolError):
-        _leave(None)  # the launcher gave up and runs, or is, something else by now
-    if signals:
-        _report(connection, signals[0])
-        _leave(None)
     supervisor = os.getpid()
-    try:
-        run = os.fork()
-    except OSError as error:
-        # The launcher has no way back after GO: the run ends as one whose process could not start.
-        _report(connection, 1 << 8)
-        _leave(f"the run could not be forked: {error}")
-    if run == 0:
-        connection.close()
-        return Run(request, files, supervisor, prefect)
+    if is_worker:
+        orders, order = os.pipe()
+        run = _fork(connection)
+        if run == 0:
+            os.close(order)
+            return Run(request, files, supervisor, prefect, orders)
+        os.close(orders)
+        _await_order(connection, order, run)
+    else:
+        _await_go(connection)
+        run = _fork(connection)
+        if run == 0:
+            return Run(request, files, supervisor, prefect)
     for file in files:
         os.close(file)
     connection.settimeout(None)
     with contextlib.suppress(OSError):
         protocol.send(connection, protocol.STARTED, b"%d" % run)
-    _report(connection, _relay(connection, run, outlives=outlives))
+    _report(connection, _relay(connection, run, outlives=is_worker))
     _leave(None)
 
 
@@ -82,6 +77,44 @@ def _accept(
         _leave(reason)
     protocol.send(connection, protocol.READY)
     return request, files, kind == protocol.WORKER
+
+
+def _fork(connection: socket.socket) -> int:
+    try:
+        run = os.fork()
+    except OSError as error:
+        # The other side has no way back: the run ends as one whose process could not start.
+        _report(connection, 1 << 8)
+        _leave(f"the run could not be forked: {error}")
+    if run == 0:
+        connection.close()
+    return run
+
+
+def _await_go(connection: socket.socket) -> None:
+    signals: list[int] = []
+    try:
+        while (frame := protocol.receive(connection))[0] != protocol.GO:
+            signals += frame[1]
+    except (OSError, protocol.ProtocolError):
+        _leave(None)  # the launcher gave up and runs, or is, something else by now
+    if signals:
+        _report(connection, signals[0])
+        _leave(None)
+
+
+def _await_order(connection: socket.socket, order: int, child: int) -> None:
+    """Wait for GO and what comes with it, and pass it to the child that was forked before it."""
+    connection.settimeout(None)
+    try:
+        payload = protocol.receive(connection)[1]
+    except (OSError, protocol.ProtocolError):
+        # The worker found no run for it: the child ends with the pipe.
+        os.close(order)
+        os.waitpid(child, 0)
+        _leave(None)
+    with contextlib.suppress(OSError), os.fdopen(order, "wb") as pipe:
+        pipe.write(payload)
 
 
 def _unfit(request: protocol.Request, started_with: Mapping[bytes, bytes]) -> str | None:

@@ -30,6 +30,22 @@ _KEPT = {
     "PREFECT_SERVER_SERVICES_DB_VACUUM_RETENTION_PERIOD": "2592000",
 }
 
+# Prefect looks through its database every five seconds for what a lake seldom has or does not use:
+# pauses that expire, new schedules, leases of cleanup messages and of concurrency limits, workers
+# that went offline, tasks of cancelled runs. Once a minute does. Late runs keep their five seconds,
+# since doctor and page speak of them.
+_LOOPS = {
+    f"PREFECT_SERVER_SERVICES_{service}_LOOP_SECONDS": "60"
+    for service in (
+        "PAUSE_EXPIRATIONS",
+        "SCHEDULER_RECENT_DEPLOYMENTS",
+        "CLEANUP_RECONCILER",
+        "CANCELLATION_CLEANUP",
+        "REPOSSESSOR",
+        "FOREMAN",
+    )
+}
+
 
 def prefect_program(home: Home) -> Program:
     """Prefect's server, with its services, on the embedded Postgres."""
@@ -55,6 +71,7 @@ def prefect_program(home: Home) -> Program:
             # Not into the installed package, which may be somebody else's.
             "PREFECT_SERVER_UI_STATIC_DIRECTORY": str(folder / "ui"),
             "PREFECT_SERVER_UI_SHOW_PROMOTIONAL_CONTENT": "false",
+            **_LOOPS,
         },
         cwd=folder,
         ready=lambda: answers(f"{home.prefect_url}/ready"),
@@ -65,7 +82,7 @@ def prefect_program(home: Home) -> Program:
 
 
 def _runs_environment(home: Home) -> dict[str, str]:
-    """What worker and engine have alike, so that a run need not read Prefect's settings anew."""
+    """What those have alike that speak with Prefect; so a run need not read its settings anew."""
     lean: dict[str, str] = {}
     if home.beside is None:
         lean = lean_client_environment(home.prefect_url, private_folder(home.folder / "prefect"))
@@ -128,7 +145,8 @@ def service_program(home: Home) -> Program:
     return Program(
         name="service",
         command=(str(Path(sys.executable).with_name("quicksilver")), "serve"),
-        env=home.child_environment(),
+        # Its clients of Prefect are as cheap as a run's: it makes one every few seconds.
+        env=_runs_environment(home),
         cwd=project_folder(),
         ready=lambda: answers(f"{home.service_url}/healthz"),
         port=home.port("service"),

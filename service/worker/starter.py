@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import signal
 import socket
@@ -17,8 +18,11 @@ from prefect.settings import get_current_settings
 from prefect.utilities.processutils import sanitize_subprocess_env
 
 from quicksilver.engine import launcher, protocol
+from quicksilver.worker.children import Child, ChildAhead, request
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from prefect.client.schemas.objects import FlowRun
     from prefect.client.schemas.responses import DeploymentResponse
     from prefect.runner._control_channel import ControlChannel
@@ -102,29 +106,36 @@ class WarmStarter:
         configuration: ProcessJobConfiguration,
         control: ControlChannel,
         folder: Path,
+        ahead: ChildAhead | None,
     ) -> None:
         self._flow_run = flow_run
         self._configuration = configuration
         self._control = control
         self._folder = folder
+        self._ahead = ahead
         self._connection: socket.socket | None = None
+        self._request = b""
 
     async def __aenter__(self) -> Self:
         environment = self._environment()
-        request = protocol.Request(
-            protocol.binaries(),
-            _umask(),
-            os.fsencode(self._folder),
-            {os.fsencode(name): os.fsencode(value) for name, value in environment.items()},
-        )
+        self._request = request(environment, self._folder).encode()
         try:
-            self._connection = await anyio.to_thread.run_sync(
-                self._hand_over, protocol.socket_path(environment), request
-            )
+            child = await self._child(environment)
         except BaseException:
             self._control.unregister(self._flow_run.id)
             raise
+        self._connection = child.connection
         return self
+
+    async def _child(self, environment: Mapping[str, str]) -> Child:
+        is_heard = self._configuration.stream_output
+        if self._ahead is not None:
+            with contextlib.suppress(launcher.EngineUnavailableError):
+                child = await self._ahead
+                if child.fits(environment, is_heard=is_heard):
+                    return child
+                child.connection.close()
+        return await Child.fork(environment, is_heard=is_heard)
 
     async def __aexit__(self, *_: object) -> None:
         if self._connection is not None:
@@ -143,7 +154,7 @@ class WarmStarter:
         started = asyncio.Event()
         following = asyncio.create_task(process.follow(started))
         try:
-            protocol.send(connection, protocol.GO)
+            protocol.send(connection, protocol.GO, self._request)
             await started.wait()
             process.assert_forked()
             task_status.started(ProcessHandle(process, termination_scope=process))  # type: ignore[arg-type]
@@ -161,12 +172,6 @@ class WarmStarter:
                 except OSError:
                     return
                 await asyncio.wait([following], timeout=patience)
-
-    def _hand_over(self, path: str, request: protocol.Request) -> socket.socket:
-        with Path(os.devnull).open("r+b") as nothing:
-            unread = nothing.fileno()
-            files = [unread, 1, 2] if self._configuration.stream_output else [unread] * 3
-            return launcher.hand_over(path, request, files, protocol.WORKER)
 
     def _environment(self) -> dict[str, str]:
         """What Prefect's own starter gives a run, and the run itself."""
@@ -205,9 +210,3 @@ def _module(configuration: ProcessJobConfiguration) -> str | None:
     if deployment is None or deployment.pull_steps or not deployment.entrypoint:
         return None
     return None if ":" in deployment.entrypoint else deployment.entrypoint
-
-
-def _umask() -> int:
-    mask = os.umask(0o077)
-    os.umask(mask)
-    return mask

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from logging import Logger, LoggerAdapter
 
 import psycopg
@@ -14,8 +15,10 @@ CHANNEL = "quicksilver_runs"
 _RECONNECT = 2.0
 
 
-async def listen(url: str, woken: asyncio.Event, logger: Logger | LoggerAdapter[Logger]) -> None:
-    """Set `woken` whenever a run was created, and once at each (re)connect. Never returns."""
+async def listen(
+    url: str, woken: Callable[[], None], logger: Logger | LoggerAdapter[Logger]
+) -> None:
+    """Call `woken` whenever a run was created, and once at each (re)connect. Never returns."""
     was_heard = True
     while True:
         try:
@@ -27,9 +30,9 @@ async def listen(url: str, woken: asyncio.Event, logger: Logger | LoggerAdapter[
                 await connection.execute(f"listen {CHANNEL}")
                 was_heard = True
                 # What was notified while nobody listened is found by looking once.
-                woken.set()
+                woken()
                 async for _ in connection.notifies():
-                    woken.set()
+                    woken()
         except psycopg.Error as error:
             if was_heard:
                 said = " ".join(str(error).split())

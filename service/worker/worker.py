@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import tempfile
 from collections.abc import Awaitable, Callable, Generator
 from functools import partial
@@ -20,6 +21,7 @@ from quicksilver.engine.command import engine_command, is_engine_command
 from quicksilver.engine.launcher import EngineUnavailableError
 from quicksilver.errors import SettingsError
 from quicksilver.settings import load_settings
+from quicksilver.worker.children import ChildAhead, fork_ahead, let_go
 from quicksilver.worker.client import ThriftyClient
 from quicksilver.worker.executors import Executors
 from quicksilver.worker.starter import WarmStarter, settings_environment
@@ -70,12 +72,17 @@ class QuicksilverWorker(ProcessWorker):
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
         self._woken = asyncio.Event()
+        # A run is known to be there, and not just possible.
+        self._is_announced = False
         self._polling = asyncio.Lock()
         self._executors = Executors()
         self._thrifty: ThriftyClient | None = None
         # Runs from their submission to their end: the answer to a poll may be older than that.
         self._held: set[UUID] = set()
         self._proposals: dict[UUID, asyncio.Task[bool]] = {}
+        # Children that were forked when the worker was woken, and those of runs that it has found.
+        self._idle: list[ChildAhead] = []
+        self._children: dict[UUID, ChildAhead] = {}
 
     @classmethod
     def get_default_base_job_template(cls) -> dict[str, Any]:
@@ -97,7 +104,7 @@ class QuicksilverWorker(ProcessWorker):
         await super().setup()
         services = [self._poll_when_woken]
         if url := self._ledger_url():
-            services.append(partial(listen, url, self._woken, self._logger))
+            services.append(partial(listen, url, self._hear, self._logger))
         for service in services:
             self._group.start_soon(self._until_teardown, service)
 
@@ -120,6 +127,10 @@ class QuicksilverWorker(ProcessWorker):
             raise RuntimeError("the worker was not set up")
         return self._runs_task_group
 
+    def _hear(self) -> None:
+        self._is_announced = True
+        self._woken.set()
+
     async def _until_teardown(self, service: Callable[[], Awaitable[None]]) -> None:
         with anyio.CancelScope() as scope:
             self._scheduled_task_scopes.add(scope)
@@ -131,9 +142,14 @@ class QuicksilverWorker(ProcessWorker):
             self._woken.clear()
             if self._limiter and not self._limiter.available_tokens:
                 continue  # the end of a run wakes, too
+            if self._is_announced:
+                self._is_announced = False
+                self._idle.append(fork_ahead(self._bare()))
             # What is wrong with Prefect is for the poll underneath to say, and to count.
             with contextlib.suppress(httpx.HTTPError, OSError):
                 await self.get_and_submit_flow_runs()
+            while self._idle:
+                let_go(self._idle.pop())
 
     async def get_and_submit_flow_runs(self) -> list[FlowRun]:
         """Poll once; two polls at the same time would both find the same run."""
@@ -145,14 +161,26 @@ class QuicksilverWorker(ProcessWorker):
     ) -> list[FlowRun]:
         found = [entry for entry in flow_run_response if entry.flow_run.id not in self._held]
         submitted = await super()._submit_scheduled_flow_runs(found)
-        self._held |= {flow_run.id for flow_run in submitted}
+        for flow_run in submitted:
+            self._held.add(flow_run.id)
+            child = self._idle.pop() if self._idle else fork_ahead(self._bare())
+            self._children[flow_run.id] = child
         return submitted
 
+    @staticmethod
+    def _bare() -> dict[str, str]:
+        """The environment of a run that is not known yet."""
+        return {**os.environ, **settings_environment()}
+
     def _release_limit_slot(self, flow_run_id: UUID) -> None:
+        was_full = self._limiter is not None and not self._limiter.available_tokens
         super()._release_limit_slot(flow_run_id)
         self._held.discard(flow_run_id)
-        # The next run need not wait for a poll.
-        self._woken.set()
+        if unused := self._children.pop(flow_run_id, None):
+            let_go(unused)
+        # What this run kept from beginning need not wait for a poll.
+        if was_full or self.work_pool.concurrency_limit is not None:
+            self._woken.set()
 
     async def _submit_run(self, flow_run: FlowRun) -> None:
         # While Prefect takes the run's next state, its deployment is read.
@@ -200,7 +228,11 @@ class QuicksilverWorker(ProcessWorker):
                 with _folder(configuration) as folder:
                     try:
                         async with WarmStarter(
-                            flow_run, configuration, context.control_channel, folder
+                            flow_run,
+                            configuration,
+                            context.control_channel,
+                            folder,
+                            self._children.pop(flow_run.id, None),
                         ) as starter:
                             return await _execute(context, starter, flow_run, task_status)
                     except EngineUnavailableError as reason:

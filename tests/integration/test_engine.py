@@ -254,7 +254,7 @@ async def test_changed_code_runs_at_once_and_nothing_is_lost(stage: EngineStage)
     engine = copy_of(stage.engine, "other")
     write_version(engine, 1)
     engine.start()
-    other = EngineStage(stage.client, engine.folder, engine)
+    other = EngineStage(stage.client, engine.folder, engine, stage.kind)
     await other.open()
     try:
         assert await (await other.run("stamp")).began() == 1
