@@ -46,8 +46,10 @@ async def _opened() -> AsyncClientContext:
     opened = AsyncClientContext()
     client = await opened.client.__aenter__()
     async with asyncio.timeout(_PATIENCE):
-        # What its first change would ask for.
-        await client._client._add_csrf_headers(httpx.Request("POST", str(client.api_url)))
+        # What its first change would ask for; no public call asks for it alone.
+        http = client._client  # pyright: ignore[reportPrivateUsage]
+        change = httpx.Request("POST", str(client.api_url))
+        await http._add_csrf_headers(change)  # pyright: ignore[reportPrivateUsage]
     return opened
 
 
