@@ -51,6 +51,7 @@ from quicksilver.warehouse.connection import Warehouse
 from quicksilver.web import api, health, pages, readings, senders
 from quicksilver.web import events as receiver
 from quicksilver.web.ledger_metrics import LedgerMetrics
+from quicksilver.web.pages.live import Pulse
 
 _log = structlog.get_logger(__name__)
 
@@ -81,6 +82,7 @@ def create_app(settings: Settings) -> FastAPI:
     # Until `running` opens it: a receiver by itself may have no credentials to list with.
     app.state.bronze = None
     app.state.ledger_metrics = LedgerMetrics()
+    app.state.pulse = Pulse()
     if "receiver" in settings.roles:
         app.include_router(receiver.router)
         app.include_router(senders.router)

@@ -33,7 +33,7 @@ from quicksilver.ledger import Ledger
 from quicksilver.operators.condition import condition
 from quicksilver.operators.explain import explain as explain_key
 from quicksilver.operators.gates import look_at_gates
-from quicksilver.operators.shapes import State, shown_all, shown_gate
+from quicksilver.operators.shapes import State, shown, shown_gate
 from quicksilver.settings import Settings
 from quicksilver.support.text import escape_control_characters
 
@@ -105,7 +105,7 @@ def status(
         return {
             "parts": await ask_parts(settings),
             "alerts": await ledger.notices.alerts(limit=_CAUSES),
-            "partitions": await shown_all(ledger, rows),
+            "partitions": [shown(row) for row in rows],
             "counts": [
                 {"dataset": c["dataset"], "state": c["shown_state"], "partitions": c["partitions"]}
                 for c in counts
@@ -207,10 +207,8 @@ def show(
             raise NotFoundError(
                 f"nothing of {which} ever landed: see `quicksilver status --dataset {dataset}`"
             )
-        (found,) = await shown_all(ledger, [row])
         builds = await ledger.views.builds(which, limit=_BUILDS)
-        active = next((b["state"] for b in builds if b["finished_at"] is None), None)
-        return {"partition": found, "said": condition(row, active), "builds": builds}
+        return {"partition": shown(row), "said": condition(row), "builds": builds}
 
     answer = with_ledger(work)
     said = answer["said"]

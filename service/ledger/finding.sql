@@ -37,6 +37,25 @@ select
     p.rows_silver,
     p.rows_rejected,
     p.updated_at,
+    -- Of its active build, and what the newest one that told of itself warned of.
+    (
+        select b.state
+        from quicksilver.build as b
+        where
+            b.dataset = p.dataset and b.partition = p.partition
+            and quicksilver.is_active(b.state)
+    ) as build_state,
+    coalesce((
+        select case jsonb_typeof(b.details -> 'warnings')
+            when 'array' then jsonb_array_length(b.details -> 'warnings')
+        end
+        from quicksilver.build as b
+        where
+            b.dataset = p.dataset and b.partition = p.partition
+            and jsonb_typeof(b.details) = 'object'
+        order by b.id desc
+        limit 1
+    ), 0) as warnings,
     s.shown_state,
     case when isfinite(p.due_at) then p.due_at end as due_at,
     count(*) over () as found

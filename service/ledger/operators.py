@@ -25,10 +25,11 @@ class Operators(LedgerPart):
             await tx.run("wake", payload="resumed")
             return bool(changed)
 
-    async def log_action(self, actor: str, action: str, subject: str) -> None:
-        """Keep who did what, to what, and when."""
+    async def log_action(self, actor: str, action: str, *subjects: str) -> None:
+        """Keep who did what, to each subject, and when."""
+        given = {"actor": actor, "action": action, "subjects": list(subjects), "now": clock.now()}
         async with self.database.transaction() as tx:
-            await tx.run("log_action", actor=actor, action=action, subject=subject, now=clock.now())
+            await tx.run("log_action", **given)
 
     async def close_session(self, session: str, *, keep: timedelta) -> None:
         """End a browser's session on every replica; after `keep` its cookie has expired."""

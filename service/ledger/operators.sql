@@ -23,7 +23,9 @@ limit %(limit)s
 
 -- name: log_action
 insert into quicksilver.action (at, actor, action, subject)
-values (%(now)s, %(actor)s, %(action)s, %(subject)s)
+select %(now)s, %(actor)s, %(action)s, s.subject
+from unnest(%(subjects)s::text[]) with ordinality as s (subject, place)
+order by s.place
 
 
 -- name: pause_dataset

@@ -82,6 +82,25 @@ select
     p.rows_silver,
     p.rows_rejected,
     p.updated_at,
+    -- Of its active build, and what the newest one that told of itself warned of.
+    (
+        select b.state
+        from quicksilver.build as b
+        where
+            b.dataset = p.dataset and b.partition = p.partition
+            and quicksilver.is_active(b.state)
+    ) as build_state,
+    coalesce((
+        select case jsonb_typeof(b.details -> 'warnings')
+            when 'array' then jsonb_array_length(b.details -> 'warnings')
+        end
+        from quicksilver.build as b
+        where
+            b.dataset = p.dataset and b.partition = p.partition
+            and jsonb_typeof(b.details) = 'object'
+        order by b.id desc
+        limit 1
+    ), 0) as warnings,
     quicksilver.shown_state(p.state, d.paused_at) as shown_state
 from quicksilver.partition as p
 left join quicksilver.dataset as d on p.dataset = d.name

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from datetime import date, timedelta
 from typing import Any
 
-from quicksilver.domain.datasets import Dataset
 from quicksilver.domain.partition import Partition
 from quicksilver.errors import NotFoundError, QuicksilverError
 from quicksilver.intake.record import record_body
@@ -85,11 +84,9 @@ class Actions:
         Raises:
             NotFoundError: a dataset of them is not declared; nothing was done.
         """
-        for dataset in sorted({partition.dataset for partition in partitions}):
-            await self._declared(dataset)
+        await self._declared(*{partition.dataset for partition in partitions})
         raised = await self.ledger.recording.rebuild(partitions, asked_by=self.actor)
-        for partition in partitions:
-            await self._log("rebuild", str(partition))
+        await self._log("rebuild", *map(str, partitions))
         return len(raised)
 
     async def rebuild_cause(self, alert: int) -> int:
@@ -133,9 +130,7 @@ class Actions:
             NotFoundError: a dataset is not declared.
             BronzeUnavailableError: what was found until then stays.
         """
-        for dataset in datasets or ():
-            await self._declared(dataset)
-        await self.ledger.upkeep.sync_datasets()
+        await self._declared(*datasets or ())
         await self._log("reconcile", ", ".join(datasets) if datasets else "all datasets")
         return await sweep.run_once(datasets)
 
@@ -159,7 +154,7 @@ class Actions:
         work = await backfill.schedule(
             self.ledger,
             bronze,
-            await self._declared(dataset),
+            self.ledger.datasets.get(dataset),
             first,
             last,
             newest_first=newest_first,
@@ -197,14 +192,14 @@ class Actions:
             raise _no_row(row_id)
         await self._log("discard", f"quarantine/{row_id}")
 
-    async def _declared(self, name: str) -> Dataset:
-        """A declared dataset, known to the database too: a pause needs its row."""
-        dataset = self.ledger.datasets.get(name)
+    async def _declared(self, *names: str) -> None:
+        """Refuse what is not declared; a pause needs the rest's rows in the database."""
+        for name in sorted(names):
+            self.ledger.datasets.get(name)
         await self.ledger.upkeep.sync_datasets()
-        return dataset
 
-    async def _log(self, action: str, subject: str) -> None:
-        await self.ledger.operators.log_action(self.actor, action, subject)
+    async def _log(self, action: str, *subjects: str) -> None:
+        await self.ledger.operators.log_action(self.actor, action, *subjects)
 
 
 def _no_row(row_id: int) -> NotFoundError:

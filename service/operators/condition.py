@@ -37,16 +37,8 @@ class Condition:
     is_warning: bool = False
 
 
-def condition(
-    row: Mapping[str, Any], build_state: str | None = None, warnings: int = 0
-) -> Condition:
-    """The condition of a partition as `views.partitions` gives it.
-
-    Args:
-        row: the partition.
-        build_state: the state of its active build, if it has one.
-        warnings: how many the newest build that published gave.
-    """
+def condition(row: Mapping[str, Any]) -> Condition:
+    """The condition of a partition as `views.partitions` and `finding.partitions` give it."""
     readers = _readers(row)
     state: str = row["shown_state"]
     if row["gone_at"] and state in ("built", "waiting"):
@@ -60,7 +52,7 @@ def condition(
             "Fix the cause, then rebuild it; a new version of the file is built by itself.",
         )
     if state == "running":
-        word, said = _BUILDING.get(build_state or "", ("building", "A build is under way."))
+        word, said = _BUILDING.get(row["build_state"] or "", ("building", "A build is under way."))
         return Condition(word, said, readers, "Nothing: it ends by itself.")
     if state == "paused":
         return Condition(
@@ -70,7 +62,7 @@ def condition(
             "Resume the dataset: it is built then.",
         )
     if state == "built":
-        return _built(row, readers, warnings)
+        return _built(row, readers)
     return _waiting(row, readers)
 
 
@@ -104,8 +96,9 @@ def _waiting(row: Mapping[str, Any], readers: str) -> Condition:
     )
 
 
-def _built(row: Mapping[str, Any], readers: str, warnings: int) -> Condition:
+def _built(row: Mapping[str, Any], readers: str) -> Condition:
     bronze, silver, rejected = row["rows_bronze"], row["rows_silver"], row["rows_rejected"] or 0
+    warnings: int = row["warnings"]
     if bronze and silver is None:
         return Condition(
             "bronze only",

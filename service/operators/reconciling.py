@@ -39,20 +39,18 @@ class Reconciler:
         self._task: asyncio.Task[None] | None = None
         self.last: Reconciliation | None = None
 
-    def start(
-        self, actions: Actions, datasets: Sequence[str] | None = None
-    ) -> tuple[Reconciliation, bool]:
-        """Begin to compare, and whether it began: the one that runs already is given as it is.
+    def start(self, actions: Actions, datasets: Sequence[str] | None = None) -> Reconciliation:
+        """Begin to compare; while a comparison runs, no other begins, and that one is given.
 
         Raises:
             SettingsError: the lake's credentials are not set here.
         """
         if self.last is not None and self.last.state == "running":
-            return self.last, False
+            return self.last
         self._settings.require("minio_access_key", "minio_secret_key")
         self.last = begun = Reconciliation(clock.now(), actions.actor, datasets)
         self._task = asyncio.create_task(self._run(begun, actions))
-        return begun, True
+        return begun
 
     async def wait(self, seconds: float) -> None:
         """Until the comparison ends, or the time is over: it goes on then."""

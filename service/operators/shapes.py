@@ -8,9 +8,6 @@ from uuid import UUID
 from pydantic import WithJsonSchema
 from typing_extensions import TypedDict
 
-from quicksilver.domain.partition import Partition
-from quicksilver.ledger import Ledger
-from quicksilver.ledger.rows import partition_of
 from quicksilver.operators.condition import condition
 from quicksilver.operators.gates import GateView
 from quicksilver.operators.reconciling import Reconciliation
@@ -360,9 +357,9 @@ def _moment(value: datetime | None) -> str | None:
     return value.isoformat() if value else None
 
 
-def shown(row: Row, build_state: str | None = None) -> ShownPartition:
-    """A partition as the API gives it; `build_state` is its active build's, if it has one."""
-    found = condition(row, build_state)
+def shown(row: Row) -> ShownPartition:
+    """A partition as the API and the command line give it."""
+    found = condition(row)
     return {
         "dataset": row["dataset"],
         "partition": row["partition"],
@@ -431,12 +428,3 @@ def compared(results: Sequence[SweepResult]) -> list[Compared]:
         }
         for r in results
     ]
-
-
-async def shown_all(ledger: Ledger, rows: Sequence[Row]) -> list[ShownPartition]:
-    """Partitions as the API gives them, those with an active build with its state."""
-    active: dict[Partition, str] = {}
-    if any(row["shown_state"] == "running" for row in rows):
-        builds = await ledger.settlement.active_builds()
-        active = {build.partition: build.state for build in builds}
-    return [shown(row, active.get(partition_of(row))) for row in rows]

@@ -21,7 +21,7 @@ from quicksilver.operators.shapes import (
     Silenced,
     State,
     Switched,
-    shown_all,
+    shown,
     shown_reconciliation,
 )
 from quicksilver.web.access import OPERATOR_SCHEMES, require_operator
@@ -89,7 +89,7 @@ async def partitions(
         dataset=dataset, state=state, limit=limit, after=_cursor(after)
     )
     last = f"{rows[-1]['dataset']}/{rows[-1]['partition']}" if len(rows) == limit else None
-    return {"partitions": await shown_all(_ledger(request), rows), "next": last}
+    return {"partitions": [shown(row) for row in rows], "next": last}
 
 
 @router.get("/partitions/{dataset}/{partition:path}", responses=_NO_PARTITION)
@@ -100,7 +100,7 @@ async def one_partition(
     row = await _ledger(request).views.partition(Partition(dataset, partition))
     if row is None:
         raise HTTPException(404, f"nothing of {dataset}/{partition} ever landed")
-    return (await shown_all(_ledger(request), [row]))[0]
+    return shown(row)
 
 
 @router.post(
@@ -143,7 +143,7 @@ async def reconcile(request: Request, response: Response, actions: Acting) -> Sh
     While one runs, asking again begins no other. `GET` of the same path says how far it is.
     """
     reconciler: Reconciler = request.app.state.reconciler
-    last, _ = reconciler.start(actions)
+    last = reconciler.start(actions)
     response.headers["Location"] = RECONCILE
     return shown_reconciliation(last)
 

@@ -27,6 +27,8 @@ from quicksilver.domain.datasets import load_datasets
 from quicksilver.lake.bronze import minio_client
 from quicksilver.lake.rules import wanted_rules
 from quicksilver.lake.targets import minio_admin
+from quicksilver.operators.check.finding import Level
+from quicksilver.operators.check.lake import check_lake
 from quicksilver.operators.doctor import Finding, Probe, lake, run_checks
 from quicksilver.settings import Settings, load_settings
 from quicksilver.stack.ports import LOOPBACK, choose_port
@@ -453,21 +455,52 @@ def test_a_project_without_tables_needs_no_warehouse(chain: Chain) -> None:
     assert warehouse.found == "not needed: no dataset has a bronze_table"
 
 
-def test_the_production_stacks_least_rights_are_enough(chain: Chain) -> None:
-    """Compose's own policy: what it may not ask is left to the canary."""
-    chain.listen()
+def _least_rights(chain: Chain) -> dict[str, Any]:
+    """Credentials of a user who has compose's own policy and nothing more."""
     policy = (PROJECT / "compose" / "minio-policy.json").read_text()
     policy = policy.replace(":::datasets", f":::{BUCKET}").replace("bronze/*", "trips/*")
     admin, name = minio_admin(chain.settings), f"doctor{uuid4().hex[:8]}"
     admin.policy_add(name, policy=json.loads(policy))
     admin.user_add(name, "a-secret-of-little")
     admin.policy_set(name, user=name)
-    found = run(
-        chain.run_checks(minio_access_key=name, minio_secret_key=SecretStr("a-secret-of-little"))
-    )
+    return {"minio_access_key": name, "minio_secret_key": SecretStr("a-secret-of-little")}
+
+
+def test_the_production_stacks_least_rights_are_enough(chain: Chain) -> None:
+    """What they may not ask is left to the canary."""
+    chain.listen()
+    found = run(chain.run_checks(**_least_rights(chain)))
     assert {f.status for f in found} == {"ok"}, found
     (lanes,) = [f for f in found if f.link == "lanes"]
     assert "the canary tells" in lanes.found
+
+
+def test_check_lists_every_dataset_with_the_least_rights(chain: Chain) -> None:
+    """One folder of a bucket may be listed and another may not: each is said of its own."""
+    path = chain.folder / "two.yaml"
+    entry = {"bucket": BUCKET, "deployment": DEPLOYMENT}
+    declared = {
+        "doctor.trips": {**entry, "key": "trips/dt={dt}/{file}"},
+        "doctor.other": {**entry, "key": "other/dt={dt}/{file}"},
+    }
+    path.write_text(json.dumps({"datasets": declared}))
+    poor = chain.settings.model_copy(update=_least_rights(chain))
+    refused, told = run(check_lake(poor, load_datasets(path)))
+    assert (refused.level, "other/" in refused.do) == (Level.ERROR, True)
+    assert (told.level, "canary" in told.do) == (Level.UNCHECKED, True)
+
+
+def test_check_asks_another_store_for_no_rules_of_minio(chain: Chain) -> None:
+    other = chain.settings.model_copy(update={"store": "versity"})
+    (found,) = run(check_lake(other, load_datasets(chain.settings.datasets_file)))
+    assert found.level is Level.OK
+    assert "Versity S3 Gateway" in found.what
+
+
+def test_check_says_once_that_a_bucket_is_missing(chain: Chain) -> None:
+    declared = load_datasets(chain.declare(bucket=f"gone-{uuid4().hex[:8]}"))
+    (found,) = run(check_lake(chain.settings, declared))
+    assert (found.level, found.do) == (Level.WARNING, "quicksilver init")
 
 
 @pytest.mark.parametrize("lane", ["fast", "durable"])

@@ -9,7 +9,10 @@ import pytest
 from typer.testing import CliRunner
 
 from quicksilver.cli.main import app
-from tests.support.ledger_harness import DT, LedgerHarness, days
+from quicksilver.domain.partition import Partition
+from quicksilver.operators.actions import Actions
+from quicksilver.operators.condition import condition
+from tests.support.ledger_harness import DT, NAME, LedgerHarness, days
 
 
 @pytest.fixture
@@ -60,6 +63,32 @@ async def test_a_run_finds_its_partition(kit: LedgerHarness) -> None:
     builds = await kit.builds(DT)
     run = str(builds[-1]["flow_run_id"])
     assert await names(kit, text=run[:13]) == [DT]
+
+
+async def test_every_list_knows_who_has_a_build_and_what_it_warned_of(kit: LedgerHarness) -> None:
+    """The finer word is the same wherever a partition is read."""
+    await kit.dispatcher().run_once()
+    await kit.fetch(
+        'update quicksilver.build set details = \'{"warnings": ["a", "b"]}\' where partition = %s',
+        str(DT),
+    )
+    found = {row["dt"]: row for row in await kit.ledger.finding.partitions()}
+    listed = {row["dt"]: row for row in await kit.ledger.views.partitions()}
+    assert found[DT]["build_state"] == listed[DT]["build_state"] == "dispatched"
+    assert found[DT]["warnings"] == listed[DT]["warnings"] == 2
+    assert found[days(5)[1]]["build_state"] is None
+    assert {dt: condition(row) for dt, row in found.items()} == {
+        dt: condition(row) for dt, row in listed.items()
+    }
+    assert condition(found[DT]).detail == "queued"
+
+
+async def test_a_bulk_rebuild_is_logged_in_one_commit(kit: LedgerHarness) -> None:
+    asked = [Partition.of_day(NAME, dt) for dt in days(3)]
+    await Actions(kit.ledger, "anna").rebuild_many(asked)
+    rows = await kit.fetch("select xmin::text, subject from quicksilver.action order by id")
+    assert [subject for _, subject in rows] == [str(partition) for partition in asked]
+    assert len({commit for commit, _ in rows}) == 1
 
 
 async def test_the_command_line_shows_one_whole(

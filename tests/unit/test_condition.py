@@ -27,6 +27,8 @@ def row(**changes: Any) -> dict[str, Any]:
         "rows_bronze": 10_000,
         "rows_silver": 9_925,
         "rows_rejected": 75,
+        "build_state": None,
+        "warnings": 0,
         **changes,
     }
 
@@ -61,7 +63,7 @@ def test_nothing_built_is_said() -> None:
     ],
 )
 def test_running_says_who_has_it(build: str | None, detail: str) -> None:
-    assert condition(row(shown_state="running", generation=2), build).detail == detail
+    assert condition(row(shown_state="running", generation=2, build_state=build)).detail == detail
 
 
 def test_a_retry_says_when() -> None:
@@ -87,7 +89,7 @@ def test_a_retry_says_when() -> None:
     ],
 )
 def test_the_finer_word(changes: dict[str, Any], warnings: int, detail: str) -> None:
-    found = condition(row(**changes), warnings=warnings)
+    found = condition(row(**changes, warnings=warnings))
     assert found.detail == detail
     assert found.is_warning == (detail in ("built with warnings", "bronze only"))
 

@@ -1,19 +1,22 @@
-"""Whether the buckets are there, may be listed, and tell of what lands."""
-
-import asyncio
-
-import urllib3
-from minio.error import MinioException, S3Error
+"""Whether what datasets name may be listed, and whether their buckets tell of what lands."""
 
 from quicksilver.domain.datasets import Datasets
 from quicksilver.lake.bronze import minio_client
-from quicksilver.lake.rules import rules_in_place
+from quicksilver.lake.stores import store_of
+from quicksilver.operators.buckets import Refusal, has_rules, try_to_list
 from quicksilver.operators.check.finding import Finding, Level
 from quicksilver.settings import Settings
 
+_LEVELS = {
+    # `init` makes it.
+    Refusal.NO_BUCKET: Level.WARNING,
+    Refusal.RIGHTS: Level.ERROR,
+    Refusal.NO_ANSWER: Level.UNCHECKED,
+}
+
 
 async def check_lake(settings: Settings, datasets: Datasets) -> list[Finding]:
-    """Findings about each bucket that a dataset names."""
+    """Findings about each dataset's folder, and about each bucket once."""
     if not settings.minio_access_key or not settings.minio_secret_key.get_secret_value():
         return [
             Finding(
@@ -23,60 +26,49 @@ async def check_lake(settings: Settings, datasets: Datasets) -> list[Finding]:
                 "`quicksilver up` brings a MinIO of its own; else set them in .env",
             )
         ]
-    return await asyncio.to_thread(_buckets, settings, datasets)
-
-
-def _buckets(settings: Settings, datasets: Datasets) -> list[Finding]:
     client = minio_client(settings)
     findings: list[Finding] = []
-    for dataset in {d.bucket: d for d in reversed(datasets.datasets)}.values():
-        bucket = dataset.bucket
+    listed: dict[str, str] = {}
+    missing: set[str] = set()
+    for dataset in datasets.datasets:
+        if dataset.bucket in missing:
+            continue
         where = f"{datasets.path}:{datasets.line_of(dataset.name, 'bucket')}"
-        try:
-            if not client.bucket_exists(bucket):
-                findings.append(
-                    Finding(
-                        Level.WARNING, where, f"there is no bucket {bucket}", "quicksilver init"
-                    )
-                )
-                continue
-            next(iter(client.list_objects(bucket, prefix=dataset.prefix)), None)
-        except S3Error as error:
+        unlisted = await try_to_list(settings, client, dataset)
+        if unlisted is None:
+            listed.setdefault(dataset.bucket, where)
+            continue
+        findings.append(Finding(_LEVELS[unlisted.why], where, unlisted.found, unlisted.fix))
+        if unlisted.why is Refusal.NO_ANSWER:
+            return findings
+        if unlisted.why is Refusal.NO_BUCKET:
+            missing.add(dataset.bucket)
+    for bucket, where in listed.items():
+        if settings.store != "minio":
+            # Only MinIO says what it was told: of the others a canary tells.
+            found = f"bucket {bucket} of {store_of(settings).title} may be listed"
             findings.append(
-                Finding(
-                    Level.ERROR,
-                    where,
-                    f"bucket {bucket} may not be listed: {error.code}",
-                    "give the credentials the policy that `quicksilver init --plan` prints",
-                )
+                Finding(Level.OK, where, f"{found}; `quicksilver doctor` flies canaries")
             )
             continue
-        except (MinioException, urllib3.exceptions.HTTPError, OSError) as error:
-            endpoint = settings.minio_endpoint_url
-            return [
-                Finding(
-                    Level.UNCHECKED,
-                    "lake",
-                    f"{endpoint} does not answer: {' '.join(str(error).split())}",
-                    "start MinIO, or correct MINIO_ENDPOINT_URL",
-                )
-            ]
-        try:
-            is_told = rules_in_place(client, bucket, datasets)
-        except S3Error as error:
-            findings.append(
-                Finding(Level.UNCHECKED, where, f"rules of bucket {bucket}: {error.code}")
-            )
-            continue
-        findings.append(
-            Finding(Level.OK, where, f"bucket {bucket} tells of what lands")
-            if is_told
-            else Finding(
-                Level.WARNING,
-                where,
-                f"bucket {bucket} does not tell the service of what lands: the sweep finds it,"
-                " later",
-                "quicksilver init",
-            )
-        )
+        is_told = await has_rules(client, bucket, datasets)
+        findings.append(_told(bucket, where, is_told=is_told))
     return findings
+
+
+def _told(bucket: str, where: str, *, is_told: bool | None) -> Finding:
+    if is_told is None:
+        return Finding(
+            Level.UNCHECKED,
+            where,
+            f"bucket {bucket} may be listed; its rules may not be read with these credentials",
+            "quicksilver doctor: its canary tells",
+        )
+    if is_told:
+        return Finding(Level.OK, where, f"bucket {bucket} tells of what lands")
+    return Finding(
+        Level.WARNING,
+        where,
+        f"bucket {bucket} does not tell the service of what lands: the sweep finds it, later",
+        "quicksilver init",
+    )

@@ -9,6 +9,9 @@ from quicksilver.roles.canary import PATIENCE
 from quicksilver.roles.health import HealthWatch
 from quicksilver.settings import Settings
 
+# Seconds that a link has to answer a question.
+ANSWER_WITHIN = 5
+
 # What dbt and the warehouse are to a project of triggers alone.
 NO_TABLES = "not needed: no dataset has a bronze_table"
 

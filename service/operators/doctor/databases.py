@@ -6,12 +6,16 @@ from quicksilver.domain.datasets import load_datasets
 from quicksilver.errors import QuicksilverError
 from quicksilver.ledger import Ledger
 from quicksilver.ledger.migrate import available
-from quicksilver.operators.doctor.check import NO_TABLES, BrokenError, Probe, first_line
+from quicksilver.operators.doctor.check import (
+    ANSWER_WITHIN,
+    NO_TABLES,
+    BrokenError,
+    Probe,
+    first_line,
+)
 from quicksilver.operators.setup import wants_warehouse
 from quicksilver.support.postgres import Database
 from quicksilver.warehouse.connection import Warehouse
-
-_ANSWER_WITHIN = 5
 
 
 async def check_settings(probe: Probe) -> str:
@@ -38,7 +42,7 @@ async def check_ledger(probe: Probe) -> str:
     url = probe.settings.database_url.get_secret_value()
     try:
         async with await psycopg.AsyncConnection.connect(
-            url, connect_timeout=_ANSWER_WITHIN
+            url, connect_timeout=ANSWER_WITHIN
         ) as connection:
             row = await (await connection.execute("select version()")).fetchone()
     except psycopg.Error as error:
@@ -51,7 +55,9 @@ async def check_ledger(probe: Probe) -> str:
 async def check_migrations(probe: Probe) -> str:
     url = probe.settings.database_url.get_secret_value()
     try:
-        async with await psycopg.AsyncConnection.connect(url) as connection:
+        async with await psycopg.AsyncConnection.connect(
+            url, connect_timeout=ANSWER_WITHIN
+        ) as connection:
             row = await (
                 await connection.execute("select max(number) from quicksilver.migration")
             ).fetchone()

@@ -7,10 +7,8 @@ from pathlib import Path
 
 import psycopg
 
-from quicksilver.operators.doctor.check import BrokenError, Probe, first_line
+from quicksilver.operators.doctor.check import ANSWER_WITHIN, BrokenError, Probe, first_line
 from quicksilver.support import clock
-
-_ANSWER_WITHIN = 5
 
 # A stack's databases, logs and scratch files need room to breathe; below it writes begin to fail.
 _LEAST_FREE = 1_000_000_000
@@ -34,7 +32,7 @@ async def check_clock(probe: Probe) -> str:
     url = probe.settings.database_url.get_secret_value()
     try:
         async with await psycopg.AsyncConnection.connect(
-            url, connect_timeout=_ANSWER_WITHIN
+            url, connect_timeout=ANSWER_WITHIN
         ) as connection:
             before = clock.now()
             row = await (await connection.execute("select clock_timestamp()")).fetchone()

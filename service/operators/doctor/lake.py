@@ -3,73 +3,39 @@
 import asyncio
 
 import httpx
-import urllib3
-from minio.error import MinioException, S3Error
 
 from quicksilver.errors import BronzeUnavailableError, QuicksilverError
 from quicksilver.lake.bronze import minio_client
-from quicksilver.lake.rules import rules_in_place
 from quicksilver.lake.stores import store_of
 from quicksilver.lake.targets import LANES, known_targets, minio_admin, target_arn
-from quicksilver.operators.doctor.check import BrokenError, Probe, first_line
+from quicksilver.operators.buckets import has_rules, try_to_list
+from quicksilver.operators.doctor.check import ANSWER_WITHIN, BrokenError, Probe, first_line
 from quicksilver.roles.canary import send_canary
 from quicksilver.roles.lane_faults import find_fault, target_fault
 
-_ANSWER_WITHIN = 5
-
 
 async def check_store(probe: Probe) -> str:
-    if probe.settings.store != "minio":
-        return await _answers(probe)
-    url = f"{probe.settings.minio_endpoint_url}/minio/health/live"
-    try:
-        async with httpx.AsyncClient(timeout=_ANSWER_WITHIN) as client:
-            answer = await client.get(url)
-    except httpx.HTTPError as error:
-        raise BrokenError(
-            f"{probe.settings.minio_endpoint_url} does not answer: {error}",
-            "start MinIO, or correct MINIO_ENDPOINT_URL",
-        ) from error
-    if not answer.is_success:
-        raise BrokenError(f"{url} answers {answer.status_code}", "see MinIO's log")
-    return "alive"
-
-
-async def _answers(probe: Probe) -> str:
-    """Whether anything answers at the store's address: no path for health is S3's own."""
+    """MinIO has a path for health; of the others anything that answers at the address will do."""
     url, title = probe.settings.minio_endpoint_url, store_of(probe.settings).title
+    is_minio = probe.settings.store == "minio"
     try:
-        async with httpx.AsyncClient(timeout=_ANSWER_WITHIN) as client:
-            await client.get(url)
+        async with httpx.AsyncClient(timeout=ANSWER_WITHIN) as client:
+            answer = await client.get(f"{url}/minio/health/live" if is_minio else url)
     except httpx.HTTPError as error:
         raise BrokenError(
             f"{url} does not answer: {error}", f"start {title}, or correct MINIO_ENDPOINT_URL"
         ) from error
-    return f"{title} answers"
+    if is_minio and not answer.is_success:
+        raise BrokenError(f"{answer.url} answers {answer.status_code}", "see MinIO's log")
+    return "alive" if is_minio else f"{title} answers"
 
 
 async def check_bucket(probe: Probe) -> str:
-    client = minio_client(probe.settings, timeout=_ANSWER_WITHIN)
+    client = minio_client(probe.settings, timeout=ANSWER_WITHIN)
     for dataset in probe.declared().datasets:
-        listing = client.list_objects(dataset.bucket, prefix=dataset.prefix, recursive=True)
-        try:
-            # What sweeps do, and all that they may do: no other call needs to be allowed.
-            await asyncio.to_thread(next, listing, None)
-        except S3Error as error:
-            if error.code == "NoSuchBucket":
-                raise BrokenError(
-                    f"bucket {dataset.bucket} is not there", "quicksilver init"
-                ) from error
-            raise BrokenError(
-                f"bucket {dataset.bucket} may not be listed: {error.message}",
-                "correct MINIO_ACCESS_KEY and MINIO_SECRET_KEY, or let their user list"
-                f" {dataset.prefix}*",
-            ) from error
-        except (MinioException, urllib3.exceptions.HTTPError) as error:
-            raise BrokenError(
-                f"bucket {dataset.bucket} could not be listed: {first_line(error)}",
-                "see MinIO's log",
-            ) from error
+        unlisted = await try_to_list(probe.settings, client, dataset)
+        if unlisted is not None:
+            raise BrokenError(unlisted.found, unlisted.fix)
     return "there, and may be listed"
 
 
@@ -89,14 +55,12 @@ async def check_lanes(probe: Probe) -> str:
         raise
     except QuicksilverError:
         unknown.append("targets")
-    client = minio_client(probe.settings, timeout=_ANSWER_WITHIN)
+    client = minio_client(probe.settings, timeout=ANSWER_WITHIN)
     for bucket in probe.buckets():
-        try:
-            told = await asyncio.to_thread(rules_in_place, client, bucket, probe.declared())
-        except S3Error:
+        told = await has_rules(client, bucket, probe.declared())
+        if told is None:
             unknown.append(f"rules of {bucket}")
-            continue
-        if not told:
+        elif not told:
             raise BrokenError(
                 f"bucket {bucket} does not tell of what datasets.yaml declares", "quicksilver init"
             )
@@ -109,7 +73,7 @@ async def check_lanes(probe: Probe) -> str:
 async def check_service(probe: Probe) -> str:
     settings = probe.settings
     try:
-        async with httpx.AsyncClient(base_url=settings.url, timeout=2 * _ANSWER_WITHIN) as client:
+        async with httpx.AsyncClient(base_url=settings.url, timeout=2 * ANSWER_WITHIN) as client:
             answers = [
                 await client.get(
                     "/events/minio", headers={"Authorization": f"Bearer {token.get_secret_value()}"}
@@ -152,7 +116,7 @@ async def check_operators(probe: Probe) -> str:
         "QUICKSILVER_METRICS_TOKENS": (settings.metrics_tokens, "/metrics"),
     }
     count = 0
-    async with httpx.AsyncClient(base_url=settings.url, timeout=2 * _ANSWER_WITHIN) as client:
+    async with httpx.AsyncClient(base_url=settings.url, timeout=2 * ANSWER_WITHIN) as client:
         for name, (tokens, path) in roles.items():
             for place, token in enumerate(tokens, 1):
                 header = {"Authorization": f"Bearer {token.get_secret_value()}"}
@@ -180,7 +144,7 @@ async def check_canary(probe: Probe) -> str:
     settings, ledger = probe.settings, probe.ledger
     if ledger is None:
         raise BrokenError("the ledger is not open", "see above")
-    client = minio_client(settings, timeout=_ANSWER_WITHIN)
+    client = minio_client(settings, timeout=ANSWER_WITHIN)
     lanes = store_of(settings).lanes
     lags: list[str] = []
     for bucket in probe.buckets():

@@ -154,7 +154,7 @@ async def ask_reconcile(request: Request, session: Viewer) -> Response:
 async def reconcile(request: Request, session: Viewer, actions: Acting) -> Response:
     """Compare bronze with the ledger now; a long listing goes on by itself."""
     reconciler: Reconciler = request.app.state.reconciler
-    last, _ = reconciler.start(actions)
+    last = reconciler.start(actions)
     await reconciler.wait(_PATIENCE)
     if last.state == "running":
         text = "Bronze is being listed; the proof says when it was last compared."

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncGenerator
+from time import monotonic
 
 from fastapi import APIRouter, HTTPException, Request
 from sse_starlette import EventSourceResponse, ServerSentEvent
@@ -17,10 +18,37 @@ router = APIRouter(include_in_schema=False)
 # What changes without a NOTIFY (a build that starts, an action) is seen within a second.
 _TICK = 1.0
 
-# A burst of events is one look, a few times a second, not one each.
+# A burst of events is one look, a few times a second, not one each; and one for all open pages.
 _PAUSE = 0.25
+# Shorter than the pause: what a page reads after one was never looked up before its event.
+_FRESH = 0.2
 
 _PING = 15
+
+
+class Pulse:
+    """A text that differs whenever pages do: one look at the ledger for all that are open."""
+
+    def __init__(self) -> None:
+        self._text = ""
+        self._looked_at = float("-inf")
+        self._looking = asyncio.Lock()
+
+    async def read(self, request: Request) -> str:
+        """The text, a moment old at most; `away` while the ledger is."""
+        async with self._looking:
+            if monotonic() - self._looked_at > _FRESH:
+                self._looked_at = monotonic()
+                self._text = await self._look(request)
+            return self._text
+
+    async def _look(self, request: Request) -> str:
+        try:
+            text = await ledger_of(request).overview.pulse()
+        except LedgerUnavailableError:
+            return "away"
+        health = health_of(request).glance()
+        return text + "".join(part.state[0] for part in health.parts) if health else text
 
 
 @router.get("/live")
@@ -34,7 +62,7 @@ async def live(request: Request) -> Response:
 
 async def _changes(request: Request) -> AsyncGenerator[ServerSentEvent]:
     wake: LedgerListener = request.app.state.wake
-    ledger = ledger_of(request)
+    shared: Pulse = request.app.state.pulse
     event = wake.subscribe()
     seen: str | None = None
     try:
@@ -42,16 +70,13 @@ async def _changes(request: Request) -> AsyncGenerator[ServerSentEvent]:
             try:
                 if await known_session(request) is None:
                     return
-                pulse = await ledger.overview.pulse()
-                health = health_of(request).glance()
-                if health is not None:
-                    pulse += "".join(part.state[0] for part in health.parts)
+                pulse = await shared.read(request)
             except LedgerUnavailableError:
                 pulse = "away"
             if pulse != seen:
                 yield ServerSentEvent(pulse, event="away" if pulse == "away" else "changed")
                 seen = pulse
-            await asyncio.sleep(_PAUSE)
             await wait_or_timeout(event, _TICK)
+            await asyncio.sleep(_PAUSE)
     finally:
         wake.unsubscribe(event)

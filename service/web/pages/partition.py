@@ -51,11 +51,7 @@ async def show(
         session,
         partition=row,
         state="gone" if row["gone_at"] and row["state"] in SETTLED else row["shown_state"],
-        condition=condition(
-            row,
-            newest["state"] if newest is not None and newest["state"] in ACTIVE else None,
-            len(details["warnings"]) if details else 0,
-        ),
+        condition=condition(row),
         way=way,
         builds=[
             {**build, "way": one, "origin": origin(build, events)}
