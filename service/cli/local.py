@@ -1,0 +1,42 @@
+"""The API in the command's own process, over a ledger that it opened."""
+
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+
+import httpx
+from fastapi import FastAPI
+
+from quicksilver.intake.group_commit import Recorder
+from quicksilver.intake.refusals import Refusals
+from quicksilver.lake.bronze import Bronze
+from quicksilver.ledger import Ledger
+from quicksilver.operators.reconciling import Reconciler
+from quicksilver.roles.sweep import Sweep
+from quicksilver.settings import Settings
+from quicksilver.web import api, readings
+from quicksilver.web.access import require_operator
+from quicksilver.web.refused import answer_errors
+
+
+@asynccontextmanager
+async def local_api(
+    settings: Settings, ledger: Ledger, actor: str
+) -> AsyncGenerator[httpx.ASGITransport]:
+    """The same routes as the service's; `actor` is who acts through them.
+
+    Who may reach the database may do everything: no token is asked for.
+    """
+    app = FastAPI()
+    state = app.state
+    state.settings, state.ledger, state.bronze = settings, ledger, Bronze(settings)
+    state.refusals, state.recorder = Refusals(), Recorder(ledger)
+    state.reconciler = Reconciler(settings, Sweep(settings, ledger, state.bronze))
+    app.include_router(readings.router)
+    app.include_router(api.router)
+    app.dependency_overrides[require_operator] = lambda: actor
+    answer_errors(app)
+    try:
+        yield httpx.ASGITransport(app)
+    finally:
+        await state.reconciler.close()
+        await state.recorder.close()
