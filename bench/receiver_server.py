@@ -18,7 +18,7 @@ from fastapi import FastAPI, Request
 from starlette.responses import Response
 
 from quicksilver.app import create_app, running
-from quicksilver.cli.stack import keep_out_of_collections
+from quicksilver.cli.serve import keep_out_of_collections
 from quicksilver.domain.arrival import Arrival
 from quicksilver.domain.datasets import load_datasets
 from quicksilver.settings import Settings, load_settings

@@ -7,7 +7,7 @@ from prefect import flow, get_run_logger
 from quicksilver.errors import QuicksilverError
 from quicksilver.flows.context import opened
 from quicksilver.operators import backfill as work
-from quicksilver.support.postgres import Row
+from quicksilver.operators.shapes.backfills import FailedPartition
 
 
 @flow(name="backfill")
@@ -24,26 +24,17 @@ async def backfill(
     logger = get_run_logger()
     async with opened() as lake:
         declared = lake.ledger.datasets.get(dataset)
-        plan = await work.schedule(
-            lake.ledger,
-            lake.bronze,
-            declared,
-            date(year, 1, 1),
-            date(year, 12, 31),
-            rebuild=rebuild,
-        )
+        span = date(year, 1, 1), date(year, 12, 31)
+        plan = await work.schedule(lake.ledger, lake.bronze, declared, *span, rebuild=rebuild)
         logger.info("%d of %d partitions to build", plan.scheduled, len(plan.partitions))
         done = -1
-
-        def show(built: int, failed: list[Row], _paused: int) -> None:
-            nonlocal done
-            if built + len(failed) != done:
-                done = built + len(failed)
-                logger.info("%d of %d done", done, len(plan.partitions))
-
-        failed = await work.watch(lake.ledger, declared, plan, show)
+        failed: list[FailedPartition] = []
+        async for ended, seen in work.watch(lake.ledger, dataset, *span):
+            if ended != done:
+                done, failed = ended, seen["failed"]
+                logger.info("%d of %d done", done, sum(seen["partitions"].values()))
     if failed:
         raise QuicksilverError(
-            "; ".join(f"{row['dataset']}/{row['partition']}: {row['error']}" for row in failed)
+            "; ".join(f"{dataset}/{row['partition']}: {row['error']}" for row in failed)
         )
     return {"partitions": len(plan.partitions), "built": plan.scheduled, "skipped": plan.skipped}

@@ -11,13 +11,11 @@ from importlib.metadata import version
 from uuid import uuid4
 
 import structlog
-from fastapi import FastAPI, Request
+from fastapi import FastAPI
 from starlette.datastructures import State
 from starlette.middleware.gzip import GZipMiddleware
-from starlette.responses import JSONResponse, Response
 
 from quicksilver.domain.datasets import load_datasets
-from quicksilver.errors import UNAVAILABLE, NotFoundError
 from quicksilver.intake.group_commit import Recorder
 from quicksilver.intake.refusals import FLUSH_SECONDS, Refusals
 from quicksilver.lake.bronze import Bronze
@@ -48,10 +46,11 @@ from quicksilver.support import tracing
 from quicksilver.support.postgres import Database
 from quicksilver.warehouse.absent import NoWarehouse
 from quicksilver.warehouse.connection import Warehouse
-from quicksilver.web import api, health, pages, readings, senders
+from quicksilver.web import api, health, pages, partitions, readings, senders
 from quicksilver.web import events as receiver
 from quicksilver.web.ledger_metrics import LedgerMetrics
 from quicksilver.web.pages.live import Pulse
+from quicksilver.web.refused import answer_errors
 
 _log = structlog.get_logger(__name__)
 
@@ -87,25 +86,14 @@ def create_app(settings: Settings) -> FastAPI:
         app.include_router(receiver.router)
         app.include_router(senders.router)
     app.include_router(health.router)
-    # `…/builds` before the partition: its name may hold slashes.
+    app.include_router(partitions.router)
     app.include_router(readings.router)
     app.include_router(api.router)
     pages.install(app)
     # Pages with hundreds of rows; the receiver answers a few bytes, which are left alone.
     app.add_middleware(GZipMiddleware, minimum_size=2000)
-    app.add_exception_handler(NotFoundError, _not_found)
-    for passing in UNAVAILABLE:
-        app.add_exception_handler(passing, _unavailable)
+    answer_errors(app)
     return app
-
-
-async def _not_found(_request: Request, error: Exception) -> Response:
-    return JSONResponse({"detail": str(error)}, 404)
-
-
-async def _unavailable(_request: Request, error: Exception) -> Response:
-    """What passes by itself, or with a setting, is 503, with the reason."""
-    return JSONResponse({"detail": str(error)}, 503, {"Retry-After": "3"})
 
 
 @asynccontextmanager
@@ -150,7 +138,12 @@ async def running(app: FastAPI) -> AsyncGenerator[None]:
         app.state.deployments = deployments
         app.state.bronze = bronze
         app.state.sweep = sweep.Sweep(settings, ledger, bronze)
-        app.state.reconciler = Reconciler(settings, app.state.sweep)
+        silver = (
+            silver_proof.SilverProof(ledger, Warehouse(settings))
+            if settings.warehouse_url.get_secret_value()
+            else None
+        )
+        app.state.reconciler = Reconciler(settings, app.state.sweep, silver)
         stack.push_async_callback(app.state.reconciler.close)
         app.state.health = HealthWatch(settings, ledger)
         app.state.wake = LedgerListener(url)

@@ -6,12 +6,16 @@ from quicksilver.cli import (
     backfill,
     consume,
     doctor,
-    ledger,
+    looking,
     project,
     quarantine,
+    serve,
+    setting_up,
     stack,
+    status,
 )
-from quicksilver.cli.shared import LOOK, RUN, app
+from quicksilver.cli.groups import LOOK, RUN
+from quicksilver.cli.shared import app
 
 app.add_typer(quarantine.app, name="quarantine", rich_help_panel=LOOK)
 app.add_typer(alerts.app, name="alerts", rich_help_panel=LOOK)
@@ -24,8 +28,11 @@ __all__ = [
     "backfill",
     "consume",
     "doctor",
-    "ledger",
+    "looking",
     "project",
     "quarantine",
+    "serve",
+    "setting_up",
     "stack",
+    "status",
 ]

@@ -1,37 +1,28 @@
 """Commands that change what is built: the same actions as the page's and the API's."""
 
-from typing import Annotated
+import asyncio
+from typing import Annotated, Any
 
 import typer
 
+from quicksilver.cli.client import Api, get, partition_path, post, with_api
+from quicksilver.cli.groups import ACT
 from quicksilver.cli.shared import (
-    ACT,
     AsJson,
     DatasetName,
     OnlyDataset,
-    actor,
     app,
     console,
-    named,
     parse_date,
     parse_last,
     print_json,
     reported,
-    with_ledger,
 )
-from quicksilver.domain.partition import Partition
-from quicksilver.errors import NotFoundError
-from quicksilver.lake.bronze import Bronze
-from quicksilver.ledger import Ledger
-from quicksilver.operators.actions import Actions
-from quicksilver.operators.shapes import State, compared
-from quicksilver.roles.silver_proof import SilverProof
-from quicksilver.roles.sweep import Sweep, SweepResult
+from quicksilver.errors import NotFoundError, ServiceUnavailableError
+from quicksilver.operators.shapes.partitions import State
 from quicksilver.settings import Settings
-from quicksilver.warehouse.connection import Warehouse
 
-# One bulk rebuild: what is left is asked for again.
-_AT_ONCE = 10_000
+_LOOK = 0.3
 
 
 @app.command(rich_help_panel=ACT)
@@ -46,7 +37,9 @@ def rebuild(
     ] = None,
     all_in: Annotated[
         str | None,
-        typer.Option("--all-in", help="Instead of one: all of a month or day (YYYY-MM[-DD])."),
+        typer.Option(
+            "--all-in", metavar="DAY", help="Instead of one: all of a month or day (YYYY-MM[-DD])."
+        ),
     ] = None,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
     as_json: AsJson = False,
@@ -57,44 +50,37 @@ def rebuild(
     if partition is None:
         _rebuild_many(dataset, state, all_in, yes=yes, as_json=as_json)
         return
-    which = named(dataset, partition)
-
-    async def work(_: Settings, ledger: Ledger) -> int:
-        return await Actions(ledger, actor()).rebuild(which)
-
-    generation = with_ledger(work)
+    answer = post(partition_path(dataset, partition, "rebuild"))
     if as_json:
-        print_json({"dataset": dataset, "partition": which.name, "generation": generation})
+        print_json(answer)
     else:
-        console.print(f"{which} will be built as generation {generation}", highlight=False)
+        which = f"{answer['dataset']}/{answer['partition']}"
+        console.print(
+            f"{which} will be built as generation {answer['generation']}", highlight=False
+        )
 
 
 def _rebuild_many(
     dataset: str, state: State | None, all_in: str | None, *, yes: bool, as_json: bool
 ) -> None:
-    async def find(_: Settings, ledger: Ledger) -> list[Partition]:
-        rows = await ledger.finding.partitions(
-            dataset=dataset,
-            states=[state] if state else None,
-            first=parse_date(all_in) if all_in else None,
-            last=parse_last(all_in) if all_in else None,
-            limit=_AT_ONCE,
-        )
-        return [Partition(row["dataset"], row["partition"]) for row in rows]
-
-    async def work(_: Settings, ledger: Ledger) -> int:
-        return await Actions(ledger, actor()).rebuild_many(found)
-
-    found = with_ledger(find)
-    if not found:
-        raise NotFoundError(f"no partition of {dataset} is like that: see `quicksilver status`")
+    asked = {
+        "state": state,
+        "first": parse_date(all_in) if all_in else None,
+        "to": parse_last(all_in) if all_in else None,
+    }
     if not yes:
-        typer.confirm(f"Rebuild {len(found)} partitions of {dataset}?", abort=True, err=True)
-    count = with_ledger(work)
+        page = get("/api/partitions", dataset=dataset, order="trouble", limit=1, **asked)
+        if not page["found"]:
+            raise NotFoundError(f"no partition of {dataset} is like that: see `quicksilver status`")
+        typer.confirm(f"Rebuild {page['found']:,} partitions of {dataset}?", abort=True, err=True)
+    answer = post(f"/api/datasets/{dataset}/rebuild", **asked)
     if as_json:
-        print_json({"dataset": dataset, "partitions": count})
+        print_json({"dataset": dataset, **answer})
     else:
-        console.print(f"{count} partitions of {dataset} will be built", highlight=False)
+        left = f"; {answer['left']:,} more are left: ask again" if answer["left"] else ""
+        console.print(
+            f"{answer['partitions']:,} partitions of {dataset} will be built{left}", highlight=False
+        )
 
 
 @app.command(rich_help_panel=ACT)
@@ -105,26 +91,25 @@ def reconcile(
 ) -> None:
     """List bronze and compare it with the ledger; what differs is built."""
 
-    async def work(settings: Settings, ledger: Ledger) -> list[SweepResult]:
-        sweep = Sweep(settings, ledger, Bronze(settings))
+    async def work(_: Settings, api: Api) -> dict[str, Any]:
+        answer = await api.post("/api/reconcile", dataset=dataset)
         with console.status("listing bronze"):
-            results = await Actions(ledger, actor()).reconcile(
-                sweep, [dataset] if dataset else None
-            )
-        if settings.warehouse_url.get_secret_value():
-            with console.status("comparing silver"):
-                differing.update(await SilverProof(ledger, Warehouse(settings)).run_once())
-        return results
+            while answer["state"] == "running":
+                await asyncio.sleep(_LOOK)
+                answer = await api.get("/api/reconcile")
+        if answer["state"] == "failed":
+            raise ServiceUnavailableError(answer["error"])
+        return answer
 
-    differing: dict[Partition, str] = {}
-    results = with_ledger(work)
+    answer = with_api(work)
     if as_json:
-        print_json(compared(results))
+        print_json({name: answer[name] for name in ("datasets", "differing")})
         return
-    for r in results:
-        console.print(r.sentence, highlight=False, markup=False)
-    for partition, why in sorted(differing.items()):
-        console.print(f"{partition} is built anew: {why}", highlight=False, markup=False)
+    for row in answer["datasets"]:
+        console.print(row["sentence"], highlight=False, markup=False)
+    for row in answer["differing"]:
+        said = f"{row['dataset']}/{row['partition']} is built anew: {row['why']}"
+        console.print(said, highlight=False, markup=False)
 
 
 @app.command(rich_help_panel=ACT)
@@ -135,27 +120,19 @@ def pause(
     as_json: AsJson = False,
 ) -> None:
     """Stop building a dataset; its events go on accumulating."""
-
-    async def work(_: Settings, ledger: Ledger) -> bool:
-        return await Actions(ledger, actor()).pause(dataset, reason)
-
-    changed = with_ledger(work)
+    answer = post(f"/api/datasets/{dataset}/pause", reason=reason)
     if as_json:
-        print_json({"dataset": dataset, "paused": True, "changed": changed})
+        print_json(answer)
     else:
-        console.print(f"{dataset}: " + ("paused" if changed else "was paused already"))
+        console.print(f"{dataset}: " + ("paused" if answer["changed"] else "was paused already"))
 
 
 @app.command(rich_help_panel=ACT)
 @reported
 def resume(dataset: DatasetName, as_json: AsJson = False) -> None:
     """Build again, beginning with what accumulated."""
-
-    async def work(_: Settings, ledger: Ledger) -> bool:
-        return await Actions(ledger, actor()).resume(dataset)
-
-    changed = with_ledger(work)
+    answer = post(f"/api/datasets/{dataset}/resume")
     if as_json:
-        print_json({"dataset": dataset, "paused": False, "changed": changed})
+        print_json(answer)
     else:
-        console.print(f"{dataset}: " + ("resumed" if changed else "was not paused"))
+        console.print(f"{dataset}: " + ("resumed" if answer["changed"] else "was not paused"))

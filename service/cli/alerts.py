@@ -1,17 +1,18 @@
 """`quicksilver alerts …`: what somebody must know of, one line for each cause."""
 
-from datetime import timedelta
 from typing import Annotated, Any
 
 import typer
 
+from quicksilver.cli.client import get, post
+from quicksilver.cli.groups import InOrder
 from quicksilver.cli.listing import Listing
-from quicksilver.cli.shared import AsJson, actor, console, print_json, reported, with_ledger
-from quicksilver.ledger import Ledger
-from quicksilver.operators.actions import Actions
-from quicksilver.settings import Settings
+from quicksilver.cli.shared import AsJson, console, print_json, reported
+from quicksilver.cli.tables import when
 
-app = typer.Typer(help="List, silence or rebuild what is wrong, by cause.", no_args_is_help=True)
+app = typer.Typer(
+    cls=InOrder, help="List, silence or rebuild what is wrong, by cause.", no_args_is_help=True
+)
 
 AlertId = Annotated[int, typer.Argument(help="From `alerts list`.", min=1, max=2**63 - 1)]
 
@@ -26,10 +27,7 @@ def list_alerts(
 ) -> None:
     """What is wrong now, newest first."""
 
-    async def work(_: Settings, ledger: Ledger) -> list[dict[str, Any]]:
-        return await ledger.notices.alerts(is_open=not closed, limit=limit)
-
-    rows = with_ledger(work)
+    rows = get("/api/alerts", open=not closed, limit=limit)["alerts"]
     if as_json:
         print_json(rows)
     else:
@@ -40,15 +38,14 @@ def alerts_table(rows: list[dict[str, Any]]) -> Listing:
     """Alerts, for people."""
     listing = Listing("id", "since", "what", "silent", right=("id",), free=("what", "silent"))
     for row in rows:
-        over = f"resolved {row['cleared_at']:%H:%M:%S}: " if row["cleared_at"] else ""
+        over = f"resolved {when(row['cleared_at'], '%H:%M:%S')}: " if row["cleared_at"] else ""
         silent = ""
         if row["silenced_until"]:
             silent = (
-                f"until {row['silenced_until']:%Y-%m-%d %H:%M} UTC by {row['silenced_by']}:"
-                f" {row['silenced_for']}"
+                f"until {when(row['silenced_until'], '%Y-%m-%d %H:%M')} UTC by"
+                f" {row['silenced_by']}: {row['silenced_for']}"
             )
-        since = f"{row['raised_at']:%Y-%m-%d %H:%M:%S}"
-        listing.add(str(row["id"]), since, over + row["text"], silent)
+        listing.add(str(row["id"]), when(row["raised_at"]), over + row["text"], silent)
     return listing
 
 
@@ -62,14 +59,11 @@ def silence(
 ) -> None:
     """Tell nobody of an alert for a while; it stays listed."""
 
-    async def work(_: Settings, ledger: Ledger) -> str:
-        return await Actions(ledger, actor()).silence(alert, timedelta(hours=hours), reason)
-
-    subject = with_ledger(work)
+    answer = post(f"/api/alerts/{alert}/silence", minutes=round(60 * hours), reason=reason)
     if as_json:
-        print_json({"id": alert, "subject": subject, "hours": hours})
+        print_json(answer)
     else:
-        console.print(f"silent for {hours:g} h: {subject}", markup=False, highlight=False)
+        console.print(f"silent for {hours:g} h: {answer['subject']}", markup=False, highlight=False)
 
 
 @app.command()
@@ -77,11 +71,8 @@ def silence(
 def rebuild(alert: AlertId, as_json: AsJson = False) -> None:
     """Build anew every partition that failed of an alert's cause."""
 
-    async def work(_: Settings, ledger: Ledger) -> int:
-        return await Actions(ledger, actor()).rebuild_cause(alert)
-
-    count = with_ledger(work)
+    answer = post(f"/api/alerts/{alert}/rebuild")
     if as_json:
-        print_json({"partitions": count})
+        print_json(answer)
     else:
-        console.print(f"{count} partitions will be built")
+        console.print(f"{answer['partitions']} partitions will be built")

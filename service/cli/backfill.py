@@ -1,40 +1,39 @@
 """`quicksilver backfill`: a range of partitions, behind live events."""
 
 import asyncio
-from datetime import date
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from quicksilver.cli.client import Api, with_api
+from quicksilver.cli.groups import ACT
 from quicksilver.cli.shared import (
-    ACT,
     AsJson,
     DatasetName,
-    actor,
     app,
     console,
-    opened_ledger,
     parse_date,
     parse_last,
     print_json,
     reported,
 )
 from quicksilver.errors import QuicksilverError
-from quicksilver.lake.bronze import Bronze
-from quicksilver.operators import backfill as work
-from quicksilver.operators.actions import Actions
-from quicksilver.settings import load_settings
-from quicksilver.support.postgres import Row
+from quicksilver.settings import Settings
+
+_LOOK = 0.5
 
 
 @app.command(rich_help_panel=ACT)
 @reported
 def backfill(
     dataset: DatasetName,
-    first: Annotated[str, typer.Option("--from", help="YYYY-MM-DD or YYYY-MM.")],
+    first: Annotated[
+        str, typer.Option("--from", metavar="DAY", help="YYYY-MM-DD, or YYYY-MM for its first day.")
+    ],
     last: Annotated[
-        str, typer.Option("--to", help="YYYY-MM-DD, or YYYY-MM for its last day; included.")
+        str,
+        typer.Option("--to", metavar="DAY", help="YYYY-MM-DD, or YYYY-MM for its last; included."),
     ],
     newest_first: Annotated[bool, typer.Option("--newest-first", help="Newest first.")] = False,
     rebuild: Annotated[
@@ -47,64 +46,58 @@ def backfill(
 
     Interrupted, it goes on by itself: the work is in the ledger. Live events go first.
     """
-    span = parse_date(first), parse_last(last)
-    asyncio.run(_run(dataset, span, newest_first, rebuild, wait, as_json))
+    span: dict[str, Any] = {
+        "dataset": dataset,
+        "first": parse_date(first),
+        "to": parse_last(last),
+    }
 
-
-async def _run(
-    name: str,
-    span: tuple[date, date],
-    newest_first: bool,
-    rebuild: bool,
-    wait: bool,
-    as_json: bool,
-) -> None:
-    settings = load_settings()
-    async with opened_ledger(settings) as ledger:
+    async def work(_: Settings, api: Api) -> dict[str, Any]:
         with console.status("listing bronze"):
-            plan = await Actions(ledger, actor()).backfill(
-                Bronze(settings),
-                name,
-                *span,
-                newest_first=newest_first,
-                rebuild=rebuild,
+            plan = await api.post(
+                "/api/backfills", **span, newest_first=newest_first, rebuild=rebuild
             )
         if as_json:
-            print_json(
-                {
-                    "dataset": name,
-                    "partitions": len(plan.partitions),
-                    "scheduled": plan.scheduled,
-                    "skipped": plan.skipped,
-                }
-            )
-            wait = False
-        else:
-            console.print(
-                f"{name}: {len(plan.partitions)} partitions in bronze, {plan.scheduled} to build,"
-                f" {plan.skipped} built or on their way already",
-                highlight=False,
-            )
-        if not wait:
-            return
-        columns = (
-            TextColumn("{task.description}"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TimeRemainingColumn(),
+            print_json(plan)
+            return {}
+        console.print(
+            f"{dataset}: {plan['partitions']} partitions in bronze, {plan['scheduled']} to build,"
+            f" {plan['skipped']} built or on their way already",
+            highlight=False,
         )
-        with Progress(*columns, console=console) as progress:
-            bar = progress.add_task("built", total=len(plan.partitions))
+        return await _watch(api, dataset, span) if wait else {}
 
-            def show(built: int, failed: list[Row], paused: int) -> None:
-                said = f"paused (quicksilver resume {name})" if paused else "built"
-                progress.update(bar, completed=built + len(failed), description=said)
-
-            failed = await work.watch(ledger, ledger.datasets.get(name), plan, show)
-    if failed:
+    seen = with_api(work)
+    if seen and seen["failed"]:
+        count = seen["partitions"]["failed"]
         raise QuicksilverError(
-            f"{len(failed)} of {len(plan.partitions)} partitions failed: "
+            f"{count} of {sum(seen['partitions'].values())} partitions failed: "
             + "; ".join(
-                f"{row['partition']}: {' '.join(str(row['error']).split())}" for row in failed[:5]
+                f"{row['partition']}: {' '.join(str(row['error']).split())}"
+                for row in seen["failed"][:5]
             )
         )
+
+
+async def _watch(api: Api, dataset: str, span: dict[str, Any]) -> dict[str, Any]:
+    """Show how far it is until every partition of the range is built or failed."""
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("left"),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=console) as bar:
+        task = bar.add_task("built", total=None)
+        while True:
+            seen = await api.get("/api/backfills", **span)
+            states: dict[str, int] = seen["partitions"]
+            paused = states.get("paused", 0)
+            said = f"paused: {paused} wait for quicksilver resume {dataset}" if paused else "built"
+            ended = states.get("built", 0) + states.get("failed", 0)
+            total = sum(states.values())
+            bar.update(task, total=total, completed=ended, description=said)
+            if ended == total:
+                return seen
+            await asyncio.sleep(_LOOK)

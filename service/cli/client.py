@@ -73,8 +73,8 @@ def _refusal(answer: httpx.Response) -> Exception:
     if isinstance(detail, list):
         first: dict[str, Any] = detail[0]
         return typer.BadParameter(f"{first['loc'][-1]}: {first['msg']}")
-    if answer.status_code in (401, 403):
-        detail = f"{detail} (QUICKSILVER_OPERATOR_TOKENS)"
+    if answer.status_code == 401:
+        detail = f"{detail}; set QUICKSILVER_OPERATOR_TOKENS to one that the service accepts"
     return _REFUSALS.get(answer.status_code, QuicksilverError)(str(detail))
 
 
@@ -93,7 +93,7 @@ async def opened_api(settings: Settings) -> AsyncGenerator[Api]:
         async with (
             opened_ledger(settings) as ledger,
             local_api(settings, ledger, actor()) as transport,
-            httpx.AsyncClient(transport=transport, base_url="http://ledger", timeout=None) as own,
+            httpx.AsyncClient(transport=transport, base_url="http://ledger") as own,
         ):
             yield Api(own)
         return

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from quicksilver.cli.groups import InOrder
 from quicksilver.cli.shared import opened_ledger, reported
 from quicksilver.intake.consumers.consumer import Consumer, Source
 from quicksilver.intake.group_commit import Recorder
@@ -16,6 +17,7 @@ from quicksilver.settings import load_settings
 from quicksilver.support.log import configure_logging
 
 app = typer.Typer(
+    cls=InOrder,
     help="Take events from a queue; what it holds is deleted after the ledger's commit.",
     no_args_is_help=True,
 )

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from quicksilver.cli.shared import LOOK, AsJson, app, console, print_json, reported
+from quicksilver.cli.groups import LOOK
+from quicksilver.cli.shared import AsJson, app, console, print_json, reported
 from quicksilver.errors import SettingsError
 from quicksilver.settings import load_settings
 

@@ -14,6 +14,8 @@ _NARROWEST = 24
 # Of a column: a line and a blank on both sides.
 _BORDERS = 3
 _GAP = 1
+# In a pipe a single space may be a cell's own.
+_BETWEEN = 2
 _INDENT = "  "
 
 
@@ -62,10 +64,10 @@ class Listing:
             for name, width in zip(self.headings, widths, strict=True)
         ]
         if not console.is_terminal:
-            # A row is a line, so that a search finds it whole.
-            yield self._boxed(is_one_line=True)
+            # A row is a line, so that a search finds it whole; columns without borders.
+            yield self._lined()
         elif sum(least) + _BORDERS * len(least) + 1 <= options.max_width:
-            yield self._boxed(is_one_line=False)
+            yield self._boxed()
         else:
             yield from self._compact(console, options, widths)
         if self.caption:
@@ -90,17 +92,25 @@ class Listing:
     def _justified(self, name: str) -> JustifyMethod:
         return "right" if name in self._right else "left"
 
-    def _boxed(self, *, is_one_line: bool) -> Table:
+    def _boxed(self) -> Table:
         table = Table()
         for name in self.headings:
-            folds = name in self._free and not is_one_line
+            folds = name in self._free
             table.add_column(
                 name, overflow="fold", no_wrap=not folds, justify=self._justified(name)
             )
         for row in self._all():
             if row is self.total:
                 table.add_section()
-            table.add_row(*(_joined(cell) if is_one_line else cell for cell in row))
+            table.add_row(*row)
+        return table
+
+    def _lined(self) -> Table:
+        table = Table(box=None, pad_edge=False, padding=(0, _BETWEEN, 0, 0))
+        for name in self.headings:
+            table.add_column(name, no_wrap=True, justify=self._justified(name))
+        for row in self._all():
+            table.add_row(*map(_joined, row))
         return table
 
     def _compact(

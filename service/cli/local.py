@@ -11,11 +11,12 @@ from quicksilver.intake.refusals import Refusals
 from quicksilver.lake.bronze import Bronze
 from quicksilver.ledger import Ledger
 from quicksilver.operators.reconciling import Reconciler
+from quicksilver.roles.silver_proof import SilverProof
 from quicksilver.roles.sweep import Sweep
 from quicksilver.settings import Settings
-from quicksilver.web import api, readings
+from quicksilver.warehouse.connection import Warehouse
+from quicksilver.web import api, partitions, readings
 from quicksilver.web.access import require_operator
-from quicksilver.web.refused import answer_errors
 
 
 @asynccontextmanager
@@ -24,17 +25,20 @@ async def local_api(
 ) -> AsyncGenerator[httpx.ASGITransport]:
     """The same routes as the service's; `actor` is who acts through them.
 
-    Who may reach the database may do everything: no token is asked for.
+    Who may reach the database may do everything: no token is asked for. An error made for people
+    comes as itself, and not as an answer.
     """
     app = FastAPI()
     state = app.state
     state.settings, state.ledger, state.bronze = settings, ledger, Bronze(settings)
     state.refusals, state.recorder = Refusals(), Recorder(ledger)
-    state.reconciler = Reconciler(settings, Sweep(settings, ledger, state.bronze))
+    has_warehouse = bool(settings.warehouse_url.get_secret_value())
+    silver = SilverProof(ledger, Warehouse(settings)) if has_warehouse else None
+    state.reconciler = Reconciler(settings, Sweep(settings, ledger, state.bronze), silver)
+    app.include_router(partitions.router)
     app.include_router(readings.router)
     app.include_router(api.router)
     app.dependency_overrides[require_operator] = lambda: actor
-    answer_errors(app)
     try:
         yield httpx.ASGITransport(app)
     finally:

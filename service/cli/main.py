@@ -1,6 +1,17 @@
-"""`python -m service.cli.main`: the console script without an installed script."""
+"""The console script; `python -m quicksilver.cli.main` without an installed one."""
+
+import logging
 
 from quicksilver.cli import app
+from quicksilver.support.log import configure_logging
+
+
+def main() -> None:
+    """Run the command. What it prints is for its caller: of the log, faults alone, to stderr."""
+    configure_logging("text")
+    logging.getLogger().setLevel(logging.ERROR)
+    app()
+
 
 if __name__ == "__main__":
-    app()
+    main()

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from quicksilver.cli.groups import SET_UP
 from quicksilver.cli.shared import AsJson, app, console, print_json, reported
 from quicksilver.domain.datasets import load_datasets
 from quicksilver.errors import QuicksilverError
@@ -14,16 +15,20 @@ from quicksilver.operators.new_project import Example, new_project
 from quicksilver.settings import load_settings
 
 
-@app.command()
+@app.command(rich_help_panel=SET_UP)
 @reported
 def new(
     folder: Annotated[Path, typer.Argument(help="The project's folder; made if need be.")],
     example: Annotated[
         Example, typer.Option("--example", help="What it begins with.")
     ] = Example.PLAIN_FLOW,
+    as_json: AsJson = False,
 ) -> None:
     """Make a project: datasets.yaml, prefect.yaml, .env and what the example needs."""
     written = new_project(folder, example)
+    if as_json:
+        print_json({"folder": str(folder), "files": written})
+        return
     console.print(
         f"{folder}: {', '.join(written)}\nnext: cd {folder}, quicksilver check, quicksilver up",
         highlight=False,
@@ -31,7 +36,7 @@ def new(
     )
 
 
-@app.command()
+@app.command(rich_help_panel=SET_UP)
 @reported
 def check(
     key: Annotated[

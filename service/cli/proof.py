@@ -8,7 +8,7 @@ from rich.console import Group, RenderableType
 from rich.text import Text
 
 from quicksilver.cli.listing import Listing
-from quicksilver.ledger import Ledger
+from quicksilver.cli.tables import number
 from quicksilver.support import clock
 
 _DIFFERENCES = {
@@ -27,29 +27,13 @@ _ORIGINS = {
 }
 
 
-async def read_proof(ledger: Ledger, *, dataset: str | None, last: int) -> dict[str, Any]:
-    """The proof as JSON takes it; `last` is how many of the newest events are looked at."""
-    return {
-        "proof": [row for row in await ledger.proof.compare() if dataset in (None, row["dataset"])],
-        "origins": [
-            {**row, "lost_by_push": row["only_sweep"] / row["objects"] if row["objects"] else 0.0}
-            for row in await ledger.proof.origins(last=last)
-            if dataset in (None, row["dataset"])
-        ],
-        "lanes": await ledger.watch.lane_states(),
-        "counters": await ledger.views.counters(),
-        "last_events": last,
-    }
-
-
 def proof_tables(answer: dict[str, Any]) -> RenderableType:
-    """What `read_proof` gave, for people."""
-    found = answer["counters"].get("sweep_found", 0)
+    """What `/api/proof` gave, for people."""
     return Group(
         _sides(answer["proof"]),
         _origins(answer["origins"], answer["last_events"]),
         _lanes(answer["lanes"]),
-        Text(f"objects that only a sweep found, ever: {found:,}"),
+        Text(f"objects that only a sweep found, ever: {answer['sweep_found']:,}"),
     )
 
 
@@ -64,9 +48,9 @@ def _sides(rows: Sequence[dict[str, Any]]) -> Listing:
     for row in rows:
         listing.add(
             row["dataset"],
-            _number(row["in_bronze"]),
-            _number(row["in_ledger"]),
-            _number(row["built"]),
+            number(row["in_bronze"]),
+            number(row["in_ledger"]),
+            number(row["built"]),
             _difference(row),
             _age(row["compared_at"]),
         )
@@ -93,7 +77,9 @@ def _origins(rows: Sequence[dict[str, Any]], last: int) -> Listing:
     listing = Listing("dataset", *numbers, right=numbers, title=title)
     for row in rows:
         listing.add(
-            row["dataset"], *(_number(row[n]) for n in _ORIGINS), f"{row['lost_by_push']:.2%}"
+            row["dataset"],
+            *(number(row[n]) for n in _ORIGINS),
+            f"{row['missed_by_notifications']:.2%}",
         )
     if not rows:
         listing.caption = "no event yet"
@@ -123,12 +109,8 @@ def _lanes(rows: Sequence[dict[str, Any]]) -> Listing:
     return listing
 
 
-def _number(value: int | None) -> str:
-    return "" if value is None else f"{value:,}"
-
-
-def _age(moment: datetime | None) -> str:
+def _age(moment: str | None) -> str:
     if moment is None:
         return "never"
-    seconds = int((clock.now() - moment).total_seconds())
+    seconds = int((clock.now() - datetime.fromisoformat(moment)).total_seconds())
     return f"{seconds} s ago" if seconds < 120 else f"{seconds // 60:,} min ago"

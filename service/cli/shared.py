@@ -1,24 +1,22 @@
 """What every command shares: the application, the ledger, and how errors reach a person."""
 
-import asyncio
 import functools
 import getpass
 import json
 import sys
 from calendar import monthrange
-from collections.abc import AsyncGenerator, Callable, Coroutine, Generator
+from collections.abc import AsyncGenerator, Callable, Generator
 from contextlib import asynccontextmanager, contextmanager
-from datetime import date, datetime
+from datetime import date
 from importlib.metadata import version as installed_version
 from typing import Annotated, Any, ParamSpec, TypeVar
-from uuid import UUID
 
 import psycopg
 import typer
 from rich.console import Console
 
+from quicksilver.cli.groups import InOrder
 from quicksilver.domain.datasets import load_datasets
-from quicksilver.domain.partition import Partition
 from quicksilver.errors import (
     UNAVAILABLE,
     LedgerUnavailableError,
@@ -37,6 +35,7 @@ R = TypeVar("R")
 
 app = typer.Typer(
     name="quicksilver",
+    cls=InOrder,
     help="Bronze lands, silver builds: MinIO events become Prefect runs, one per partition.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
@@ -45,9 +44,6 @@ app = typer.Typer(
     epilog="Exit codes: 0 done, 1 not done, 2 wrong usage or setting, 3 unknown name,"
     " 4 a part is away.",
 )
-
-# The groups of commands in the help.
-RUN, LOOK, ACT = "Run", "Look", "Act"
 
 
 def _print_version(wanted: bool) -> None:
@@ -144,17 +140,6 @@ def actor() -> str:
     return f"cli:{getpass.getuser()}"
 
 
-def with_ledger(work: Callable[[Settings, Ledger], Coroutine[Any, Any, R]]) -> R:
-    """Run `work` on an open ledger."""
-
-    async def run() -> R:
-        settings = load_settings()
-        async with opened_ledger(settings) as ledger:
-            return await work(settings, ledger)
-
-    return asyncio.run(run())
-
-
 @asynccontextmanager
 async def opened_ledger(settings: Settings) -> AsyncGenerator[Ledger]:
     """The ledger of the settings, open for a command."""
@@ -207,17 +192,7 @@ def refusals_told() -> Generator[None]:
 
 def print_json(value: Any) -> None:
     """JSON to stdout, uncoloured and unwrapped: it is for programs."""
-    typer.echo(json.dumps(value, default=_plain, indent=2))
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, datetime | date):
-        return value.isoformat()
-    if isinstance(value, UUID):
-        return str(value)
-    if isinstance(value, bytes | memoryview):
-        return bytes(value).decode("utf-8", "backslashreplace")
-    raise TypeError(f"{type(value).__name__} cannot be written as JSON")
+    typer.echo(json.dumps(value, indent=2))
 
 
 def parse_date(text: str) -> date:
@@ -230,20 +205,6 @@ def parse_date(text: str) -> date:
         return date.fromisoformat(text if text.count("-") > 1 else f"{text}-01")
     except ValueError:
         raise typer.BadParameter(f"{text!r} is no date: write YYYY-MM-DD or YYYY-MM") from None
-
-
-def named(dataset: str, name: str) -> Partition:
-    """The partition that a person means; a month of a dataset of days is that of its first day.
-
-    Raises:
-        UnknownDatasetError: no such dataset is declared.
-    """
-    declared = load_datasets(load_settings().datasets_file).get(dataset)
-    if declared.each == "partition" and declared.pattern.fields_of(name) is None:
-        for rest in ("-01", "-01-01"):
-            if declared.pattern.fields_of(name + rest) is not None:
-                return Partition(dataset, name + rest)
-    return Partition(dataset, name)
 
 
 def parse_last(text: str) -> date:

@@ -26,10 +26,13 @@ class Finding(LedgerPart):
         first: date | None = None,
         last: date | None = None,
         text: str | None = None,
+        by_name: bool = False,
+        after: Partition | None = None,
         skip: int = 0,
         limit: int = 100,
     ) -> list[Row]:
-        """Failed ones first, then what runs and waits, then what is built, each newest first.
+        """Failed ones first, then what runs and waits, then what is built, each newest first; or
+        all by dataset and name, from `after` on.
 
         Rows are those of `views.partitions`, and `found`, how many there are without the limit.
         `text` is a part of a name or of an object's key, or the beginning of a run's id.
@@ -42,6 +45,15 @@ class Finding(LedgerPart):
                 first=first,
                 last=last,
                 text=text,
+                by_name=by_name,
+                after_dataset=after.dataset if after else None,
+                after_partition=after.name if after else None,
                 skip=skip,
                 limit=limit,
             )
+
+    async def state_counts(self, dataset: str, first: date, last: date) -> dict[str, int]:
+        """How many partitions of a range of days are in each state, without those that are gone."""
+        async with self.database.transaction() as tx:
+            rows = await tx.fetch("count_range", dataset=dataset, first=first, last=last)
+        return {row["shown_state"]: row["partitions"] for row in rows}

@@ -10,6 +10,16 @@ select
     ) as after
 
 
+-- name: count_range
+select quicksilver.shown_state(p.state, d.paused_at) as shown_state, count(*) as partitions
+from quicksilver.partition as p
+left join quicksilver.dataset as d on p.dataset = d.name
+where
+    p.dataset = %(dataset)s and p.generation > 0 and p.gone_at is null
+    and p.dt between %(first)s and %(last)s
+group by 1
+
+
 -- name: find_partitions
 -- What is in trouble first, then the newest; `text` is a part of the name, of a key, or of a run's id.
 select
@@ -69,6 +79,10 @@ where
     and (%(first)s::date is null or p.dt >= %(first)s)
     and (%(last)s::date is null or p.dt <= %(last)s)
     and (
+        %(after_dataset)s::text is null
+        or (p.dataset, p.partition) > (%(after_dataset)s, %(after_partition)s)
+    )
+    and (
         %(text)s::text is null
         or position(lower(%(text)s) in lower(p.dataset || '/' || p.partition)) > 0
         or exists (
@@ -85,11 +99,14 @@ where
         )
     )
 order by
-    array_position(
-        array['failed', 'running', 'pending', 'waiting', 'paused', 'built'], s.shown_state
-    ),
-    p.dt desc nulls last,
+    case
+        when not %(by_name)s::boolean then array_position(
+            array['failed', 'running', 'pending', 'waiting', 'paused', 'built'], s.shown_state
+        )
+    end,
+    case when not %(by_name)s::boolean then p.dt end desc nulls last,
     p.dataset,
+    case when %(by_name)s::boolean then p.partition end,
     p.partition desc
 offset %(skip)s
 limit %(limit)s

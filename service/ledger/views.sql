@@ -40,6 +40,7 @@ from quicksilver.event as e
 where
     (%(dataset)s::text is null or e.dataset = %(dataset)s)
     and (%(partition)s::text is null or e.partition = %(partition)s)
+    and (%(bucket)s::text is null or e.bucket = %(bucket)s)
     and (%(key)s::text is null or e.key = %(key)s)
     and (
         %(reason)s::text is null

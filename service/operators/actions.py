@@ -14,6 +14,7 @@ from quicksilver.errors import NotFoundError, QuicksilverError
 from quicksilver.intake.record import record_body
 from quicksilver.lake.bronze import Bronze
 from quicksilver.ledger import Ledger
+from quicksilver.ledger.rows import partition_of
 from quicksilver.operators import backfill
 from quicksilver.operators.backfill import Backfill
 from quicksilver.roles.sweep import Sweep, SweepResult
@@ -89,8 +90,32 @@ class Actions:
         await self._log("rebuild", *map(str, partitions))
         return len(raised)
 
-    async def rebuild_cause(self, alert: int) -> int:
-        """Build anew every partition that failed of an alert's cause; how many.
+    async def rebuild_found(
+        self, dataset: str, state: str | None, first: date | None, last: date | None
+    ) -> tuple[int, int]:
+        """Build anew what is in a state and in a range of days, as far as they are given.
+
+        Returns:
+            How many partitions, at most 10,000 at once, and how many more there are.
+
+        Raises:
+            NotFoundError: the dataset is not declared, or no partition of it is like that.
+        """
+        self.ledger.datasets.get(dataset)
+        rows = await self.ledger.finding.partitions(
+            dataset=dataset,
+            states=[state] if state else None,
+            first=first,
+            last=last,
+            limit=_AT_ONCE,
+        )
+        if not rows:
+            raise NotFoundError(f"no partition of {dataset} is like that: see `quicksilver status`")
+        await self.rebuild_many([partition_of(row) for row in rows])
+        return len(rows), rows[0]["found"] - len(rows)
+
+    async def rebuild_cause(self, alert: int) -> tuple[int, int]:
+        """Build anew every partition that failed of an alert's cause; otherwise as `rebuild_found`.
 
         Raises:
             NotFoundError: no open alert has this id, it is not about failures, or nothing of it
@@ -103,7 +128,8 @@ class Actions:
         failed = await self.ledger.notices.partitions_of(dataset, cause, limit=_AT_ONCE)
         if not failed:
             raise NotFoundError(f"nothing of {dataset} failed of it any more")
-        return await self.rebuild_many(failed)
+        count = await self.rebuild_many(failed)
+        return count, max(0, row["count"] - count)
 
     async def silence(self, alert: int, span: timedelta, reason: str) -> str:
         """Tell nobody of an open alert for so long; its subject.

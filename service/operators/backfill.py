@@ -5,7 +5,7 @@ that is interrupted goes on by itself, and asking for it again finds only what i
 """
 
 import asyncio
-from collections.abc import Callable, Iterable
+from collections.abc import AsyncGenerator, Iterable
 from dataclasses import dataclass, replace
 from datetime import date, timedelta
 from itertools import islice
@@ -16,14 +16,18 @@ from quicksilver.domain.partition import Partition
 from quicksilver.errors import QuicksilverError
 from quicksilver.lake.bronze import Bronze
 from quicksilver.ledger import Ledger
+from quicksilver.operators.shapes.backfills import Progress
 from quicksilver.roles.sweep import arrivals_of
 from quicksilver.support import clock
-from quicksilver.support.postgres import Row
 
 # Below every live event (0) and every dataset's own priority that a person would choose.
 PRIORITY = -100
 
 _PAGE = 1000
+
+# Of a range that failed, enough to see what is wrong.
+_NAMED = 20
+
 _LOOK = 0.5
 
 
@@ -114,29 +118,29 @@ async def _unbuilt(
     return [Partition(r["dataset"], r["partition"]) for r in rows if r["shown_state"] == "failed"]
 
 
+async def progress(ledger: Ledger, dataset: str, first: date, last: date) -> Progress:
+    """How far a range is: its partitions by state, and the first of those that failed."""
+    failed = await ledger.finding.partitions(
+        dataset=dataset, states=["failed"], first=first, last=last, limit=_NAMED
+    )
+    return {
+        "dataset": dataset,
+        "first": first,
+        "last": last,
+        "partitions": await ledger.finding.state_counts(dataset, first, last),
+        "failed": [{"partition": row["partition"], "error": row["error"]} for row in failed],
+    }
+
+
 async def watch(
-    ledger: Ledger, dataset: Dataset, work: Backfill, show: Callable[[int, list[Row], int], None]
-) -> list[Row]:
-    """Wait until every partition of a backfill is built or failed.
-
-    `show` gets how many are built, the rows that failed, and how many wait because the dataset is
-    paused.
-
-    Returns:
-        The rows that failed.
-    """
+    ledger: Ledger, dataset: str, first: date, last: date
+) -> AsyncGenerator[tuple[int, Progress]]:
+    """Look at a range again and again until all of it ended: how many have, and the progress."""
     while True:
-        rows: list[Row] = []
-        wanted = [partition.name for partition in work.partitions]
-        for start in range(0, len(wanted), _PAGE):
-            names = wanted[start : start + _PAGE]
-            rows += await ledger.views.partitions(
-                dataset=dataset.name, names=names, limit=len(names)
-            )
-        built = sum(row["shown_state"] == "built" for row in rows)
-        failed = [row for row in rows if row["shown_state"] == "failed"]
-        paused = sum(row["shown_state"] == "paused" for row in rows)
-        show(built, failed, paused)
-        if built + len(failed) == len(wanted):
-            return failed
+        seen = await progress(ledger, dataset, first, last)
+        states = seen["partitions"]
+        ended = states.get("built", 0) + states.get("failed", 0)
+        yield ended, seen
+        if ended == sum(states.values()):
+            return
         await asyncio.sleep(_LOOK)

@@ -8,8 +8,10 @@ from typing import Literal
 
 import structlog
 
+from quicksilver.domain.partition import Partition
 from quicksilver.errors import QuicksilverError
 from quicksilver.operators.actions import Actions
+from quicksilver.roles.silver_proof import SilverProof
 from quicksilver.roles.sweep import Sweep, SweepResult
 from quicksilver.settings import Settings
 from quicksilver.support import clock
@@ -19,7 +21,10 @@ _log = structlog.get_logger(__name__)
 
 @dataclass(slots=True)
 class Reconciliation:
-    """One comparison: `running`, `done` or `failed`; `results` has the datasets compared."""
+    """One comparison: `running`, `done` or `failed`; `results` has the datasets compared.
+
+    `differing` are the partitions of which silver held something else, each with the reason.
+    """
 
     started_at: datetime
     actor: str
@@ -28,14 +33,16 @@ class Reconciliation:
     ended_at: datetime | None = None
     error: str | None = None
     results: list[SweepResult] = field(default_factory=list[SweepResult])
+    differing: dict[Partition, str] = field(default_factory=dict[Partition, str])
 
 
 class Reconciler:
-    """Runs comparisons in the background of its process."""
+    """Runs comparisons in the background of its process; with `silver`, of the warehouse too."""
 
-    def __init__(self, settings: Settings, sweep: Sweep) -> None:
+    def __init__(self, settings: Settings, sweep: Sweep, silver: SilverProof | None = None) -> None:
         self._settings = settings
         self._sweep = sweep
+        self._silver = silver
         self._task: asyncio.Task[None] | None = None
         self.last: Reconciliation | None = None
 
@@ -66,6 +73,8 @@ class Reconciler:
     async def _run(self, begun: Reconciliation, actions: Actions) -> None:
         try:
             begun.results = await actions.reconcile(self._sweep, begun.datasets)
+            if self._silver is not None:
+                begun.differing = await self._silver.run_once()
             begun.state = "done"
         except QuicksilverError as error:
             begun.state, begun.error = "failed", str(error)

@@ -1,29 +1,29 @@
 """What the API gives to read beside partitions: everything that the page shows."""
 
+from datetime import date
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, Query, Request
+from fastapi import APIRouter, Depends, HTTPException, Query, Request
 
-from quicksilver.domain.partition import Partition
-from quicksilver.ledger import Ledger
+from quicksilver.domain.reasons import meaning_of
+from quicksilver.operators.backfill import progress
 from quicksilver.operators.explain import explain as explain_key
 from quicksilver.operators.gates import look_at_gates
-from quicksilver.operators.shapes import (
+from quicksilver.operators.proof import read_proof
+from quicksilver.operators.shapes.backfills import Progress
+from quicksilver.operators.shapes.datasets import (
     ActionLog,
     Alerts,
-    Builds,
     DatasetList,
-    EventPage,
-    Explained,
     Gates,
-    Lanes,
-    Proven,
     ShownDataset,
     shown_gate,
 )
+from quicksilver.operators.shapes.delivery import Lanes, Proven
+from quicksilver.operators.shapes.events import EventPage, Explained, QuarantinePage, ShownBody
 from quicksilver.web.access import OPERATOR_SCHEMES, require_operator
-from quicksilver.web.api import REFUSALS
-from quicksilver.web.params import Name, PartitionName
+from quicksilver.web.params import Before, Limit, OfLedger, RowId, Text
+from quicksilver.web.refused import NO_DATASET, NO_ROW, REFUSALS
 
 router = APIRouter(
     prefix="/api",
@@ -32,18 +32,10 @@ router = APIRouter(
     responses=REFUSALS,
 )
 
-Limit = Annotated[int, Query(ge=1, le=1000)]
-Text = Annotated[str | None, Query(max_length=2000, pattern=r"^[^\x00]*$")]
-
-
-def _ledger(request: Request) -> Ledger:
-    return request.app.state.ledger
-
 
 @router.get("/datasets")
-async def datasets(request: Request) -> DatasetList:
+async def datasets(ledger: OfLedger) -> DatasetList:
     """Every dataset: declared or not, paused or not, with its partitions by state."""
-    ledger = _ledger(request)
     counts = await ledger.views.state_counts()
     found: list[ShownDataset] = [
         {
@@ -61,26 +53,17 @@ async def datasets(request: Request) -> DatasetList:
     return {"datasets": found}
 
 
-@router.get("/partitions/{dataset}/{partition:path}/builds")
-async def builds(
-    request: Request, dataset: Name, partition: PartitionName, limit: Limit = 30
-) -> Builds:
-    """The builds of a partition, newest first; none of one that never landed."""
-    rows: Any = await _ledger(request).views.builds(Partition(dataset, partition), limit=limit)
-    return {"builds": rows}
-
-
 @router.get("/events")
 async def events(
-    request: Request,
+    ledger: OfLedger,
     dataset: Text = None,
     key: Text = None,
     reason: Text = None,
-    before: Annotated[int | None, Query(ge=1, le=2**63 - 1)] = None,
+    before: Before = None,
     limit: Limit = 100,
 ) -> EventPage:
     """Events, newest first, by dataset, key and reason code; `next` continues them."""
-    rows: Any = await _ledger(request).views.events(
+    rows: Any = await ledger.views.events(
         dataset=dataset, key=key, reason=reason, before=before, limit=limit
     )
     return {"events": rows, "next": rows[-1]["id"] if len(rows) == limit else None}
@@ -89,44 +72,97 @@ async def events(
 @router.get("/explain")
 async def explain(
     request: Request,
+    ledger: OfLedger,
     key: Annotated[str, Query(min_length=1, max_length=2000, pattern=r"^[^\x00]*$")],
 ) -> Explained:
     """Why one object did or did not fire; the key with or without `s3://bucket/`."""
-    found: Any = await explain_key(_ledger(request), key)
+    found: Any = await explain_key(ledger, request.app.state.bronze, key)
     return found
+
+
+@router.get("/quarantine")
+async def quarantine(
+    ledger: OfLedger,
+    limit: Limit = 100,
+    key: Annotated[Text, Query(description="Bodies that name it")] = None,
+) -> QuarantinePage:
+    """What was authentic and could not be parsed, newest first."""
+    rows: Any = await ledger.quarantine.list(key=key, limit=limit)
+    return {"quarantine": rows}
+
+
+@router.get("/quarantine/{row_id}", responses=NO_ROW)
+async def quarantined(ledger: OfLedger, row_id: RowId) -> ShownBody:
+    """One quarantined body, whole."""
+    row: Any = await ledger.quarantine.body(row_id)
+    if row is None:
+        raise HTTPException(
+            404, f"quarantine holds no row {row_id}: see `quicksilver quarantine list`"
+        )
+    text = bytes(row["body"]).decode("utf-8", "backslashreplace")
+    shown: Any = {**row, "body": text, "meaning": meaning_of(row["reason"])}
+    return shown
 
 
 @router.get("/alerts")
 async def alerts(
-    request: Request, *, is_open: Annotated[bool, Query(alias="open")] = False, limit: Limit = 100
+    ledger: OfLedger,
+    *,
+    is_open: Annotated[bool, Query(alias="open")] = False,
+    limit: Limit = 100,
 ) -> Alerts:
     """What somebody must know of, newest first; with `open=true` only what is not cleared."""
-    rows: Any = await _ledger(request).notices.alerts(is_open=is_open, limit=limit)
+    rows: Any = await ledger.notices.alerts(is_open=is_open, limit=limit)
     return {"alerts": rows}
 
 
 @router.get("/actions")
-async def actions(request: Request, subject: Text = None, limit: Limit = 100) -> ActionLog:
+async def actions(
+    ledger: OfLedger,
+    subject: Text = None,
+    part: Annotated[Text, Query(description="A part of the subject")] = None,
+    actor: Text = None,
+    action: Text = None,
+    before: Before = None,
+    limit: Limit = 100,
+) -> ActionLog:
     """What operators did, newest first; `subject` is a dataset, `dataset/dt` or `quarantine/id`."""
-    rows: Any = await _ledger(request).operators.actions(subject=subject, limit=limit)
-    return {"actions": rows}
+    rows: Any = await ledger.operators.actions(
+        subject=subject, part=part, actor=actor, action=action, before=before, limit=limit
+    )
+    return {"actions": rows, "next": rows[-1]["id"] if len(rows) == limit else None}
 
 
 @router.get("/lanes")
-async def lanes(request: Request) -> Lanes:
+async def lanes(ledger: OfLedger) -> Lanes:
     """What the newest canary of each bucket showed of its lanes."""
-    rows: Any = await _ledger(request).watch.lane_states()
+    rows: Any = await ledger.watch.lane_states()
     return {"lanes": rows}
 
 
 @router.get("/proof")
-async def proof(request: Request) -> Proven:
-    """Bronze, ledger and silver compared, by dataset."""
-    rows: Any = await _ledger(request).proof.compare()
-    return {"proof": rows}
+async def proof(
+    ledger: OfLedger,
+    dataset: Text = None,
+    last: Annotated[int, Query(ge=1, le=100_000, description="Events looked back on")] = 2000,
+) -> Proven:
+    """Bronze, ledger and silver compared, by dataset, and who told of the newest objects."""
+    return await read_proof(ledger, dataset=dataset, last=last)
 
 
 @router.get("/gates")
-async def gates(request: Request) -> Gates:
+async def gates(ledger: OfLedger) -> Gates:
     """Every set of every gate, those that wait first: what is missing, and what was fired."""
-    return {"gates": [shown_gate(view) for view in await look_at_gates(_ledger(request))]}
+    return {"gates": [shown_gate(view) for view in await look_at_gates(ledger)]}
+
+
+@router.get("/backfills", responses=NO_DATASET)
+async def backfills(
+    ledger: OfLedger,
+    dataset: Annotated[str, Query(min_length=1, max_length=200, pattern=r"^[^\x00]+$")],
+    first: Annotated[date, Query(alias="from")],
+    last: Annotated[date, Query(alias="to")],
+) -> Progress:
+    """How far a range of a dataset is: its partitions by state, and the first that failed."""
+    ledger.datasets.get(dataset)
+    return await progress(ledger, dataset, first, last)

@@ -62,14 +62,10 @@ async def test_a_year_twice_is_twelve_builds(kit: LedgerHarness) -> None:
     again = await schedule(kit)
     assert (again.scheduled, again.skipped) == (0, 12)
     assert await kit.cycle() == []
-    seen: list[int] = []
-    failed = await backfill.watch(
-        kit.ledger,
-        kit.datasets.get(NAME),
-        again,
-        lambda built, _failed, _paused: seen.append(built),
-    )
-    assert (seen, failed) == ([12], [])
+    looks = [look async for look in backfill.watch(kit.ledger, NAME, MONTHS[0], MONTHS[-1])]
+    ((ended, seen),) = looks
+    assert ended == 12
+    assert (seen["partitions"], seen["failed"]) == ({"built": 12}, [])
     assert {row["dt"] for row in await kit.ledger.views.partitions(limit=100)} == set(MONTHS)
     # Unless it is asked for.
     assert (await schedule(kit, rebuild=True)).scheduled == 12

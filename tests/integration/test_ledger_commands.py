@@ -11,7 +11,7 @@ import pytest
 from psycopg import sql
 from typer.testing import CliRunner
 
-from quicksilver.cli import acting, backfill
+from quicksilver.cli import local
 from quicksilver.cli.main import app
 from quicksilver.settings import Settings
 from tests.support.checkout import PROJECT
@@ -94,8 +94,9 @@ def test_who_reconciled_and_backfilled_is_logged_and_shown_whole(
     def bronze(_: Settings) -> FakeBronze:
         return lake
 
-    for module in (acting, backfill):
-        monkeypatch.setattr(module, "Bronze", bronze)
+    monkeypatch.setattr(local, "Bronze", bronze)
+    for name in ("MINIO_ACCESS_KEY", "MINIO_SECRET_KEY"):
+        monkeypatch.setenv(name, "not-asked")
     monkeypatch.setenv("QUICKSILVER_DATABASE_URL", ledger_url)
     name = "nyc_tlc.yellow_tripdata"
     for command in (

@@ -174,7 +174,7 @@ class TestReasons:
         assert (await kit.reasons())[:2] == ["failed", "failed"], "not before silver stands"
         assert await kit.cycle() == [True]
         assert (await kit.reasons())[:2] == ["failed", "failed"]
-        told = await explain(kit.ledger, kit.key(file="one.parquet"))
+        told = await explain(kit.ledger, None, kit.key(file="one.parquet"))
         last = (await kit.builds())[-1]["id"]
         assert f"failed, and was made good by build {last}" in told["summary"]
         # A later build leaves what was said of it.
@@ -334,10 +334,10 @@ class TestUpkeep:
         found = await kit.ledger.quarantine.list(key=key)
         assert [(r["id"], r["reason"]) for r in found] == [(row, "quarantined:not-json")]
         assert len(await kit.ledger.quarantine.list()) == 2
-        told = await explain(kit.ledger, f"s3://lake/{key}")
+        told = await explain(kit.ledger, None, f"s3://lake/{key}")
         assert told["summary"].startswith(f"{key}: quarantined:not-json. It is not JSON")
         assert told["summary"].endswith(f"`quicksilver quarantine show` {row}")
-        assert (await explain(kit.ledger, "elsewhere"))["quarantined"] == []
+        assert (await explain(kit.ledger, None, "elsewhere"))["quarantined"] == []
 
     async def test_a_duplicate_is_an_event_that_came_again(self, kit: LedgerHarness) -> None:
         await kit.put("a")

@@ -19,10 +19,11 @@ from rich.console import Console
 from ruamel.yaml import YAML
 
 from quicksilver.app import create_app
-from quicksilver.cli.proof import proof_tables, read_proof
+from quicksilver.cli.proof import proof_tables
 from quicksilver.intake.group_commit import Recorder
 from quicksilver.intake.record import record_body
 from quicksilver.ledger.proof import Proof
+from quicksilver.operators.proof import read_proof
 from quicksilver.roles.health import HealthWatch
 from quicksilver.support import clock
 from quicksilver.support.metrics import DISPATCH_ERRORS
@@ -200,11 +201,11 @@ async def test_status_proof_says_what_the_page_says(kit: LedgerHarness) -> None:
     assert row["newer_names"] == [str(days(2)[1])]
     assert row["unbuilt_names"] == [str(dt) for dt in days(2)[::-1]]
     (origin,) = answer["origins"]
-    assert (origin["fast"], origin["only_sweep"], origin["lost_by_push"]) == (1, 1, 0.5)
+    assert (origin["fast"], origin["only_sweep"], origin["missed_by_notifications"]) == (1, 1, 0.5)
     other = await read_proof(kit.ledger, dataset="other", last=100)
     assert other["proof"] == other["origins"] == []
     console = Console(width=200, record=True, file=StringIO())
-    console.print(proof_tables(answer))
+    console.print(proof_tables(json.loads(json.dumps(answer, default=str))))
     text = console.export_text()
     assert f"1 landed since the comparison: {days(2)[1]}" in text
     assert f"2 not built at the newest generation: {days(2)[1]}, {DT}" in text

@@ -72,7 +72,7 @@ async def test_explain_finds_both_spellings_of_a_key(ledger_url: str) -> None:
         await receiver.post("/events/s3", encoded({"Records": [told]}), **BEARER)
         ledger: Ledger = receiver.app.state.ledger
         for spelling in (key, quote_plus(key), quote(key), quote_plus(key, safe="/")):
-            found = await explain(ledger, f"s3://datasets/{spelling}")
+            found = await explain(ledger, None, f"s3://datasets/{spelling}")
             assert found["key"] == key
             assert len(found["events"]) == 1
 

@@ -13,7 +13,7 @@ from prefect.settings import PREFECT_API_URL, temporary_settings
 from typer.testing import CliRunner
 
 from quicksilver.app import create_app, running
-from quicksilver.cli import stack
+from quicksilver.cli import serve
 from quicksilver.cli.main import app
 from quicksilver.errors import QuicksilverError, SettingsError
 from quicksilver.operators import setup
@@ -29,11 +29,11 @@ async def test_a_port_that_is_taken_is_one_sentence(
     ledger_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # Of this process's memory, the tests' own.
-    monkeypatch.setattr(stack, "keep_out_of_collections", lambda: None)
+    monkeypatch.setattr(serve, "keep_out_of_collections", lambda: None)
     with socket.create_server((LOOPBACK, 0)) as taken:
         port = taken.getsockname()[1]
         with pytest.raises(QuicksilverError) as refused:
-            await stack.serve_until_stopped(receiver_settings(ledger_url, port=port))
+            await serve.serve_until_stopped(receiver_settings(ledger_url, port=port))
     assert str(refused.value) == (
         f"the service cannot listen on {LOOPBACK}:{port}: is another one running?"
         " set QUICKSILVER_PORT"

@@ -126,9 +126,9 @@ def test_a_service_that_is_away_is_exit_code_4(monkeypatch: pytest.MonkeyPatch) 
 def test_what_the_service_answers_is_an_exit_code(
     monkeypatch: pytest.MonkeyPatch, status: int, code: int
 ) -> None:
-    def answer(*_: object, **__: object) -> httpx.Response:
+    async def answer(*_: object, **__: object) -> httpx.Response:
         return httpx.Response(status, json={"detail": "because of that"})
 
-    monkeypatch.setattr(httpx, "request", answer)
+    monkeypatch.setattr(httpx.AsyncClient, "request", answer)
     done = CliRunner().invoke(app, ["quarantine", "discard", "1", "--yes"])
     assert (done.exit_code, done.stderr) == (code, "error: because of that\n")

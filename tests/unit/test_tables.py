@@ -3,14 +3,14 @@
 import os
 import subprocess
 import sys
-from datetime import UTC, datetime
 from io import StringIO
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console, RenderableType
 
-from quicksilver.cli.ledger import events_table, status_table
+from quicksilver.cli.status import status_table
+from quicksilver.cli.tables import events_table
 from tests.support.checkout import PROJECT
 
 _HOSTILE = "dt=2024-01-01/\x1b]0;title\x07\x1b[2J\u202e[red]x.parquet"
@@ -38,7 +38,7 @@ def printed(shown: RenderableType) -> str:
 
 def test_a_hostile_key_commands_no_terminal() -> None:
     event = {
-        "received_at": datetime(2024, 1, 1, tzinfo=UTC),
+        "received_at": "2024-01-01T00:00:00Z",
         "event_name": "ObjectCreated:Put\x1b[31m",
         "key": _HOSTILE,
         "generation": 2,
@@ -65,7 +65,7 @@ def _status(partitions: list[dict[str, Any]]) -> RenderableType:
         {"dataset": "shop.orders", "state": "failed", "partitions": 1},
         {"dataset": "shop.returns", "state": "failed", "partitions": 1},
     ]
-    return status_table({"partitions": partitions, "counts": counts})
+    return status_table({"partitions": partitions, "counts": counts, "found": 9, "next": None})
 
 
 def test_the_shell_completes_a_datasets_name() -> None:

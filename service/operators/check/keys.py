@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from quicksilver.domain.datasets import Dataset, Datasets
+from quicksilver.domain.location import split_location
 from quicksilver.domain.partition import CANARY_PREFIX, Match, match
 
 _WHY = {
@@ -22,14 +23,6 @@ class KeyFinding:
     partition: str | None
     reason: str
     why: str
-
-
-def split_location(text: str) -> tuple[str | None, str]:
-    """Bucket and key of `s3://bucket/key`; without the scheme, no bucket and the whole as key."""
-    if not text.startswith("s3://"):
-        return None, text
-    bucket, _, key = text.removeprefix("s3://").partition("/")
-    return bucket, key
 
 
 def explain_key(datasets: Datasets, location: str) -> list[KeyFinding]:

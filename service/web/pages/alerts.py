@@ -41,7 +41,7 @@ async def ask_rebuild(request: Request, session: Viewer, alert: RowId) -> Respon
 @router.post("/alerts/{alert}/rebuild")
 async def rebuild(request: Request, session: Viewer, actions: Acting, alert: RowId) -> Response:
     """Build them anew."""
-    count = await actions.rebuild_cause(alert)
+    count, _ = await actions.rebuild_cause(alert)
     return go_to(
         request, "/", session, f"{count} partition{'s' if count > 1 else ''} will be built."
     )

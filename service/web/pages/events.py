@@ -67,7 +67,8 @@ async def events(
 async def explain(request: Request, session: Viewer, key: Text = "") -> Response:
     """Why one object did or did not fire."""
     asked = key.strip()
-    found = await explain_key(ledger_of(request), asked) if asked else None
+    bronze = request.app.state.bronze
+    found = await explain_key(ledger_of(request), bronze, asked) if asked else None
     return render(
         request,
         "explain.html",
