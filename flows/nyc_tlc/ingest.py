@@ -52,7 +52,7 @@ class IngestFailedError(QuicksilverError):
 
 
 def worth_retrying(_task: Any, _run: TaskRun, state: State[Any]) -> bool:
-    """Not for a refused file or a wrong setting: waiting does not mend these."""
+    """Not for a refused file or a wrong setting: waiting does not fix these."""
     return not isinstance(state.result(raise_on_failure=False), _NEVER_RETRIED)
 
 

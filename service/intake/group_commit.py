@@ -94,7 +94,7 @@ class Recorder:
             for request in batch:
                 _fail(request, error)
         except (psycopg.ProgrammingError, psycopg.InternalError) as error:
-            # Schema or privileges are wrong, not the events: they come again once that is mended.
+            # Schema or privileges are wrong, not the events: they come again once that is fixed.
             first = str(error).partition("\n")[0]
             for request in batch:
                 _fail(request, LedgerUnavailableError(f"the ledger cannot be written: {first}"))

@@ -3,7 +3,7 @@
 A sender that may or may not encode its keys tells of `a+b` and means `a b`, or it means `a+b`. One
 that leaves the etag out tells of an object that the next sweep would take for a lost one. Both are
 asked for in bronze, before anything is recorded; without an answer the event stands as it is, and
-the sweep mends it.
+the sweep fixes it.
 """
 
 import asyncio

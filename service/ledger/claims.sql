@@ -143,7 +143,7 @@ update quicksilver.partition set
     wait_reason = %(wait_reason)s,
     due_at = %(due_at)s,
     error = coalesce(%(error)s, error),
-    -- Whatever refuses a run may be mended: an attempt is left for the build itself.
+    -- Whatever refuses a run may be fixed: an attempt is left for the build itself.
     attempts = least(attempts + %(counted)s, greatest(attempts, %(at_most)s)),
     updated_at = %(now)s
 where dataset = %(dataset)s and partition = %(partition)s and state = 'running'

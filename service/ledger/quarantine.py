@@ -28,7 +28,7 @@ class Quarantine(LedgerPart):
     async def add(
         self, body: bytes, *, reason: str, lane: str, source: str, max_rows: int, max_bytes: int
     ) -> int:
-        """Keep a body that nobody understood; the same body again only counts up. Its id."""
+        """Keep a body that could not be parsed; the same body again only counts up. Its id."""
         async with self.database.transaction() as tx:
             row = await tx.one(
                 "quarantine_body",

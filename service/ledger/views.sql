@@ -1,7 +1,8 @@
 -- name: build_way
 select
     b.id, b.dataset, b.partition, b.generation, b.state, b.flow_run_id, b.put_at, b.received_at,
-    b.claimed_at, b.dispatched_at, b.started_at, b.loaded_at, b.published_at, b.finished_at
+    b.claimed_at, b.dispatched_at, b.started_at, b.loaded_at, b.published_at, b.finished_at,
+    b.rows_bronze, b.rows_silver, b.rows_rejected
 from quicksilver.build as b
 where b.id = %(build)s
 

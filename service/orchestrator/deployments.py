@@ -204,7 +204,7 @@ class Deployments:
     ) -> str | None:
         """Why runs of `flow/deployment` with these parameters cannot work; None when they can.
 
-        Prefect is asked anew, so that what was mended meanwhile is seen. `at_will`: a run is given
+        Prefect is asked anew, so that what was fixed meanwhile is seen. `at_will`: a run is given
         those of them that the flow takes.
 
         Raises:

@@ -28,7 +28,7 @@ _log = structlog.get_logger(__name__)
 # After a start: MinIO's durable lane looks every 3 s whether its receiver is back.
 FIRST = 10.0
 
-# While something is wrong: how soon to look whether it was mended, in seconds.
+# While something is wrong: how soon to look whether it was fixed, in seconds.
 _RECHECK = 20.0
 
 # With one lane silent the other still tells of nearly everything: the sweep need not carry it all.

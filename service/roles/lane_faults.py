@@ -26,7 +26,7 @@ _INIT = "`quicksilver init` sets it up again"
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """A broken hop: a sentence with what mends it; `is_certain` if it was seen, not inferred."""
+    """A broken hop: a sentence with what fixes it; `is_certain` if it was seen, not inferred."""
 
     text: str
     is_certain: bool = True

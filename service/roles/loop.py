@@ -6,7 +6,6 @@ A job that fails says so once, is counted, and is tried again later; no other jo
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
-from time import monotonic
 
 import structlog
 
@@ -14,6 +13,7 @@ from quicksilver.errors import QuicksilverError
 from quicksilver.ledger.listener import wait_or_timeout
 from quicksilver.support.backoff import delay
 from quicksilver.support.metrics import ROLE_FAILURES
+from quicksilver.support.repeated import Repeated
 
 _log = structlog.get_logger(__name__)
 
@@ -21,9 +21,6 @@ _log = structlog.get_logger(__name__)
 # that comes back after an hour is found at once.
 _BASE = 0.5
 _CAP = 10.0
-
-# The same failure is said again after so many seconds: a log that is cut every hour shows it too.
-_SAY_AGAIN = 600.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,26 +73,21 @@ class Trouble:
 
     def __init__(self, name: str) -> None:
         self._name = name
-        self._failures = 0
-        self._said = ""
-        self._said_at = 0.0
+        self._repeated = Repeated()
 
     def record(self, error: Exception) -> float:
         """Count a failure, and log it unless it was said; seconds to wait before the next try."""
-        self._failures += 1
         ROLE_FAILURES.labels(self._name).inc()
-        text = f"{type(error).__name__}: {error}"
-        if text != self._said or monotonic() - self._said_at > _SAY_AGAIN:
-            self._said, self._said_at = text, monotonic()
+        if self._repeated.is_news(f"{type(error).__name__}: {error}"):
+            told = {"job": self._name, "failures": self._repeated.failures}
             if isinstance(error, QuicksilverError):
-                _log.warning("a job waits", job=self._name, error=str(error))
+                _log.warning("a job waits", error=str(error), **told)
             else:
                 # A bug: logged whole.
-                _log.error("a job broke off, and is tried again", job=self._name, exc_info=error)
-        return delay(self._failures, base=_BASE, cap=_CAP)
+                _log.error("a job broke off, and is tried again", exc_info=error, **told)
+        return delay(self._repeated.failures, base=_BASE, cap=_CAP)
 
     def clear(self) -> None:
         """The job went well."""
-        if self._failures:
-            _log.info("a job goes on", job=self._name, failures=self._failures)
-        self._failures, self._said = 0, ""
+        if failures := self._repeated.end():
+            _log.info("a job goes on", job=self._name, failures=failures)

@@ -12,7 +12,7 @@ from quicksilver.support import clock
 from quicksilver.support.backoff import delay
 
 # Seconds after the first failure, and after the tenth and later ones: a bucket or deployment that
-# was mended is found within five minutes, and one that never is costs a try in that time.
+# was fixed is found within five minutes, and one that never is costs a try in that time.
 _BASE = 5.0
 _CAP = 300.0
 

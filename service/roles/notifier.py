@@ -17,6 +17,7 @@ from quicksilver.ledger import Ledger
 from quicksilver.settings import Settings
 from quicksilver.support.mail import send_mail
 from quicksilver.support.postgres import Row
+from quicksilver.support.repeated import Repeated
 
 _log = structlog.get_logger(__name__)
 
@@ -52,6 +53,7 @@ class Notifier:
         self._ledger = ledger
         self._channels = channels(settings)
         self._has_told = False
+        self._refused: dict[str, Repeated] = {}
 
     async def pause(self) -> float:
         """Seconds until the next look: more after people were told."""
@@ -96,8 +98,14 @@ class Notifier:
                 await send(message)
         except Exception as error:
             # Whatever a channel says: the others are still to be tried, and this one again.
-            _log.warning("a message was not taken", channel=name, error=f"{type(error).__name__}")
+            said = type(error).__name__
+            refused = self._refused.setdefault(name, Repeated())
+            if refused.is_news(said):
+                _log.warning(
+                    "a message was not taken", channel=name, error=said, failures=refused.failures
+                )
             return False
+        self._refused.pop(name, None)
         _log.info("told", channel=name, subject=message.subject)
         return True
 

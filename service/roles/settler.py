@@ -26,6 +26,7 @@ from quicksilver.settings import Settings
 from quicksilver.support import clock
 from quicksilver.support.backoff import build_delay, delay
 from quicksilver.support.metrics import build_ended
+from quicksilver.support.postgres import Row
 
 _log = structlog.get_logger(__name__)
 
@@ -366,18 +367,7 @@ class Settler:
             and (not counted or attempts < limit)
         ):
             retry_at = clock.now() + (build_delay(attempts) if counted else timedelta(0))
-        ended = await self._finish(build, state, error=why, counted=counted, retry_at=retry_at)
-        if ended:
-            _log.warning(
-                "build ended without publishing",
-                dataset=build.partition.dataset,
-                partition=build.partition.name,
-                generation=build.generation,
-                state=state,
-                error=why,
-                retry_at=retry_at.isoformat() if retry_at else None,
-            )
-        return ended
+        return await self._finish(build, state, error=why, counted=counted, retry_at=retry_at)
 
     async def _finish(
         self,
@@ -400,6 +390,7 @@ class Settler:
                 row = await self._ledger.views.build(build.id)
                 if row is not None:
                     build_ended(row)
+                    _log_end(row, error, retry_at)
         return ended
 
 
@@ -409,6 +400,24 @@ def _by_run(builds: Sequence[ActiveBuild]) -> dict[UUID | int, list[ActiveBuild]
     for build in builds:
         runs.setdefault(build.flow_run_id or build.id, []).append(build)
     return runs
+
+
+def _log_end(row: Row, error: str | None, retry_at: datetime | None) -> None:
+    """One line for each end of a build; `seconds` are its own, from its claim on."""
+    say = _log.info if row["state"] == "succeeded" else _log.warning
+    say(
+        "build ended",
+        dataset=row["dataset"],
+        partition=row["partition"],
+        generation=row["generation"],
+        build=row["id"],
+        outcome=row["state"],
+        rows=row["rows_silver"],
+        rejected=row["rows_rejected"],
+        seconds=round((row["finished_at"] - row["claimed_at"]).total_seconds(), 2),
+        **({"error": error} if error else {}),
+        **({"retry_at": retry_at.isoformat()} if retry_at else {}),
+    )
 
 
 def _is_late(build: ActiveBuild) -> bool:

@@ -1,7 +1,7 @@
 """Wrong tokens are counted by address: too many, and the answer is 429 instead of 401.
 
 A right token is never refused, whatever its address did before: behind a proxy everybody has the
-same address, and a sender whose token was mended must not wait. The tokens are too long to be
+same address, and a sender whose token was fixed must not wait. The tokens are too long to be
 guessed; this makes guessing visible, and cheap to answer.
 """
 

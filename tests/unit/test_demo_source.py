@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 
 from quicksilver.cli import demo
-from quicksilver.cli.demo import MONTHS, choose_source
+from quicksilver.cli.demo import choose_source
+from quicksilver.cli.demo_stage import MONTHS
 from quicksilver.errors import SettingsError
 from quicksilver.flows.nyc_tlc import source as tlc_source
 from quicksilver.flows.nyc_tlc.source import HttpSource, SourceUnavailableError, file_name

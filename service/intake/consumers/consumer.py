@@ -19,6 +19,7 @@ from quicksilver.intake.record import Intake, record_body
 from quicksilver.intake.senders.aws import sns_text
 from quicksilver.support import failpoint
 from quicksilver.support.backoff import delay
+from quicksilver.support.repeated import Repeated
 
 _log = structlog.get_logger(__name__)
 
@@ -70,15 +71,21 @@ class Consumer:
 
     async def run(self) -> None:
         """Consume until `end` is called; a queue that is away is asked again."""
-        failures = 0
+        away, name = Repeated(), self._source.name
         while not self._ending.is_set():
             try:
                 await self.run_once()
-                failures = 0
+                if failures := away.end():
+                    _log.info("the queue answers again", queue=name, failures=failures)
             except QueueUnavailableError as error:
-                failures += 1
-                _log.warning("the queue is asked again", queue=self._source.name, error=str(error))
-                await asyncio.sleep(delay(failures, base=0.5, cap=30))
+                if away.is_news(str(error)):
+                    _log.warning(
+                        "the queue is asked again",
+                        queue=name,
+                        error=str(error),
+                        failures=away.failures,
+                    )
+                await asyncio.sleep(delay(away.failures, base=0.5, cap=30))
 
     async def run_once(self) -> int:
         """Take one batch; how many messages it had.

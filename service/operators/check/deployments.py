@@ -31,7 +31,7 @@ async def check_deployments(settings: Settings, datasets: Datasets) -> list[Find
     try:
         said = declared_deployments()
     except QuicksilverError as error:
-        return [Finding(Level.ERROR, str(path), str(error), "mend that file")]
+        return [Finding(Level.ERROR, str(path), str(error), "fix that file")]
     findings, ours = _declared(str(path), said)
     wanted = {d.deployment: d.name for d in reversed((*datasets.datasets, *datasets.gates))}
     foreign: list[str] = []

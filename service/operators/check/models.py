@@ -32,7 +32,7 @@ async def check_models(settings: Settings, datasets: Datasets) -> list[Finding]:
     try:
         manifest = await asyncio.to_thread(dbt_project.manifest)
     except (QuicksilverError, OSError) as error:
-        return [Finding(Level.ERROR, str(path), str(error), "mend the model that dbt names")]
+        return [Finding(Level.ERROR, str(path), str(error), "fix the model that dbt names")]
     findings = [Finding(Level.OK, str(path), "the dbt project parses")]
     sources: list[Any] = list(manifest.sources.values())
     known = {f"{source.schema}.{source.identifier}" for source in sources}

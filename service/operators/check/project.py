@@ -28,7 +28,7 @@ async def check_project(settings: Settings) -> list[Finding]:
     except DatasetsError as error:
         where, what = split_error(error)
         do = (
-            "mend that line; docs/datasets.md explains each field"
+            "fix that line; docs/datasets.md explains each field"
             if path.is_file()
             else "call this in a project's folder, or make one: quicksilver new FOLDER"
         )
