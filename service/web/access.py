@@ -13,7 +13,7 @@ from quicksilver.web.sessions import (
     is_own_origin,
     session_of,
 )
-from quicksilver.web.throttle import failed_logins
+from quicksilver.web.throttle import address_of, failed_logins
 from quicksilver.web.tokens import bearer, is_accepted
 
 # For the API's schema alone: what they find is looked at below, with a limit on guesses.
@@ -132,8 +132,7 @@ def raise_for_guessing(request: Request) -> None:
     Raises:
         HTTPException: 429 with the seconds to wait, when there were too many.
     """
-    host = request.client.host if request.client else "unknown"
-    seconds = failed_logins(request.app.state).note(host)
+    seconds = failed_logins(request.app.state).note(address_of(request))
     if seconds is not None:
         raise HTTPException(429, "too many wrong tokens", {"Retry-After": str(seconds)})
 

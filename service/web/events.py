@@ -24,7 +24,7 @@ from quicksilver.support import failpoint
 from quicksilver.support.metrics import EVENTS, RECEIVE_SECONDS
 from quicksilver.web.access import SENDER_SCHEME
 from quicksilver.web.body import BodyTooLargeError, read_body
-from quicksilver.web.throttle import failed_logins
+from quicksilver.web.throttle import address_of, failed_logins
 from quicksilver.web.tokens import bearer, is_accepted
 
 _log = structlog.get_logger(__name__)
@@ -64,7 +64,7 @@ def reject_unless_authorized(
     EVENTS.labels("none", "none", "unauthorized").inc()
     refused: Refusals = request.app.state.refusals
     refused.note(request.query_params.get("lane"))
-    wait = failed_logins(request.app.state).note(_source(request))
+    wait = failed_logins(request.app.state).note(address_of(request))
     if wait is not None:
         headers = {"Retry-After": str(wait), **_HANG_UP}
         return answer(429, "unknown token, too often from this address", headers)
@@ -73,10 +73,6 @@ def reject_unless_authorized(
         "unknown token: set the webhook target's auth_token to an accepted one",
         {"WWW-Authenticate": challenge, **_HANG_UP},
     )
-
-
-def _source(request: Request) -> str:
-    return request.client.host if request.client else "unknown"
 
 
 _REFUSALS: dict[int | str, dict[str, str]] = {
@@ -132,7 +128,7 @@ async def receive_body(request: Request, lane: Lane, unwrap: Open | None = None)
     """
     settings: Settings = request.app.state.settings
     started = asyncio.get_running_loop().time()
-    source = _source(request)
+    source = address_of(request)
     try:
         body = await read_body(request, settings.body_limit)
     except BodyTooLargeError:

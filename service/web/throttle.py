@@ -13,6 +13,7 @@ from typing import Any
 
 import structlog
 from starlette.datastructures import State
+from starlette.requests import HTTPConnection
 
 from quicksilver.support import clock
 
@@ -80,3 +81,8 @@ def _network(address: str) -> str:
     if parsed.ipv4_mapped:
         return str(parsed.ipv4_mapped)
     return str(ipaddress.ip_network((int(parsed), 64), strict=False))
+
+
+def address_of(connection: HTTPConnection) -> str:
+    """Where a request comes from, as far as the server knows."""
+    return connection.client.host if connection.client else "unknown"

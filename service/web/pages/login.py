@@ -18,6 +18,7 @@ from quicksilver.web.pages.page import (
     render,
 )
 from quicksilver.web.sessions import LIFETIME, cookie_settings, log_in
+from quicksilver.web.throttle import address_of
 
 _log = structlog.get_logger(__name__)
 
@@ -46,8 +47,7 @@ async def enter(request: Request) -> Response:
         return RedirectResponse(where, 303)
     session = log_in(settings, form.get("token", "").strip(), form.get("name", ""))
     if session is None or session.cookie is None:
-        client = request.client.host if request.client else "unknown"
-        _log.warning("an operator's login was refused", source=client)
+        _log.warning("an operator's login was refused", source=address_of(request))
         raise_for_guessing(request)
         return render(
             request,
