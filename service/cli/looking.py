@@ -48,6 +48,8 @@ def show(
         _say(sentence)
     if answer["builds"]:
         console.print(builds_table(answer["builds"]))
+        for row in answer["builds"][0]["failed_rows"] or ():
+            _say(f"failed: {row}")
 
 
 @app.command(rich_help_panel=LOOK)

@@ -62,7 +62,10 @@ async def explain(ledger: Ledger, bronze: Bronze | None, location: str) -> dict[
     builds: list[Row] = []
     if events and events[0]["dataset"]:
         partition = Partition(events[0]["dataset"], events[0]["partition"])
-        builds = await ledger.views.builds(partition, limit=20)
+        # Rows of the data are a partition's own page's, for those who may see them.
+        builds = [
+            {**row, "failed_rows": None} for row in await ledger.views.builds(partition, limit=20)
+        ]
     return {
         "key": key,
         "summary": _summary(key, bucket, events, held),

@@ -83,6 +83,12 @@ async def require_operator(request: Request) -> str:
     raise HTTPException(403, "a browser's session changes nothing without X-CSRF-Token")
 
 
+async def sees_rows(request: Request) -> bool:
+    """Whether rows of the data may be shown: to an operator, and not to a viewer."""
+    session = await known_session(request)
+    return session is not None and session.role == "operator"
+
+
 async def require_metrics(request: Request) -> None:
     """Let in what may read the metrics: a token for that alone, or whatever reads everything.
 

@@ -12,7 +12,7 @@ from quicksilver.operators.shapes.partitions import (
     State,
     shown,
 )
-from quicksilver.web.access import OPERATOR_SCHEMES, require_operator
+from quicksilver.web.access import OPERATOR_SCHEMES, require_operator, sees_rows
 from quicksilver.web.params import First, Last, Limit, Named, OfLedger, Text
 from quicksilver.web.refused import NO_PARTITION, REFUSALS
 
@@ -22,6 +22,9 @@ router = APIRouter(
     dependencies=[Depends(require_operator), *OPERATOR_SCHEMES],
     responses=REFUSALS,
 )
+
+
+RowsShown = Annotated[bool, Depends(sees_rows)]
 
 
 def _cursor(after: str | None) -> Partition | None:
@@ -78,10 +81,15 @@ async def partitions(
 
 # Before the partition itself: its name may hold slashes.
 @router.get("/partitions/{dataset}/{partition:path}/builds")
-async def builds(ledger: OfLedger, which: Named, limit: Limit = 30) -> Builds:
+async def builds(
+    ledger: OfLedger, which: Named, shows_rows: RowsShown, limit: Limit = 30
+) -> Builds:
     """The builds of a partition, newest first; none of one that never landed."""
-    rows: Any = await ledger.views.builds(which, limit=limit)
-    return {"builds": rows}
+    rows = await ledger.views.builds(which, limit=limit)
+    shown: Any = [
+        {**row, "failed_rows": row["failed_rows"] if shows_rows else None} for row in rows
+    ]
+    return {"builds": shown}
 
 
 @router.get("/partitions/{dataset}/{partition:path}", responses=NO_PARTITION)

@@ -1,7 +1,7 @@
 """Partitions and their builds, as the API and the command line give them."""
 
 from datetime import datetime
-from typing import Literal
+from typing import Any, Literal
 from uuid import UUID
 
 from typing_extensions import TypedDict
@@ -80,7 +80,10 @@ class RaisedMany(TypedDict):
 
 
 class ShownBuild(TypedDict):
-    """One attempt to bring silver to a generation: one Prefect flow run, of `run_builds` builds."""
+    """One attempt to bring silver to a generation: one Prefect flow run, of `run_builds` builds.
+
+    `failed_rows` of a dbt test are shown to operators alone, and not everywhere.
+    """
 
     id: int
     generation: int
@@ -98,6 +101,7 @@ class ShownBuild(TypedDict):
     rows_silver: int | None
     rows_rejected: int | None
     run_builds: int
+    failed_rows: list[Any] | None
 
 
 class Builds(TypedDict):

@@ -40,6 +40,7 @@ async def show(
         raise HTTPException(404, f"nothing of {which} ever landed")
     builds = await ledger.views.builds(which, limit=_BUILDS)
     now = clock.now()
+    newest = builds[0] if builds else None
     found = ways(builds, now, ACTIVE)
     events = await ledger.views.events(dataset=dataset, partition=partition, limit=_EVENTS)
     details = _details(builds)
