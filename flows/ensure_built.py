@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from datetime import timedelta
 
 from quicksilver.domain.partition import Partition
+from quicksilver.domain.states import PartitionState
 from quicksilver.errors import BuildRefusedError, QuicksilverError
 from quicksilver.flows.context import FlowContext
 from quicksilver.flows.failover import failing_over
@@ -15,6 +16,8 @@ from quicksilver.support import clock
 from quicksilver.support.postgres import Row
 
 # How often a waiting flow looks at the ledger, in seconds: it only waits, so seldom is enough.
+_UNHAPPY = (PartitionState.FAILED, PartitionState.PAUSED)
+
 _POLL_SECONDS = 1.0
 
 
@@ -49,10 +52,10 @@ async def ensure_built(
     async with failing_over(lake.settings, ledger) as failover:
         while True:
             rows = await _rows(ledger, partitions)
-            waiting = [row for row in rows if row["shown_state"] != "built"]
+            waiting = [row for row in rows if row["shown_state"] != PartitionState.BUILT]
             if not waiting and len(rows) == len(partitions):
                 return rows
-            unhappy = [row for row in waiting if row["shown_state"] in ("failed", "paused")]
+            unhappy = [row for row in waiting if row["shown_state"] in _UNHAPPY]
             missing = set(partitions) - {_partition(row) for row in rows}
             if unhappy or missing or clock.now() > deadline:
                 raise QuicksilverError(_complaint(unhappy or waiting, missing))
@@ -75,8 +78,8 @@ def _is_due(row: Row) -> bool:
     # Without a due time a `pending` partition is due at once, and a `waiting` one never, until more
     # lands.
     due = row["due_at"] is None or row["due_at"] <= clock.now()
-    return (row["shown_state"] == "pending" and due) or (
-        row["shown_state"] == "waiting" and row["due_at"] is not None and due
+    return (row["shown_state"] == PartitionState.PENDING and due) or (
+        row["shown_state"] == PartitionState.WAITING and row["due_at"] is not None and due
     )
 
 

@@ -16,6 +16,7 @@ from prefect.states import Completed
 
 from quicksilver.domain.datasets import Dataset
 from quicksilver.domain.partition import Partition
+from quicksilver.domain.states import PartitionState
 from quicksilver.errors import BuildRefusedError
 from quicksilver.flows.context import FlowContext, opened
 from quicksilver.flows.failover import failing_over
@@ -117,7 +118,7 @@ async def _claim(lake: FlowContext, partition: Partition, run: UUID) -> SealedBu
     row = await ledger.views.partition(partition)
     if row is None:
         raise BuildRefusedError(f"bronze holds no object of {partition}")
-    if row["shown_state"] == "built":
+    if row["shown_state"] == PartitionState.BUILT:
         return None
     raise BuildRefusedError(
         f"{partition} is {row['shown_state']}"

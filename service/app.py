@@ -152,7 +152,7 @@ async def running(app: FastAPI) -> AsyncGenerator[None]:
             gone = await ledger.upkeep.undeclare_datasets()
             if gone:
                 _log.warning("datasets are no longer declared, and are not built", datasets=gone)
-            await ledger.recording.look_again()
+            await ledger.waiting.look_again()
         by_role = jobs(app.state)
         started = [job for role in ("", *settings.roles) for job in by_role[role]]
         work = asyncio.create_task(run_jobs(started))

@@ -12,6 +12,7 @@ from rich.console import Console
 from quicksilver.cli.demo_stage import CORRECTED, MONTHS, Stack
 from quicksilver.cli.listing import Listing
 from quicksilver.domain.datasets import load_datasets
+from quicksilver.domain.states import BuildState
 from quicksilver.lake.bronze import minio_client
 
 _COUNTS = """
@@ -86,7 +87,7 @@ def _problems(
     expected = sorted([*MONTHS, CORRECTED])
     if sorted(build["dt"] for build in builds) != expected:
         problems.append(f"{len(builds)} builds instead of 13")
-    bad = [b for b in builds if b["state"] != "succeeded"]
+    bad = [b for b in builds if b["state"] != BuildState.SUCCEEDED]
     problems += [f"{b['dt']} g{b['generation']} ended {b['state']}: {b['error']}" for b in bad]
     runs: list[UUID] = [build["flow_run_id"] for build in builds]
     for run in runs:

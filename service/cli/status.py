@@ -27,6 +27,7 @@ from quicksilver.cli.shared import (
     reported,
 )
 from quicksilver.cli.tables import number
+from quicksilver.domain.states import PartitionState
 from quicksilver.errors import UNAVAILABLE, NotFoundError, ServiceUnavailableError
 from quicksilver.operators.shapes.partitions import State
 from quicksilver.settings import Settings
@@ -40,12 +41,12 @@ _AROUND = 12
 
 # In the order of the page's tiles.
 COLOURS = {
-    "failed": "red",
-    "running": "blue",
-    "pending": "yellow",
-    "waiting": "cyan",
-    "paused": "magenta",
-    "built": "green",
+    PartitionState.FAILED: "red",
+    PartitionState.RUNNING: "blue",
+    PartitionState.PENDING: "yellow",
+    PartitionState.WAITING: "cyan",
+    PartitionState.PAUSED: "magenta",
+    PartitionState.BUILT: "green",
 }
 
 

@@ -8,6 +8,7 @@ from typing import Literal
 from quicksilver.domain.datasets import Datasets
 from quicksilver.domain.event import ObjectEvent
 from quicksilver.domain.partition import Partition, matches
+from quicksilver.domain.reasons import Ignored, Reason
 
 Lane = Literal["fast", "durable", "push", "sweep", "poll"]
 
@@ -18,8 +19,7 @@ class Arrival:
 
     event: ObjectEvent
     partition: Partition | None
-    ignored: str | None
-    file: str
+    ignored: Ignored | None
     lane: Lane
     source: str
     received_at: datetime
@@ -63,10 +63,10 @@ def arrivals(
 ) -> list[Arrival]:
     """An event at each partition that it belongs to; or once, with the reason why to none."""
     found = matches(datasets, event.bucket, event.key)
-    if isinstance(found, str):
-        return [Arrival(event, None, event.ignored or found, "", lane, source, received_at)]
+    if isinstance(found, Ignored):
+        return [Arrival(event, None, event.ignored or found, lane, source, received_at)]
     return [
-        Arrival(event, one.partition, event.ignored, one.file, lane, source, received_at, trace, n)
+        Arrival(event, one.partition, event.ignored, lane, source, received_at, trace, n)
         for n, one in enumerate(found)
     ]
 
@@ -84,12 +84,12 @@ def decide(
     `settling` and `paused` raise the generation; the others change nothing.
     """
     if arrival.ignored is not None or arrival.partition is None:
-        return f"ignored:{arrival.ignored or 'outside-datasets'}"
+        return Reason.IGNORED.because(arrival.ignored or Ignored.OUTSIDE_DATASETS)
     if is_duplicate:
-        return "duplicate"
+        return Reason.DUPLICATE
     if skip_unchanged and known is not None and _same(arrival.event, known):
-        return "unchanged"
-    return "paused" if is_paused else "settling"
+        return Reason.UNCHANGED
+    return Reason.PAUSED if is_paused else Reason.SETTLING
 
 
 def _same(event: ObjectEvent, known: KnownObject) -> bool:

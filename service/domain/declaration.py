@@ -15,7 +15,6 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
-    ValidationInfo,
     field_validator,
     model_validator,
 )
@@ -219,8 +218,7 @@ class Dataset(Strict):
 
     @field_validator("files")
     @classmethod
-    def _globs(cls, value: tuple[str, ...], info: ValidationInfo) -> tuple[str, ...]:
-        del info
+    def _globs(cls, value: tuple[str, ...]) -> tuple[str, ...]:
         for glob in value:
             if not glob or "/" in glob:
                 raise ValueError(f"{glob!r} is not a file's name: globs are of the last segment")

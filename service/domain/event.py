@@ -3,32 +3,34 @@
 from dataclasses import dataclass
 from datetime import datetime
 
+from quicksilver.domain.reasons import Ignored
+
 # Events that come with `ObjectCreated:*` but bring no new content (MinIO, S3).
 _METADATA_ONLY = {
-    "ObjectCreated:PutTagging": "tagging",
-    "ObjectCreated:DeleteTagging": "tagging",
-    "ObjectCreated:PutRetention": "retention",
-    "ObjectCreated:PutLegalHold": "legal-hold",
+    "ObjectCreated:PutTagging": Ignored.TAGGING,
+    "ObjectCreated:DeleteTagging": Ignored.TAGGING,
+    "ObjectCreated:PutRetention": Ignored.RETENTION,
+    "ObjectCreated:PutLegalHold": Ignored.LEGAL_HOLD,
 }
 
 
 _IGNORED_FAMILIES = {
-    "ObjectRemoved": "delete",
-    "LifecycleExpiration": "lifecycle",
-    "LifecycleTransition": "lifecycle",
-    "ObjectTransition": "lifecycle",
-    "ObjectRestore": "lifecycle",
-    "IntelligentTiering": "lifecycle",
-    "ObjectLifecycle": "lifecycle",
-    "Replication": "replication",
-    "ObjectReplication": "replication",
-    "ObjectTagging": "tagging",
-    "ObjectAcl": "acl",
-    "ObjectAccessed": "read",
-    "Scanner": "scanner",
-    "ILM": "lifecycle",
-    "TestEvent": "test",
-    "ReducedRedundancyLostObject": "lost-object",
+    "ObjectRemoved": Ignored.DELETE,
+    "LifecycleExpiration": Ignored.LIFECYCLE,
+    "LifecycleTransition": Ignored.LIFECYCLE,
+    "ObjectTransition": Ignored.LIFECYCLE,
+    "ObjectRestore": Ignored.LIFECYCLE,
+    "IntelligentTiering": Ignored.LIFECYCLE,
+    "ObjectLifecycle": Ignored.LIFECYCLE,
+    "Replication": Ignored.REPLICATION,
+    "ObjectReplication": Ignored.REPLICATION,
+    "ObjectTagging": Ignored.TAGGING,
+    "ObjectAcl": Ignored.ACL,
+    "ObjectAccessed": Ignored.READ,
+    "Scanner": Ignored.SCANNER,
+    "ILM": Ignored.LIFECYCLE,
+    "TestEvent": Ignored.TEST,
+    "ReducedRedundancyLostObject": Ignored.LOST_OBJECT,
 }
 
 
@@ -52,7 +54,7 @@ class ObjectEvent:
     spelling: str | None = None
 
     @property
-    def ignored(self) -> str | None:
+    def ignored(self) -> Ignored | None:
         """Why this event can never mean new content, or None if it does."""
         if self.name in _METADATA_ONLY:
             return _METADATA_ONLY[self.name]
@@ -60,4 +62,4 @@ class ObjectEvent:
         # Ceph's word for an object that came from another zone: new content here.
         if family == "ObjectCreated" or self.name == "ObjectSynced:Create":
             return None
-        return _IGNORED_FAMILIES.get(family, "other-event")
+        return _IGNORED_FAMILIES.get(family, Ignored.OTHER_EVENT)

@@ -12,9 +12,20 @@ from typing import Any
 
 from quicksilver.domain.datasets import Datasets, Gate
 from quicksilver.domain.keys import GRAINS, KeyPattern
+from quicksilver.domain.states import PartitionState
 
 # What needs somebody first.
-_STATES = ("failed", "paused", "running", "pending", "waiting", "gone", "nothing landed")
+_GONE = "gone"
+_NOTHING = "nothing landed"
+_STATES = (
+    PartitionState.FAILED,
+    PartitionState.PAUSED,
+    PartitionState.RUNNING,
+    PartitionState.PENDING,
+    PartitionState.WAITING,
+    _GONE,
+    _NOTHING,
+)
 
 # How much of a partition's time a set's key is: `2024`, `2024-05`, `2024-05-01`, `2024-05-01T13`.
 _LENGTHS = {"year": 4, "month": 7, "day": 10, "hour": 13}
@@ -74,7 +85,7 @@ def sets_of(gate: Gate, members: Sequence[Row], datasets: Datasets) -> list[Gate
         if row["dataset"] not in gate.datasets or (row["dt"] is None and gate.each in _LENGTHS):
             continue
         member = row["dataset"], row["partition"]
-        if row["state"] == "gone":
+        if row["state"] == _GONE:
             gone.add(member)
             continue
         held.setdefault(_key(gate, row), {})[member] = row
@@ -110,9 +121,9 @@ def _set(
         row = rows.get((dataset, partition))
         if row is None:
             is_gone = (dataset, partition) in gone
-            state = "gone" if is_gone else "nothing landed"
+            state = _GONE if is_gone else _NOTHING
             missing.append(Missing(dataset, partition, state))
-        elif row["state"] != "built" or row["built_generation"] < row["generation"]:
+        elif row["state"] != PartitionState.BUILT or row["built_generation"] < row["generation"]:
             missing.append(Missing(dataset, partition, row["state"]))
         else:
             generation += row["built_generation"]

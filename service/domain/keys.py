@@ -221,11 +221,10 @@ def parse_pattern(text: str) -> KeyPattern:
         raise ValueError("{file} or {path} can only stand at the end")
     date_format, date_regex, grain = _date(fields)
     grain = _grain(names, grain)
-    parts = ["".join(_compiled(text, date_regex))]
     literals = _FIELD.split(text)
     return KeyPattern(
         text=text,
-        regex=re.compile("".join(parts), re.ASCII | re.DOTALL),
+        regex=re.compile("".join(_compiled(text, date_regex)), re.ASCII | re.DOTALL),
         prefix=literals[0],
         suffix=literals[-1],
         grain=grain,

@@ -6,6 +6,7 @@ from datetime import date
 
 from quicksilver.domain.datasets import Dataset, Datasets
 from quicksilver.domain.keys import KeyPattern
+from quicksilver.domain.reasons import Ignored
 
 # Where the service's own heartbeat objects lie: outside every partition, told of like them.
 CANARY_PREFIX = "_quicksilver/canary/"
@@ -63,7 +64,7 @@ class Match:
     file: str
 
 
-def match(dataset: Dataset, key: str) -> Match | str:
+def match(dataset: Dataset, key: str) -> Match | Ignored:
     """The partition of one dataset that a key belongs to, or why to none.
 
     Returns:
@@ -73,21 +74,22 @@ def match(dataset: Dataset, key: str) -> Match | str:
     pattern = dataset.pattern
     found = pattern.fit(key)
     if isinstance(found, str):
-        if found == "bad-date" or key.startswith(pattern.prefix or "\0"):
-            return found
-        return "outside-datasets"
+        if found == "bad-date":
+            return Ignored.BAD_DATE
+        is_near = key.startswith(pattern.prefix or "\0")
+        return Ignored.NO_PARTITION if is_near else Ignored.OUTSIDE_DATASETS
     if not dataset.holds(found.rest):
-        return "other-file"
+        return Ignored.OTHER_FILE
     dt = found.time.date() if found.time else None
     name = pattern.object_name(key) if dataset.each == "object" else pattern.name_of(found)
     return Match(Partition(dataset.name, name, dt), found.rest)
 
 
 # What says most about a key that belongs nowhere comes last.
-_TELLING = ("unknown-bucket", "outside-datasets", "no-partition", "bad-date", "other-file")
+_TELLING = list(Ignored)
 
 
-def matches(datasets: Datasets, bucket: str, key: str) -> tuple[Match, ...] | str:
+def matches(datasets: Datasets, bucket: str, key: str) -> tuple[Match, ...] | Ignored:
     """The partitions that a key belongs to, at most one of each dataset, or why to none.
 
     Returns:
@@ -95,13 +97,15 @@ def matches(datasets: Datasets, bucket: str, key: str) -> tuple[Match, ...] | st
         of the reasons that `match` gives.
     """
     if key.startswith(CANARY_PREFIX):
-        return "canary"
+        return Ignored.CANARY
     found = [match(dataset, key) for dataset in datasets.datasets if dataset.bucket == bucket]
     fitting = tuple(one for one in found if isinstance(one, Match))
     if fitting:
         return fitting
     return max(
-        (one for one in found if isinstance(one, str)), key=_TELLING.index, default=_TELLING[0]
+        (one for one in found if isinstance(one, Ignored)),
+        key=_TELLING.index,
+        default=Ignored.UNKNOWN_BUCKET,
     )
 
 

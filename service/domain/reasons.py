@@ -1,6 +1,90 @@
-"""What a quarantine's reason code means, and what to do about it: for the page and the shell."""
+"""Reason codes: why an event did or did not fire, what each means, and what to do about it."""
+
+from enum import StrEnum
+
+
+class Reason(StrEnum):
+    """Why an event did or did not fire.
+
+    `ignored` and `quarantined` are families: what stands behind their colon says why.
+    """
+
+    FIRED = "fired"
+    SETTLING = "settling"
+    UNCHANGED = "unchanged"
+    DUPLICATE = "duplicate"
+    SUPERSEDED = "superseded"
+    PAUSED = "paused"
+    IGNORED = "ignored"
+    QUARANTINED = "quarantined"
+    FAILED = "failed"
+
+    @property
+    def meaning(self) -> str:
+        """A sentence for people."""
+        return _MEANINGS[self]
+
+    @property
+    def is_open(self) -> bool:
+        """Whether the event raised its partition's generation, and no build has decided yet."""
+        return self in (Reason.SETTLING, Reason.PAUSED)
+
+    def because(self, why: str) -> str:
+        """The code of one of a family: `ignored:delete`."""
+        return f"{self}:{why}"
+
+    @classmethod
+    def of(cls, code: str) -> "Reason":
+        """The reason of a code, or the family that it is of.
+
+        Raises:
+            KeyError: no code begins so.
+        """
+        return _BY_CODE[code.partition(":")[0]]
+
 
 _MEANINGS = {
+    Reason.FIRED: "Its version was in the manifest of a build that Prefect was asked for.",
+    Reason.SETTLING: "Its partition waits to be ready, or to be dispatched.",
+    Reason.UNCHANGED: "The same content was there already: nothing to build.",
+    Reason.DUPLICATE: "It was told before: it counts as one more delivery of the first.",
+    Reason.SUPERSEDED: (
+        "When a build read bronze, this version was not there: overwritten or deleted."
+    ),
+    Reason.PAUSED: "Its dataset is paused: `quicksilver resume` builds what accumulated.",
+    Reason.IGNORED: "It is no new content of a declared dataset.",
+    Reason.QUARANTINED: "It could not be parsed, and is kept as it came.",
+    Reason.FAILED: "Its build failed, and the attempts are used up: see the partition's error.",
+}
+_BY_CODE = {reason.value: reason for reason in Reason}
+
+
+class Ignored(StrEnum):
+    """Why an event is no new content of a declared dataset."""
+
+    # By the event itself.
+    TAGGING = "tagging"
+    RETENTION = "retention"
+    LEGAL_HOLD = "legal-hold"
+    DELETE = "delete"
+    LIFECYCLE = "lifecycle"
+    REPLICATION = "replication"
+    ACL = "acl"
+    READ = "read"
+    SCANNER = "scanner"
+    TEST = "test"
+    LOST_OBJECT = "lost-object"
+    OTHER_EVENT = "other-event"
+    CANARY = "canary"
+    # By its key: what says most about one that belongs nowhere comes last.
+    UNKNOWN_BUCKET = "unknown-bucket"
+    OUTSIDE_DATASETS = "outside-datasets"
+    NO_PARTITION = "no-partition"
+    BAD_DATE = "bad-date"
+    OTHER_FILE = "other-file"
+
+
+_OF_QUARANTINE = {
     "not-json": (
         "It is not JSON: something other than MinIO or S3 posts here with an accepted token. Find"
         " the sender by its address, then discard it."
@@ -51,7 +135,7 @@ _SENDERS = {
 
 def meaning_of(reason: str) -> str:
     """A sentence or two for a reason code; empty for one that is not known here."""
-    code, _, sender = reason.removeprefix("quarantined:").partition(":")
+    code, _, sender = reason.removeprefix(Reason.QUARANTINED.because("")).partition(":")
     return " ".join(filter(None, (_meaning(code), _SENDERS.get(sender) or _unknown(sender))))
 
 
@@ -67,4 +151,4 @@ def _meaning(code: str) -> str:
             " Replay it after an upgrade that understands it; until then `quicksilver reconcile`"
             " finds its object."
         )
-    return _MEANINGS.get(code, "")
+    return _OF_QUARANTINE.get(code, "")

@@ -12,6 +12,7 @@ import psycopg
 import structlog
 
 from quicksilver.domain.arrival import Arrival
+from quicksilver.domain.reasons import Reason
 from quicksilver.errors import LedgerUnavailableError
 from quicksilver.ledger import Ledger
 from quicksilver.support.metrics import COMMIT_SECONDS
@@ -19,7 +20,7 @@ from quicksilver.support.metrics import COMMIT_SECONDS
 _log = structlog.get_logger(__name__)
 
 # The reason code of an arrival that the ledger cannot hold.
-REFUSED = "quarantined:refused-by-ledger"
+REFUSED = Reason.QUARANTINED.because("refused-by-ledger")
 
 # Larger transactions gain little and hold the partitions' locks longer.
 _BATCH = 500

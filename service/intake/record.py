@@ -6,6 +6,7 @@ from typing import Any
 import structlog
 
 from quicksilver.domain.arrival import Lane, arrivals
+from quicksilver.domain.reasons import Reason
 from quicksilver.errors import PayloadError
 from quicksilver.intake.decode import decode
 from quicksilver.intake.group_commit import REFUSED, Recorder
@@ -91,7 +92,7 @@ async def _take(state: Any, body: bytes, lane: Lane, source: str) -> Recorded:
             max_rows=settings.quarantine_limit,
             max_bytes=settings.quarantine_bytes,
         )
-        EVENTS.labels(lane, "none", "quarantined").inc()
+        EVENTS.labels(lane, "none", Reason.QUARANTINED).inc()
         _log.warning("quarantined a body", reason=problem, source=source, size=len(body))
-        return Recorded(f"quarantined: {problem}")
+        return Recorded(f"{Reason.QUARANTINED}: {problem}")
     return Recorded(", ".join(sorted(set(reasons))) or "nothing to record")

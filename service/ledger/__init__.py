@@ -9,6 +9,7 @@ from pathlib import Path
 
 from quicksilver.domain.datasets import Datasets
 from quicksilver.ledger.claims import Claims
+from quicksilver.ledger.comparison import Comparison
 from quicksilver.ledger.finding import Finding
 from quicksilver.ledger.gates import Gating
 from quicksilver.ledger.notices import Notices
@@ -24,6 +25,7 @@ from quicksilver.ledger.sealing import Sealing
 from quicksilver.ledger.settlement import BUILD_SPACE, Settlement
 from quicksilver.ledger.upkeep import Upkeep
 from quicksilver.ledger.views import Views
+from quicksilver.ledger.waiting import Waiting
 from quicksilver.ledger.watch import Monitoring
 from quicksilver.support.postgres import Database
 from quicksilver.support.statements import register
@@ -38,6 +40,8 @@ class Ledger:
         self.database = database
         self.datasets = datasets
         self.recording = Recording(database, datasets)
+        self.comparison = Comparison(database, datasets)
+        self.waiting = Waiting(database, datasets)
         self.quarantine = Quarantine(database, datasets)
         self.claims = Claims(database, datasets)
         self.sealing = Sealing(database, datasets)

@@ -6,6 +6,7 @@ from typing import Any
 from uuid import UUID, uuid4
 
 from quicksilver.domain.partition import Partition
+from quicksilver.domain.states import PartitionState
 from quicksilver.ledger.outbox import LANDED, announce_partition
 from quicksilver.ledger.rows import (
     ClaimedBuild,
@@ -98,7 +99,7 @@ class Claims(LedgerPart):
                 deadline=now + lease,
             )
         return [
-            ClaimedBuild(row["id"], partition_of(row), row["generation"], None, now, row["run_key"])
+            ClaimedBuild(row["id"], partition_of(row), row["generation"], now, row["run_key"])
             for row in sorted(rows, key=lambda row: row["id"])
         ]
 
@@ -111,7 +112,6 @@ class Claims(LedgerPart):
                 row["id"],
                 partition_of(row),
                 row["generation"],
-                row["idempotency_key"],
                 row["claimed_at"],
                 row["run_key"],
                 is_paused=bool(row["is_paused"]),
@@ -149,7 +149,7 @@ class Claims(LedgerPart):
                 return False
             await tx.run(
                 "release_partition",
-                state="pending",
+                state=PartitionState.PENDING,
                 wait_reason=None,
                 due_at=due_at,
                 error=error,

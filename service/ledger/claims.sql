@@ -34,7 +34,7 @@ cross join lateral (
         from quicksilver.partition as x
         where
             not d.newest_first and x.dataset = d.name
-            and x.state in ('waiting', 'pending') and x.due_at <= %(now)s
+            and quicksilver.is_dirty(x.state) and x.due_at <= %(now)s
             and (%(only)s::text[] is null or x.partition = any(%(only)s))
         order by x.priority desc, x.dirty_since, x.partition
         limit %(most)s
@@ -45,7 +45,7 @@ cross join lateral (
         from quicksilver.partition as x
         where
             d.newest_first and x.dataset = d.name
-            and x.state in ('waiting', 'pending') and x.due_at <= %(now)s
+            and quicksilver.is_dirty(x.state) and x.due_at <= %(now)s
             and (%(only)s::text[] is null or x.partition = any(%(only)s))
         order by x.priority desc, x.dirty_since desc, x.partition
         limit %(most)s
@@ -73,7 +73,7 @@ with chosen as (
         dataset text, partition text, run_key text, place integer
     )
         on p.dataset = i.dataset and p.partition = i.partition
-    where p.state in ('waiting', 'pending')
+    where quicksilver.is_dirty(p.state)
     for update of p skip locked
 ),
 
@@ -122,7 +122,7 @@ returning state, generation
 
 -- name: own_claims
 select
-    b.id, b.dataset, b.partition, b.generation, b.attempt, b.idempotency_key, b.claimed_at, b.run_key,
+    b.id, b.dataset, b.partition, b.generation, b.claimed_at, b.run_key,
     d.paused_at is not null as is_paused
 from quicksilver.build as b
 left join quicksilver.dataset as d on b.dataset = d.name

@@ -1,12 +1,12 @@
 -- Every statement that changes an event's reason.
 
 
--- name: all_events_overtaken
+-- name: events_overtaken
 update quicksilver.event as e set reason = 'superseded'
 from jsonb_to_recordset(%(items)s::jsonb) as i (dataset text, partition text, generation bigint)
 where
     e.dataset = i.dataset and e.partition = i.partition
-    and e.reason in ('settling', 'paused')
+    and quicksilver.is_open(e.reason)
     and e.generation <= i.generation
 
 
@@ -22,7 +22,7 @@ left join quicksilver.object as o
 where
     e.id = x.id
     and x.dataset = %(dataset)s and x.partition = %(partition)s
-    and x.reason in ('settling', 'paused')
+    and quicksilver.is_open(x.reason)
     and x.generation <= %(generation)s
 
 
@@ -34,15 +34,6 @@ where
     dataset = %(dataset)s and partition = %(partition)s
     and reason = 'fired'
     and generation > %(built)s and generation <= %(generation)s
-
-
--- name: events_overtaken
--- The objects that these events told of are no longer there to be built.
-update quicksilver.event set reason = 'superseded'
-where
-    dataset = %(dataset)s and partition = %(partition)s
-    and reason in ('settling', 'paused')
-    and generation <= %(generation)s
 
 
 -- name: events_recovered
@@ -58,5 +49,5 @@ where
 update quicksilver.event set reason = 'unchanged'
 where
     dataset = %(dataset)s and partition = %(partition)s
-    and reason in ('settling', 'paused')
+    and quicksilver.is_open(reason)
     and generation <= %(generation)s

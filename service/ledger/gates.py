@@ -1,11 +1,17 @@
 """Gates: sets of partitions, and the runs that were fired when all of a set were built."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from typing import Any
 from uuid import UUID
 
-from quicksilver.ledger.rows import LedgerPart
+from quicksilver.ledger.rows import LedgerPart, as_json
 from quicksilver.support import clock
 from quicksilver.support.postgres import Row
+
+
+def gate_items(complete: Iterable[tuple[str, str, int]]) -> list[dict[str, Any]]:
+    """Gate, key and generation of sets as the rows of `open_gates`."""
+    return [{"gate": g, "set_key": key, "generation": n} for g, key, n in complete]
 
 
 class Gating(LedgerPart):
@@ -16,18 +22,15 @@ class Gating(LedgerPart):
         async with self.database.transaction() as tx:
             return await tx.fetch("gate_members", datasets=list(datasets))
 
-    async def open(self, gate: str, set_key: str, generation: int) -> bool:
-        """Note that a set is complete at a generation; False when that was noted before."""
+    async def open(self, complete: Sequence[tuple[str, str, int]]) -> list[tuple[str, str]]:
+        """Note that sets (gate, key) are complete at a generation; those not noted before."""
+        if not complete:
+            return []
         async with self.database.transaction() as tx:
-            return bool(
-                await tx.run(
-                    "open_gate",
-                    gate=gate,
-                    set_key=set_key,
-                    generation=generation,
-                    now=clock.now(),
-                )
+            rows = await tx.fetch(
+                "open_gates", items=as_json(gate_items(complete)), now=clock.now()
             )
+        return [(row["gate"], row["set_key"]) for row in rows]
 
     async def unfired(self) -> list[Row]:
         """Sets that are complete and whose run Prefect was not asked for yet, with its key."""

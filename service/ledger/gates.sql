@@ -31,10 +31,13 @@ where
     and fired_at is null
 
 
--- name: open_gate
+-- name: open_gates
 insert into quicksilver.gate_run (gate, set_key, generation, opened_at)
-values (%(gate)s, %(set_key)s, %(generation)s, %(now)s)
+select i.gate, i.set_key, i.generation, %(now)s
+from jsonb_to_recordset(%(items)s::jsonb) as i (gate text, set_key text, generation bigint)
+order by i.gate, i.set_key, i.generation
 on conflict (gate, set_key, generation) do nothing
+returning gate, set_key
 
 
 -- name: unfired_gates

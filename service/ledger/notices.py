@@ -49,7 +49,7 @@ class Notices(LedgerPart):
     async def alerts(self, *, is_open: bool = True, limit: int = 100) -> list[Row]:
         """Alerts, open ones first, newest first; `silenced_until` is None once that is over."""
         async with self.database.transaction() as tx:
-            return await tx.fetch("open_alerts", is_open=is_open, limit=limit, now=clock.now())
+            return await tx.fetch("list_alerts", is_open=is_open, limit=limit, now=clock.now())
 
     async def alert(self, alert: int) -> Row | None:
         """An open alert, None when none has this id."""

@@ -2,18 +2,10 @@
 
 
 -- name: failure_causes
--- Failed partitions by dataset and cause: an error's first line without names and numbers.
+-- Failed partitions by dataset and cause.
 select
     p.dataset,
-    left(
-        regexp_replace(
-            regexp_replace(
-                split_part(coalesce(p.error, 'no reason was given'), E'\n', 1), '\S*[/=]\S*', '…', 'g'
-            ),
-            '\d+', '#', 'g'
-        ),
-        150
-    ) as cause,
+    quicksilver.cause_of(p.error) as cause,
     count(*) as partitions,
     min(p.updated_at) as since,
     (array_agg(split_part(coalesce(p.error, 'no reason was given'), E'\n', 1) order by p.updated_at desc))[1] as error,
@@ -39,15 +31,7 @@ from quicksilver.partition as p
 where
     p.state = 'failed'
     and p.dataset = %(dataset)s
-    and left(
-        regexp_replace(
-            regexp_replace(
-                split_part(coalesce(p.error, 'no reason was given'), E'\n', 1), '\S*[/=]\S*', '…', 'g'
-            ),
-            '\d+', '#', 'g'
-        ),
-        150
-    ) = %(cause)s
+    and quicksilver.cause_of(p.error) = %(cause)s
 order by p.partition
 limit %(limit)s
 
@@ -59,7 +43,7 @@ where
     and (text <> %(text)s or count <> %(count)s or link <> %(link)s)
 
 
--- name: open_alerts
+-- name: list_alerts
 select
     a.id, a.kind, a.subject, a.text, a.count, a.link, a.raised_at, a.cleared_at, a.told_at,
     a.end_told_at, a.silenced_by, a.silenced_for,

@@ -1,54 +1,18 @@
 """What lands: events and listings become durable, and raise the generations they change."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from datetime import datetime
+from collections.abc import Sequence
 from typing import Any
 
 from quicksilver.domain.arrival import Arrival, KnownObject, decide
-from quicksilver.domain.datasets import Dataset
 from quicksilver.domain.partition import Partition
-from quicksilver.domain.readiness import needs_folder, readiness
-from quicksilver.ledger.rows import (
-    NEVER,
-    LedgerPart,
-    as_json,
-    folder_state,
-    partition_of,
-    where_of,
-)
-from quicksilver.support import clock, tracing
+from quicksilver.domain.reasons import Reason
+from quicksilver.ledger.raising import Change, raise_generations
+from quicksilver.ledger.rows import LedgerPart, as_json, partition_of, where_of
+from quicksilver.support import clock
 from quicksilver.support.postgres import Row, Statement, Transaction
 
 # Dataset, bucket, key: an object may belong to partitions of several datasets.
 ObjectName = tuple[str, str, str]
-
-
-@dataclass(slots=True)
-class Change:
-    """What a batch does to one partition."""
-
-    versions: int = 0
-    put_at: datetime | None = None
-    received_at: datetime | None = None
-    traceparent: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class KeptObject:
-    """An object as the ledger holds it, and since when it is known so."""
-
-    key: str
-    etag: str
-    seen_at: datetime
-    partition: Partition
-
-
-# Waiting partitions that are judged in one transaction.
-_LOOKED_AT = 500
-
-# States of a partition whose newest generation is not built, and not being built.
-_DIRTY = ("waiting", "pending", "failed")
 
 
 class Recording(LedgerPart):
@@ -90,7 +54,7 @@ class Recording(LedgerPart):
             reasons.append(reason)
             known_events.add(identity)
             generation = None
-            if reason in ("settling", "paused") and arrival.partition and state:
+            if Reason.of(reason).is_open and arrival.partition and state:
                 change = changes.setdefault(arrival.partition, Change())
                 change.versions += 1
                 generation = state["generation"] + change.versions
@@ -99,7 +63,7 @@ class Recording(LedgerPart):
                 change.traceparent = arrival.traceparent
                 known[name] = KnownObject(arrival.event.etag or "", arrival.event.version_id)
                 objects[name] = _object_row(arrival)
-            elif reason == "unchanged" and known[name].version_id != arrival.event.version_id:
+            elif reason == Reason.UNCHANGED and known[name].version_id != arrival.event.version_id:
                 row = _object_row(arrival)
                 renewed[name] = max(row, renewed.get(name, row), key=_put_at)
             _merge_event(events, identity, arrival, reason, generation)
@@ -109,7 +73,9 @@ class Recording(LedgerPart):
         if renewed:
             writes.append(("renew_objects", {"items": as_json(list(renewed.values()))}))
         if changes:
-            await self._raise(tx, changes, locked, priority, after=writes)
+            await raise_generations(
+                tx, self.datasets, changes, locked, priority=priority, after=writes
+            )
         else:
             await tx.run_together(writes)
         return reasons
@@ -147,64 +113,6 @@ class Recording(LedgerPart):
             },
         )
 
-    async def _raise(
-        self,
-        tx: Transaction,
-        changes: Mapping[Partition, Change],
-        locked: Mapping[Partition, Row],
-        priority: int,
-        *,
-        is_forced: bool = False,
-        asked_by: str | None = None,
-        after: Sequence[Statement] = (),
-    ) -> None:
-        """Make partitions dirty, `after` what else is written, in one round trip if that may be."""
-        now = clock.now()
-        writes = list(after)
-        ruled = [p for p in changes if needs_folder(self.datasets.get(p.dataset).ready)]
-        files: dict[Partition, list[str]] = {}
-        if ruled:
-            # The rules count the files that have just landed, too.
-            await tx.run_together(writes)
-            writes.clear()
-            items = as_json([where_of(partition) for partition in ruled])
-            for row in await tx.fetch("partition_files", items=items):
-                files.setdefault(partition_of(row), []).append(row["key"])
-        rows: list[dict[str, Any]] = []
-        for partition, change in changes.items():
-            received_at = change.received_at or now
-            due: datetime | str | None = now
-            why = None
-            if partition in ruled and not is_forced:
-                ready = readiness(
-                    self.datasets.get(partition.dataset).ready,
-                    folder_state(
-                        self.datasets.get(partition.dataset),
-                        files.get(partition, []),
-                        received_at,
-                        _dirty_since(locked[partition]) or received_at,
-                    ),
-                    now,
-                )
-                due, why = ready.due_at or NEVER, ready.reason
-            rows.append(
-                {
-                    **where_of(partition),
-                    "versions": change.versions,
-                    "state": "waiting" if why else "pending",
-                    "wait_reason": why,
-                    "due_at": due,
-                    "put_at": change.put_at,
-                    "received_at": received_at,
-                    "priority": priority,
-                    "is_forced": is_forced,
-                    "asked_by": asked_by,
-                    "traceparent": change.traceparent or tracing.traceparent(),
-                }
-            )
-        writes += [("raise_generations", {"items": as_json(rows)}), ("wake", {"payload": "raised"})]
-        await tx.run_together(writes)
-
     async def rebuild(
         self, partitions: Sequence[Partition], *, priority: int = 0, asked_by: str | None = None
     ) -> list[int]:
@@ -222,162 +130,21 @@ class Recording(LedgerPart):
             locked = {partition_of(row): row for row in rows if row["generation"] > 0}
             changes = {p: Change(1, received_at=now, put_at=now) for p in locked}
             if changes:
-                await self._raise(tx, changes, locked, priority, is_forced=True, asked_by=asked_by)
-            return [row["generation"] + 1 for row in locked.values()]
-
-    async def look_again(self) -> int:
-        """Judge every waiting partition by the readiness rules as they are declared now.
-
-        Returns:
-            How many are ready, or due at another time, than they were said to be.
-        """
-        changed = 0
-        for dataset in self.datasets.datasets:
-            after: Row | None = None
-            while True:
-                async with self.database.transaction() as tx:
-                    rows = await tx.fetch(
-                        "waiting_partitions",
-                        dataset=dataset.name,
-                        after=after["partition"] if after else None,
-                        limit=_LOOKED_AT,
-                    )
-                    changed += await self._judge(tx, dataset, rows)
-                if len(rows) < _LOOKED_AT:
-                    break
-                after = rows[-1]
-        return changed
-
-    async def _judge(self, tx: Transaction, dataset: Dataset, rows: Sequence[Row]) -> int:
-        now = clock.now()
-        files: dict[Partition, list[str]] = {}
-        items = as_json([where_of(partition_of(row)) for row in rows])
-        for row in await tx.fetch("partition_files", items=items):
-            files.setdefault(partition_of(row), []).append(row["key"])
-        judged: list[dict[str, Any]] = []
-        for row in rows:
-            partition = partition_of(row)
-            changed_at = row["changed_at"] or now
-            folder = folder_state(
-                dataset,
-                files.get(partition, []),
-                changed_at,
-                row["dirty_since"] or changed_at,
-            )
-            ready = readiness(dataset.ready, folder, now)
-            due: datetime | str = ready.due_at or NEVER
-            if ready.reason != row["wait_reason"] or due != (row["due_at"] or NEVER):
-                judged.append({**where_of(partition), "wait_reason": ready.reason, "due_at": due})
-        if judged:
-            await tx.run("judge_partitions", items=as_json(judged), now=now)
-            await tx.run("wake", payload="judged")
-        return len(judged)
-
-    async def etags(self, dataset: Dataset, keys: Sequence[str]) -> dict[str, str]:
-        """The etags that the ledger holds of a dataset's keys; unknown keys are absent."""
-        async with self.database.transaction() as tx:
-            rows = await tx.fetch(
-                "etags", dataset=dataset.name, bucket=dataset.bucket, keys=list(keys)
-            )
-        return {row["key"]: row["etag"] for row in rows}
-
-    async def kept_objects(
-        self, dataset: str, prefix: str, *, after: str, upto: str | None, limit: int
-    ) -> list[KeptObject]:
-        """Objects of a dataset that the ledger believes to be in bronze, in the order of keys.
-
-        Args:
-            dataset: its name.
-            prefix: what their keys start with.
-            after: the key before the first.
-            upto: the last key; None: to the end.
-            limit: how many at most.
-        """
-        async with self.database.transaction() as tx:
-            rows = await tx.fetch(
-                "kept_objects", dataset=dataset, prefix=prefix, after=after, upto=upto, limit=limit
-            )
-        return [KeptObject(r["key"], r["etag"], r["seen_at"], partition_of(r)) for r in rows]
-
-    async def record_gone(self, bucket: str, lost: Sequence[KeptObject]) -> set[Partition]:
-        """Objects that bronze no longer holds, as they were read: a newer one of that key stays.
-
-        What remains of a partition is built anew; a partition of which nothing remains is marked
-        gone, and emptied where its dataset says so.
-
-        Returns:
-            The partitions that lost any.
-        """
-        places = as_json([where_of(partition) for partition in sorted({o.partition for o in lost})])
-        keys = [
-            {"dataset": o.partition.dataset, "key": o.key, "etag": o.etag, "seen_at": o.seen_at}
-            for o in lost
-        ]
-        now = clock.now()
-        async with self.database.transaction() as tx:
-            locked, forgotten, left = await tx.fetch_together(
-                [
-                    ("lock_partitions", {"items": places}),
-                    ("forget_gone", {"bucket": bucket, "items": as_json(keys)}),
-                    ("partition_files", {"items": places}),
-                ]
-            )
-            touched = {partition_of(row) for row in forgotten}
-            rows = {p: row for row in locked if (p := partition_of(row)) in touched}
-            with_files = {partition_of(row) for row in left}
-            remaining = {p: row for p, row in rows.items() if p in with_files}
-            emptied = {
-                p: row
-                for p, row in rows.items()
-                if p not in with_files
-                and self.datasets.get(p.dataset).when_gone == "remove"
-                # A build that runs now may publish what is gone meanwhile.
-                and (row["has_built"] or row["state"] == "running")
-            }
-            change = Change(1, put_at=now, received_at=now)
-            if remaining:
-                await self._raise(tx, dict.fromkeys(remaining, change), remaining, 0)
-            if emptied:
-                changes = dict.fromkeys(emptied, change)
-                asked_by = "deletion"
-                await self._raise(tx, changes, emptied, 0, is_forced=True, asked_by=asked_by)
-            gone = [p for p in rows if p not in with_files]
-            if gone:
-                waiting = [p for p in gone if p not in emptied and rows[p]["state"] in _DIRTY]
-                await tx.run_together(
-                    [
-                        (
-                            "mark_all_gone",
-                            {
-                                "items": as_json([where_of(p) for p in gone]),
-                                "waiting": as_json([where_of(p) for p in waiting]),
-                                "now": now,
-                            },
-                        ),
-                        (
-                            "all_events_overtaken",
-                            {
-                                "items": as_json(
-                                    [
-                                        {**where_of(p), "generation": rows[p]["generation"]}
-                                        for p in waiting
-                                    ]
-                                )
-                            },
-                        ),
-                    ]
+                await raise_generations(
+                    tx,
+                    self.datasets,
+                    changes,
+                    locked,
+                    priority=priority,
+                    is_forced=True,
+                    asked_by=asked_by,
                 )
-        return touched
+            return [row["generation"] + 1 for row in locked.values()]
 
 
 def _name_of(arrival: Arrival) -> ObjectName:
     dataset = arrival.partition.dataset if arrival.partition else ""
     return dataset, arrival.event.bucket, arrival.event.key
-
-
-def _dirty_since(row: Row) -> datetime | None:
-    """Since when a partition waits; one that failed starts afresh, as its attempts do."""
-    return None if row["state"] == "failed" else row["dirty_since"]
 
 
 def _tells_news(arrival: Arrival, known: KnownObject | None) -> bool:

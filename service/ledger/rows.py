@@ -1,6 +1,5 @@
 """What the ledger hands out, and how values get into its statements and back."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -8,10 +7,10 @@ from uuid import UUID
 
 import orjson
 
-from quicksilver.domain.datasets import Dataset, Datasets
+from quicksilver.domain.datasets import Datasets
 from quicksilver.domain.manifest import ManifestFile
 from quicksilver.domain.partition import Partition
-from quicksilver.domain.readiness import FolderState
+from quicksilver.domain.states import BuildState, Needless
 from quicksilver.support.postgres import Database, Row
 
 # How far ahead "not before something more lands" lies for Postgres.
@@ -33,7 +32,6 @@ class ClaimedBuild:
     id: int
     partition: Partition
     generation: int
-    idempotency_key: str | None
     claimed_at: datetime
     # The run that it shares with other builds; None: a run of its own.
     run_key: str | None = None
@@ -58,9 +56,9 @@ class SealedBuild:
 
 @dataclass(frozen=True, slots=True)
 class NoBuild:
-    """A claim that needs no run: `stale`, `unchanged`, `waiting`, `gone` or `lost`."""
+    """A claim that needs no run."""
 
-    why: str
+    why: Needless
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,8 +68,7 @@ class ActiveBuild:
     id: int
     partition: Partition
     generation: int
-    state: str
-    owner: str
+    state: BuildState
     flow_run_id: UUID | None
     deadline_at: datetime | None
     abandoned_at: datetime | None
@@ -112,11 +109,3 @@ def where_of(partition: Partition) -> dict[str, Any]:
 def partition_of(row: Row) -> Partition:
     """The partition that a row is about."""
     return Partition(row["dataset"], row["partition"], row.get("dt"))
-
-
-def folder_state(
-    dataset: Dataset, rests: Sequence[str], changed_at: datetime, dirty_since: datetime
-) -> FolderState:
-    """A partition's files as readiness sees them, from their keys."""
-    markers = sum(dataset.is_marker(rest) for rest in rests)
-    return FolderState(len(rests) - markers, markers > 0, changed_at, dirty_since)

@@ -8,6 +8,7 @@ from uuid import UUID
 from quicksilver.domain.gates import follower_name
 from quicksilver.domain.manifest import ManifestFile
 from quicksilver.domain.partition import Partition
+from quicksilver.ledger.gates import gate_items
 from quicksilver.ledger.outbox import BUILT, SCHEMA, announce_partition
 from quicksilver.ledger.rows import BegunBuild, LedgerPart, as_json, partition_of, where_of
 from quicksilver.support import clock
@@ -120,14 +121,12 @@ class Runs(LedgerPart):
         self, tx: Transaction, partition: Partition, generation: int, now: datetime
     ) -> None:
         dataset = self.datasets.by_name.get(partition.dataset)
-        for deployment in dataset.then if dataset else ():
-            await tx.run(
-                "open_gate",
-                gate=follower_name(partition.dataset, deployment),
-                set_key=partition.name,
-                generation=generation,
-                now=now,
-            )
+        if dataset is None or not dataset.then:
+            return
+        followers = [
+            (follower_name(dataset.name, d), partition.name, generation) for d in dataset.then
+        ]
+        await tx.run("open_gates", items=as_json(gate_items(followers)), now=now)
 
     async def yield_build(self, build_id: int, why: str) -> bool:
         """The manifest is no longer what bronze holds: end without publishing, build anew."""

@@ -14,7 +14,7 @@ where
         state in ('claimed', 'dispatched')
         or (state = 'running' and flow_run_id = %(flow_run_id)s)
     )
-returning id, dataset, partition, generation, attempt, manifest, claimed_at, traceparent
+returning id, dataset, partition, generation, attempt, manifest, traceparent
 
 
 -- name: lock_partition_of

@@ -6,18 +6,18 @@ from datetime import datetime
 from quicksilver.domain.datasets import Dataset
 from quicksilver.domain.manifest import ListedObject, ManifestFile, same_content
 from quicksilver.domain.partition import Match, Partition, match
-from quicksilver.domain.readiness import readiness
+from quicksilver.domain.states import Needless, PartitionState
 from quicksilver.ledger.claims import give_back
+from quicksilver.ledger.comparison import mark_gone
 from quicksilver.ledger.rows import (
-    NEVER,
     ClaimedBuild,
     LedgerPart,
     NoBuild,
     SealedBuild,
     as_json,
-    folder_state,
     where_of,
 )
+from quicksilver.ledger.waiting import judge
 from quicksilver.support import clock, tracing
 from quicksilver.support.postgres import Row, Transaction
 
@@ -46,10 +46,10 @@ class Sealing(LedgerPart):
                 ]
             )
             if not rows or not held:
-                return NoBuild("lost")
+                return NoBuild(Needless.LOST)
             row = rows[0]
             if row["generation"] != seen:
-                return NoBuild("stale")
+                return NoBuild(Needless.STALE)
             files = [o for o in listing if _belongs(dataset, build.partition, o.key)]
             generation: int = seen
             put_at, received_at = row["put_at"], row["received_at"]
@@ -149,34 +149,30 @@ class Sealing(LedgerPart):
         if all(dataset.is_marker(key) for key in keys):
             if dataset.when_gone == "remove" and row["built_manifest"]:
                 # Silver holds what bronze does not: a build of no file empties the partition.
-                await tx.run("mark_gone", dirty=[], now=now, **where)
+                await mark_gone(tx, [build.partition], waiting={}, now=now)
                 return None
             await give_back(tx, build, owner, "no file in the folder")
-            await tx.run("mark_gone", dirty=["running"], now=now, **where)
-            await tx.run("events_overtaken", generation=generation, **where)
-            return NoBuild("gone")
+            at = {build.partition: generation}
+            await mark_gone(tx, [build.partition], waiting=at, now=now)
+            return NoBuild(Needless.GONE)
         if row["is_forced"]:
             return None
         changed_at = row["changed_at"] or now
-        ready = readiness(
-            dataset.ready,
-            folder_state(dataset, keys, changed_at, row["dirty_since"] or changed_at),
-            now,
-        )
-        if ready.reason is not None:
-            await give_back(tx, build, owner, ready.reason)
+        due_at, why = judge(dataset, keys, changed_at, row["dirty_since"] or changed_at, now)
+        if why is not None:
+            await give_back(tx, build, owner, why)
             await tx.run(
                 "release_partition",
-                state="waiting",
-                wait_reason=ready.reason,
-                due_at=ready.due_at or NEVER,
+                state=PartitionState.WAITING,
+                wait_reason=why,
+                due_at=due_at,
                 error=None,
                 counted=0,
                 at_most=0,
                 now=now,
                 **where,
             )
-            return NoBuild("waiting")
+            return NoBuild(Needless.WAITING)
         built = [ManifestFile.from_json(f) for f in row["built_manifest"] or []]
         present = [
             ManifestFile(o.key, o.etag, None, o.size) for o in files if not dataset.is_marker(o.key)
@@ -185,7 +181,7 @@ class Sealing(LedgerPart):
             await give_back(tx, build, owner, "bronze holds what was built last")
             await tx.run("settle_unchanged", now=now, **where)
             await tx.run("events_unchanged", generation=generation, **where)
-            return NoBuild("unchanged")
+            return NoBuild(Needless.UNCHANGED)
         return None
 
 

@@ -1,3 +1,8 @@
+-- name: forget_objects
+delete from quicksilver.object
+where dataset = %(dataset)s and bucket = %(bucket)s and key = any(%(keys)s)
+
+
 -- name: lock_claim
 select b.id
 from quicksilver.build as b

@@ -3,6 +3,7 @@
 from datetime import datetime, timedelta
 
 from quicksilver.domain.partition import Partition
+from quicksilver.domain.states import BuildState, PartitionState
 from quicksilver.ledger.outbox import FAILED, announce_partition
 from quicksilver.ledger.rows import NEVER, ActiveBuild, LedgerPart, partition_of, where_of
 from quicksilver.support import clock
@@ -23,8 +24,7 @@ class Settlement(LedgerPart):
                 row["id"],
                 partition_of(row),
                 row["generation"],
-                row["state"],
-                row["owner"],
+                BuildState(row["state"]),
                 row["flow_run_id"],
                 row["deadline_at"],
                 row["abandoned_at"],
@@ -40,7 +40,7 @@ class Settlement(LedgerPart):
     async def finish(
         self,
         build: ActiveBuild,
-        state: str,
+        state: BuildState,
         *,
         error: str | None = None,
         counted: bool = False,
@@ -64,18 +64,18 @@ class Settlement(LedgerPart):
             )
             if row is None or partition is None:
                 return False
-            if state != "succeeded":
+            if state != BuildState.SUCCEEDED:
                 shown = await tx.one(
                     "show_failed",
                     generation=build.generation,
-                    state="failed" if retry_at is None else "pending",
+                    state=PartitionState.FAILED if retry_at is None else PartitionState.PENDING,
                     counted=int(counted),
                     due_at=retry_at or NEVER,
                     error=row["error"],
                     now=now,
                     **where,
                 )
-                if shown is not None and shown["state"] == "failed":
+                if shown is not None and shown["state"] == PartitionState.FAILED:
                     await tx.run(
                         "events_failed",
                         generation=build.generation,

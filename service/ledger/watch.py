@@ -110,11 +110,6 @@ class Monitoring(LedgerPart):
                 await tx.run("wake", payload="alert")
         return bool(cleared)
 
-    async def alerts(self, *, is_open: bool = False, limit: int = 100) -> list[Row]:
-        """Alerts, newest first; only those not cleared yet when `is_open`."""
-        async with self.database.transaction() as tx:
-            return await tx.fetch("list_alerts", is_open=is_open, limit=limit)
-
 
 def _resource(kind: str, subject: str) -> str:
     return f"quicksilver.alert.{kind}.{subject}"

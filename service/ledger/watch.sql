@@ -10,14 +10,6 @@ from quicksilver.event as e
 where e.bucket = %(bucket)s and e.id > (select coalesce(max(x.id), 0) - 2000 from quicksilver.event as x)
 
 
--- name: list_alerts
-select a.id, a.kind, a.subject, a.text, a.raised_at, a.cleared_at
-from quicksilver.alert as a
-where not %(is_open)s or a.cleared_at is null
-order by a.id desc
-limit %(limit)s
-
-
 -- name: list_canaries
 select c.bucket, c.at, c.fast_state, c.fast_lag, c.durable_state, c.durable_lag, c.fault
 from quicksilver.canary as c
@@ -50,7 +42,7 @@ select p.dataset, p.partition, p.state, p.dirty_since, p.wait_reason, p.error
 from quicksilver.partition as p
 inner join jsonb_to_recordset(%(items)s::jsonb) as i (name text, since timestamptz)
     on p.dataset = i.name
-where p.state in ('waiting', 'pending') and p.dirty_since < i.since
+where quicksilver.is_dirty(p.state) and p.dirty_since < i.since
 order by p.dirty_since
 limit 100
 

@@ -10,6 +10,7 @@ from datetime import date, timedelta
 from typing import Any
 
 from quicksilver.domain.partition import Partition
+from quicksilver.domain.reasons import Reason
 from quicksilver.errors import NotFoundError, QuicksilverError
 from quicksilver.intake.record import record_body
 from quicksilver.lake.bronze import Bronze
@@ -203,7 +204,7 @@ class Actions:
         if row is None:
             raise _no_row(row_id)
         recorded = await record_body(intake, bytes(row["body"]), "push", row["source"])
-        if not recorded.text.startswith("quarantined"):
+        if not recorded.text.startswith(Reason.QUARANTINED):
             await self.ledger.quarantine.discard(row_id)
         await self._log("replay", f"quarantine/{row_id}")
         return recorded.text

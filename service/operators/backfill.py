@@ -13,6 +13,8 @@ from itertools import islice
 from quicksilver.domain.arrival import Arrival
 from quicksilver.domain.datasets import Dataset
 from quicksilver.domain.partition import Partition
+from quicksilver.domain.reasons import Reason
+from quicksilver.domain.states import PartitionState
 from quicksilver.errors import QuicksilverError
 from quicksilver.lake.bronze import Bronze
 from quicksilver.ledger import Ledger
@@ -95,7 +97,7 @@ async def schedule(
         changed = {
             arrival.partition
             for arrival, reason in zip(batch, reasons, strict=True)
-            if reason in ("settling", "paused")
+            if Reason.of(reason).is_open
         }
         rest = [partition for _, partition in page if partition not in changed]
         again = await _unbuilt(ledger, dataset, rest) if not rebuild else rest
@@ -115,13 +117,14 @@ async def _unbuilt(
         if names
         else []
     )
-    return [Partition(r["dataset"], r["partition"]) for r in rows if r["shown_state"] == "failed"]
+    failed = [row for row in rows if row["shown_state"] == PartitionState.FAILED]
+    return [Partition(row["dataset"], row["partition"]) for row in failed]
 
 
 async def progress(ledger: Ledger, dataset: str, first: date, last: date) -> Progress:
     """How far a range is: its partitions by state, and the first of those that failed."""
     failed = await ledger.finding.partitions(
-        dataset=dataset, states=["failed"], first=first, last=last, limit=_NAMED
+        dataset=dataset, states=[PartitionState.FAILED], first=first, last=last, limit=_NAMED
     )
     return {
         "dataset": dataset,
@@ -139,7 +142,7 @@ async def watch(
     while True:
         seen = await progress(ledger, dataset, first, last)
         states = seen["partitions"]
-        ended = states.get("built", 0) + states.get("failed", 0)
+        ended = states.get(PartitionState.BUILT, 0) + states.get(PartitionState.FAILED, 0)
         yield ended, seen
         if ended == sum(states.values()):
             return

@@ -9,17 +9,18 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from quicksilver.domain.states import BuildState, PartitionState
 from quicksilver.support import clock
 
 # Every fifth row refused is no longer the odd bad record.
 REJECTED_SHARE = 0.2
 
-_BUILDING = {
-    "claimed": ("waiting for Prefect", "It is claimed, and is being brought to Prefect."),
-    "dispatched": ("queued", "Prefect has its run, and no worker has taken it up yet."),
-    "running": ("building", "Its flow is at work."),
-    "published": ("ending", "Silver is committed; the run comes to its end."),
-    "yielded": ("building again", "Bronze changed meanwhile: it is built again next."),
+_BUILDING: Mapping[str, tuple[str, str]] = {
+    BuildState.CLAIMED: ("waiting for Prefect", "It is claimed, and is being brought to Prefect."),
+    BuildState.DISPATCHED: ("queued", "Prefect has its run, and no worker has taken it up yet."),
+    BuildState.RUNNING: ("building", "Its flow is at work."),
+    BuildState.PUBLISHED: ("ending", "Silver is committed; the run comes to its end."),
+    BuildState.YIELDED: ("building again", "Bronze changed meanwhile: it is built again next."),
 }
 
 
@@ -41,9 +42,9 @@ def condition(row: Mapping[str, Any]) -> Condition:
     """The condition of a partition as `views.partitions` and `finding.partitions` give it."""
     readers = _readers(row)
     state: str = row["shown_state"]
-    if row["gone_at"] and state in ("built", "waiting"):
+    if row["gone_at"] and state in (PartitionState.BUILT, PartitionState.WAITING):
         return _gone(row, readers)
-    if state == "failed":
+    if state == PartitionState.FAILED:
         reason = (row["error"] or "no reason was given").strip().split("\n")[0]
         return Condition(
             "failed",
@@ -51,17 +52,17 @@ def condition(row: Mapping[str, Any]) -> Condition:
             readers,
             "Fix the cause, then rebuild it; a new version of the file is built by itself.",
         )
-    if state == "running":
+    if state == PartitionState.RUNNING:
         word, said = _BUILDING.get(row["build_state"] or "", ("building", "A build is under way."))
         return Condition(word, said, readers, "Nothing: it ends by itself.")
-    if state == "paused":
+    if state == PartitionState.PAUSED:
         return Condition(
             "paused",
             "Its dataset is paused; its events are recorded.",
             readers,
             "Resume the dataset: it is built then.",
         )
-    if state == "built":
+    if state == PartitionState.BUILT:
         return _built(row, readers)
     return _waiting(row, readers)
 

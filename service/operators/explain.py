@@ -10,22 +10,12 @@ from quicksilver.domain.datasets import Datasets
 from quicksilver.domain.location import split_location
 from quicksilver.domain.manifest import ListedObject
 from quicksilver.domain.partition import Partition
-from quicksilver.domain.reasons import meaning_of
+from quicksilver.domain.reasons import Reason, meaning_of
 from quicksilver.errors import BronzeUnavailableError, SettingsError
 from quicksilver.lake.bronze import Bronze
 from quicksilver.ledger import Ledger
 from quicksilver.operators.check.keys import KeyFinding, explain_key
 from quicksilver.support.postgres import Row
-
-MEANING = {
-    "fired": "Its version was in the manifest of a build that Prefect was asked for.",
-    "unchanged": "The same content was there already: nothing to build.",
-    "settling": "Its partition waits to be ready, or to be dispatched.",
-    "superseded": "When a build read bronze, this version was not there: overwritten or deleted.",
-    "paused": "Its dataset is paused: `quicksilver resume` builds what accumulated.",
-    "ignored": "It is no new content of a declared dataset.",
-    "failed": "Its build failed, and the attempts are used up: see the partition's error.",
-}
 
 _EVENTS = 50
 
@@ -80,7 +70,7 @@ async def explain(ledger: Ledger, bronze: Bronze | None, location: str) -> dict[
 def _summary(key: str, bucket: str | None, events: Sequence[Row], held: Sequence[Row]) -> str:
     if events:
         reason = events[0]["reason"]
-        meaning = MEANING.get(reason.partition(":")[0], "")
+        meaning = Reason.of(reason).meaning
         if events[0]["outcome"]:
             meaning = f"Its build failed, and was {events[0]['outcome']}."
         said = f"{key}: {reason}. {meaning}"

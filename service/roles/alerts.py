@@ -4,11 +4,16 @@ The ledger says who was first: however many replicas see the same trouble, one o
 and tells people. A NOTIFY with the payload `alert` goes with each change.
 """
 
+from collections.abc import Collection, Mapping
+
 import structlog
 
 from quicksilver.ledger import Ledger
 
 _log = structlog.get_logger(__name__)
+
+# More open alerts than that no look at a part can have raised.
+_MOST = 1000
 
 
 async def raise_alert(ledger: Ledger, kind: str, subject: str, text: str) -> bool:
@@ -39,3 +44,19 @@ async def clear_alert(ledger: Ledger, kind: str, subject: str) -> bool:
         return False
     _log.info("alert cleared", kind=kind, subject=subject)
     return True
+
+
+async def keep_alerts(
+    ledger: Ledger, wanted: Mapping[tuple[str, str], str], *, kinds: Collection[str]
+) -> None:
+    """Raise what is wanted, a text by kind and subject, and clear the rest of these kinds.
+
+    Raises:
+        LedgerUnavailableError: as in `raise_alert`.
+    """
+    for (kind, subject), text in wanted.items():
+        await raise_alert(ledger, kind, subject, text)
+    for row in await ledger.notices.alerts(limit=_MOST):
+        known = (row["kind"], row["subject"])
+        if row["kind"] in kinds and known not in wanted:
+            await clear_alert(ledger, *known)

@@ -9,7 +9,7 @@ from quicksilver.domain.datasets import Dataset, Gate
 from quicksilver.domain.parameters import OF_OUR_FLOW
 from quicksilver.ledger import Ledger
 from quicksilver.orchestrator.deployments import Deployments
-from quicksilver.roles.alerts import clear_alert, raise_alert
+from quicksilver.roles.alerts import keep_alerts
 
 # A deployment that was changed to something else is told of within so many seconds.
 INTERVAL = 300.0
@@ -31,11 +31,8 @@ class DeploymentChecks:
             LedgerUnavailableError, PrefectUnavailableError: not known now.
         """
         refusals = await self.refusals()
-        for name, text in refusals.items():
-            await raise_alert(self._ledger, ALERT, name, text)
-        for row in await self._ledger.watch.alerts(is_open=True, limit=1000):
-            if row["kind"] == ALERT and row["subject"] not in refusals:
-                await clear_alert(self._ledger, ALERT, row["subject"])
+        wanted = {(ALERT, name): text for name, text in refusals.items()}
+        await keep_alerts(self._ledger, wanted, kinds=[ALERT])
         return len(refusals)
 
     async def refusals(self) -> dict[str, str]:

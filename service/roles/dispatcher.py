@@ -17,6 +17,7 @@ import structlog
 
 from quicksilver.domain.datasets import Dataset
 from quicksilver.domain.parameters import Asked, fill, parameters_of, values
+from quicksilver.domain.states import Needless
 from quicksilver.errors import (
     BronzeUnavailableError,
     DatasetsError,
@@ -385,7 +386,7 @@ async def seal_listed(
                 f"bronze of {build.partition} was not listed within {_LIST_WITHIN:g} s"
             ) from error
         sealed = await ledger.sealing.seal(build, owner, listing, seen)
-        if not (isinstance(sealed, NoBuild) and sealed.why == "stale"):
+        if not (isinstance(sealed, NoBuild) and sealed.why is Needless.STALE):
             return sealed
         seen = await ledger.settlement.generation(build.partition)
     raise BronzeUnavailableError(

@@ -3,7 +3,7 @@
 from datetime import datetime
 
 from quicksilver.ledger import Ledger
-from quicksilver.roles.alerts import clear_alert, raise_alert
+from quicksilver.roles.alerts import keep_alerts
 from quicksilver.support import clock
 
 # Nobody is told sooner than a minute late, and nothing here costs more than three queries.
@@ -27,12 +27,7 @@ class FreshnessWatch:
         """
         now = clock.now()
         wanted = {**await self._overdue(now), **await self._stale(now)}
-        for (kind, subject), text in wanted.items():
-            await raise_alert(self._ledger, kind, subject, text)
-        for row in await self._ledger.watch.alerts(is_open=True, limit=1000):
-            known = (row["kind"], row["subject"])
-            if row["kind"] in (OVERDUE, STALE) and known not in wanted:
-                await clear_alert(self._ledger, *known)
+        await keep_alerts(self._ledger, wanted, kinds=(OVERDUE, STALE))
         return len(wanted)
 
     async def _overdue(self, now: datetime) -> dict[tuple[str, str], str]:

@@ -16,7 +16,7 @@ from quicksilver.domain.partition import Partition
 from quicksilver.errors import DeploymentRefusedError
 from quicksilver.ledger import Ledger
 from quicksilver.orchestrator.deployments import Deployments
-from quicksilver.roles.alerts import clear_alert, raise_alert
+from quicksilver.roles.alerts import keep_alerts
 from quicksilver.roles.misfits import Misfits
 from quicksilver.support.postgres import Row
 
@@ -49,12 +49,14 @@ class Gatekeeper:
         """
         gates = self._ledger.datasets.gates
         members = await self._ledger.gates.members(members_of(gates)) if gates else []
-        for gate in gates:
-            for found in sets_of(gate, members, self._ledger.datasets):
-                if found.is_complete and await self._ledger.gates.open(
-                    gate.name, found.key, found.generation
-                ):
-                    _log.info("a gate opened", gate=gate.name, set=found.key)
+        complete = [
+            (gate.name, found.key, found.generation)
+            for gate in gates
+            for found in sets_of(gate, members, self._ledger.datasets)
+            if found.is_complete
+        ]
+        for name, key in await self._ledger.gates.open(complete):
+            _log.info("a gate opened", gate=name, set=key)
         fired = 0
         stuck: dict[str, str] = {}
         by_name = {gate.name: gate for gate in gates}
@@ -78,7 +80,8 @@ class Gatekeeper:
                     " in datasets.yaml"
                 )
                 self._misfits.record([name], stuck[name])
-        await self._tell(stuck)
+        wanted = {(_ALERT, name): text for name, text in stuck.items()}
+        await keep_alerts(self._ledger, wanted, kinds=[_ALERT])
         return fired
 
     async def _asked(
@@ -111,10 +114,3 @@ class Gatekeeper:
             tags=[f"gate:{name}"],
         )
         return await self._ledger.gates.mark_fired(name, key, generation, run)
-
-    async def _tell(self, stuck: Mapping[str, str]) -> None:
-        for name, text in stuck.items():
-            await raise_alert(self._ledger, _ALERT, name, text)
-        for row in await self._ledger.watch.alerts(is_open=True, limit=1000):
-            if row["kind"] == _ALERT and row["subject"] not in stuck:
-                await clear_alert(self._ledger, _ALERT, row["subject"])

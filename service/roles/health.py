@@ -16,6 +16,7 @@ import httpx
 import psycopg
 
 from quicksilver.domain.health import Health, Part
+from quicksilver.domain.states import BuildState, PartitionState
 from quicksilver.engine import protocol
 from quicksilver.errors import LedgerUnavailableError, QuicksilverError
 from quicksilver.lake.targets import LANES
@@ -36,6 +37,8 @@ _GLANCE = 5.0
 
 # A lane that was not measured for so many intervals is not known any more.
 _CANARIES = 3
+
+_AT_WORK = (BuildState.RUNNING, BuildState.PUBLISHED)
 
 # Longer than a warm worker needs by far; Prefect itself calls a run late after 15 s.
 _TAKEN_WITHIN = timedelta(seconds=15)
@@ -260,13 +263,15 @@ class HealthWatch:
         if self.ledger is None:
             return 0, 0
         try:
-            builds = await self.ledger.overview.unfinished(["running"], limit=1000)
+            builds = await self.ledger.overview.unfinished([PartitionState.RUNNING], limit=1000)
         except LedgerUnavailableError:
             return 0, 0
         late = clock.now() - _TAKEN_WITHIN
-        at_work = [row for row in builds if row["build_state"] in ("running", "published")]
+        at_work = [row for row in builds if row["build_state"] in _AT_WORK]
         waiting = [
-            row for row in builds if row["build_state"] == "dispatched" and row["claimed_at"] < late
+            row
+            for row in builds
+            if row["build_state"] == BuildState.DISPATCHED and row["claimed_at"] < late
         ]
         return len(at_work), len(waiting)
 

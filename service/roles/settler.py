@@ -15,6 +15,7 @@ from uuid import UUID
 import structlog
 
 from quicksilver.domain.partition import Partition
+from quicksilver.domain.states import BuildState
 from quicksilver.errors import (
     LedgerUnavailableError,
     QuicksilverError,
@@ -101,13 +102,13 @@ class Settler:
             b.flow_run_id
             for b in builds
             if b.flow_run_id is not None
-            and b.state != "claimed"
-            and (b.state != "running" or not b.is_held or _is_late(b))
+            and b.state != BuildState.CLAIMED
+            and (b.state != BuildState.RUNNING or not b.is_held or _is_late(b))
         ]
         states: dict[UUID, RunState] = {}
         if asked:
             states = await self._deployments.states(asked)
-        working = {b.flow_run_id for b in builds if b.state == "running"}
+        working = {b.flow_run_id for b in builds if b.state == BuildState.RUNNING}
         started: list[asyncio.Task[int]] = []
         for name, members in _by_run(builds).items():
             if name in self._under_way:
@@ -184,10 +185,12 @@ class Settler:
         """Whether the build ended. `is_working`: its run has a build that is not published yet."""
         if run is None or run.is_terminal:
             return await self._end(build, run)
-        if build.state in ("running", "published", "yielded") and not build.is_held:
+        if not build.is_held and (
+            build.state == BuildState.RUNNING or build.state.has_said_its_end
+        ):
             return await self._settle_unheld(build, is_working=is_working)
         is_asked_to_stop = build.cancel_requested_at is not None
-        if build.state == "dispatched":
+        if build.state == BuildState.DISPATCHED:
             if run.has_begun:
                 return await self._settle_begun(build)
             if not (_is_late(build) or is_asked_to_stop):
@@ -199,11 +202,9 @@ class Settler:
         if not _is_late(build):
             return False
         if not is_asked_to_stop:
-            why = "the build ran past the dataset's time limit"
-            if await self._ledger.settlement.request_cancel(build, why, within=_CANCEL_WITHIN):
-                await self._stop(build, why, force=False)
+            await self._ask_to_stop(build)
             return False
-        if build.state in ("published", "yielded"):
+        if build.state.has_said_its_end:
             return await self._end(build, None)
         return await self._replace(build, "the run did not stop when asked to", counted=True)
 
@@ -223,9 +224,7 @@ class Settler:
                 limit = dataset.time_limit if dataset else timedelta(0)
                 await self._ledger.settlement.note_begun(build, within=limit)
                 return False
-            why = "the build ran past the dataset's time limit"
-            if await self._ledger.settlement.request_cancel(build, why, within=_CANCEL_WITHIN):
-                await self._stop(build, why, force=False)
+            await self._ask_to_stop(build)
             return False
         if self._ends_by_run(build):
             await raise_alert(
@@ -257,7 +256,7 @@ class Settler:
             return False
         if clock.now() - build.abandoned_at < self._grace:
             return False
-        if build.state == "running":
+        if build.state == BuildState.RUNNING:
             return await self._replace(build, "the flow's process is gone", counted=True)
         # It had said how it ended before it died: only Prefect does not know yet. Of a run that
         # died over another build, that build's end says it.
@@ -280,14 +279,19 @@ class Settler:
         await self._stop(build, why, force=True)
         return await self._give_up(build, why, counted=counted)
 
+    async def _ask_to_stop(self, build: ActiveBuild) -> None:
+        why = "the build ran past the dataset's time limit"
+        if await self._ledger.settlement.request_cancel(build, why, within=_CANCEL_WITHIN):
+            await self._stop(build, why, force=False)
+
     async def _stop(self, build: ActiveBuild, why: str, *, force: bool) -> None:
         if build.flow_run_id is not None:
             await self._deployments.stop_run(build.flow_run_id, why, force=force)
 
     async def _end(self, build: ActiveBuild, run: RunState | None) -> bool:
-        if build.state == "published":
-            return await self._finish(build, "succeeded")
-        if build.state == "yielded":
+        if build.state == BuildState.PUBLISHED:
+            return await self._finish(build, BuildState.SUCCEEDED)
+        if build.state == BuildState.YIELDED:
             return await self._end_yielded(build)
         if run is not None and run.type == "COMPLETED" and self._ends_by_run(build):
             await self._ledger.runs.publish(
@@ -305,7 +309,7 @@ class Settler:
             return await self._give_up(build, run.message, counted=False, retry_at=retry_at)
         if cancelled and build.cancel_requested_at is None:
             why = "cancelled in Prefect; `quicksilver rebuild` starts it again"
-            return await self._give_up(build, why, counted=True, state="cancelled")
+            return await self._give_up(build, why, counted=True, state=BuildState.CANCELLED)
         why = (
             build.error
             or (run.message if run else "")
@@ -314,10 +318,10 @@ class Settler:
         )
         failed = run is not None and run.type in ("FAILED", "COMPLETED")
         # A run that never began and was replaced for it used no attempt up.
-        never_began = build.state == "dispatched" and build.started_at is None
+        never_began = build.state == BuildState.DISPATCHED and build.started_at is None
         counted = not (cancelled and never_began)
         return await self._give_up(
-            build, why, counted=counted, state="failed" if failed else "lost"
+            build, why, counted=counted, state=BuildState.FAILED if failed else BuildState.LOST
         )
 
     async def _end_yielded(self, build: ActiveBuild) -> bool:
@@ -336,7 +340,9 @@ class Settler:
             retry_at = None
         elif attempts > 1:
             retry_at = clock.now() + build_delay(attempts - 1)
-        return await self._finish(build, "superseded", error=error, counted=True, retry_at=retry_at)
+        return await self._finish(
+            build, BuildState.SUPERSEDED, error=error, counted=True, retry_at=retry_at
+        )
 
     async def _give_up(
         self,
@@ -344,7 +350,7 @@ class Settler:
         why: str,
         *,
         counted: bool,
-        state: str = "lost",
+        state: BuildState = BuildState.LOST,
         retry_at: datetime | None = None,
     ) -> bool:
         # A flow of one's own has no fence to lose.
@@ -362,7 +368,7 @@ class Settler:
         limit = dataset.attempts if dataset else 1
         if (
             retry_at is None
-            and state != "cancelled"
+            and state != BuildState.CANCELLED
             and not build.is_final
             and (not counted or attempts < limit)
         ):
@@ -372,7 +378,7 @@ class Settler:
     async def _finish(
         self,
         build: ActiveBuild,
-        state: str,
+        state: BuildState,
         *,
         error: str | None = None,
         counted: bool = False,
@@ -389,7 +395,7 @@ class Settler:
             with contextlib.suppress(LedgerUnavailableError):
                 row = await self._ledger.views.build(build.id)
                 if row is not None:
-                    build_ended(row)
+                    build_ended(row, has_succeeded=state == BuildState.SUCCEEDED)
                     _log_end(row, error, retry_at)
         return ended
 
@@ -404,7 +410,7 @@ def _by_run(builds: Sequence[ActiveBuild]) -> dict[UUID | int, list[ActiveBuild]
 
 def _log_end(row: Row, error: str | None, retry_at: datetime | None) -> None:
     """One line for each end of a build; `seconds` are its own, from its claim on."""
-    say = _log.info if row["state"] == "succeeded" else _log.warning
+    say = _log.info if row["state"] == BuildState.SUCCEEDED else _log.warning
     say(
         "build ended",
         dataset=row["dataset"],

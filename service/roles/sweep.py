@@ -20,10 +20,11 @@ from quicksilver.domain.datasets import Dataset
 from quicksilver.domain.event import ObjectEvent
 from quicksilver.domain.manifest import ListedObject
 from quicksilver.domain.partition import Match, Partition, match, prefixes
+from quicksilver.domain.reasons import Reason
 from quicksilver.errors import BronzeUnavailableError, LedgerUnavailableError
 from quicksilver.lake.bronze import Bronze
 from quicksilver.ledger import Ledger
-from quicksilver.ledger.recording import KeptObject
+from quicksilver.ledger.comparison import KeptObject
 from quicksilver.roles.alerts import clear_alert, raise_alert
 from quicksilver.settings import Settings
 from quicksilver.support import clock
@@ -161,7 +162,7 @@ class Sweep:
         problem: BronzeUnavailableError | None = None
         for partition, objects in sorted(waited.items()):
             dataset = self._ledger.datasets.get(partition.dataset)
-            if await self._ledger.recording.etags(dataset, list(objects)) != objects:
+            if await self._ledger.comparison.etags(dataset, list(objects)) != objects:
                 try:
                     await self.compare(dataset, partition=partition.name, settled_for=SETTLED)
                 except BronzeUnavailableError as error:
@@ -264,7 +265,7 @@ class Sweep:
                     reasons = await self._ledger.recording.record(
                         fresh[start : start + _RECORDED], priority=priority
                     )
-                    found += sum(reason in ("settling", "paused") for reason in reasons)
+                    found += sum(Reason.of(reason).is_open for reason in reasons)
                 after = upto or after
         if found and lane == "sweep":
             await self._ledger.upkeep.count_up("sweep_found", found)
@@ -282,7 +283,7 @@ class Sweep:
     ) -> AsyncGenerator[list[KeptObject]]:
         """What the ledger holds of a span of keys, in their order, a page at a time."""
         while True:
-            rows = await self._ledger.recording.kept_objects(
+            rows = await self._ledger.comparison.kept_objects(
                 dataset.name, prefix, after=after, upto=upto, limit=_PAGE
             )
             if rows:
@@ -318,7 +319,7 @@ class Sweep:
         lost = [known for known in missing if known.key not in present]
         gone: set[Partition] = set()
         for start in range(0, len(lost), _RECORDED):
-            gone |= await self._ledger.recording.record_gone(
+            gone |= await self._ledger.comparison.record_gone(
                 dataset.bucket, lost[start : start + _RECORDED]
             )
         return gone

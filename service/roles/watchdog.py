@@ -10,8 +10,9 @@ from urllib.parse import urlencode
 import structlog
 
 from quicksilver.domain.health import Health
+from quicksilver.domain.states import PartitionState
 from quicksilver.ledger import Ledger
-from quicksilver.roles.alerts import clear_alert, raise_alert
+from quicksilver.roles.alerts import keep_alerts
 from quicksilver.roles.health import HealthWatch
 from quicksilver.roles.notifier import Notifier
 from quicksilver.settings import Settings
@@ -77,15 +78,12 @@ class Watchdog:
             **await self._failures(),
             **await self._quarantined(),
         }
+        texts = {known: alert.text for known, alert in wanted.items()}
+        await keep_alerts(self._ledger, texts, kinds=_KINDS)
         for (kind, subject), alert in wanted.items():
-            await raise_alert(self._ledger, kind, subject, alert.text)
             await self._ledger.notices.restate(
                 kind, subject, text=alert.text, count=alert.count, link=alert.link
             )
-        for row in await self._ledger.notices.alerts(limit=1000):
-            known = (row["kind"], row["subject"])
-            if row["kind"] in _KINDS and known not in wanted:
-                await clear_alert(self._ledger, *known)
         return len(wanted)
 
     def _parts(self, health: Health) -> dict[tuple[str, str], _Wanted]:
@@ -120,7 +118,7 @@ class Watchdog:
             dataset, count = row["dataset"], row["partitions"]
             one = f"{dataset}/{row['name']}"
             who = one if count == 1 else f"{count} partitions of {dataset}"
-            query = urlencode({"dataset": dataset, "state": "failed"})
+            query = urlencode({"dataset": dataset, "state": PartitionState.FAILED})
             link = f"/partitions/{one}" if count == 1 else f"/partitions?{query}"
             found[FAILED, f"{dataset}: {row['cause']}"] = _Wanted(
                 f"{who} failed: {row['error']}", count, link

@@ -58,11 +58,11 @@ _STAGES = {
 }
 
 
-def build_ended(row: Row) -> None:
+def build_ended(row: Row, *, has_succeeded: bool) -> None:
     """Count a build's end, and observe the way of one that succeeded."""
     BUILDS.labels(row["dataset"], row["state"]).inc()
     put_at: datetime | None = row["put_at"]
-    if row["state"] != "succeeded" or put_at is None:
+    if not has_succeeded or put_at is None:
         return
     for stage, column in _STAGES.items():
         moment: datetime | None = row[column]

@@ -14,6 +14,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from prometheus_client.registry import Collector
 
 from quicksilver.domain.health import Health, HealthView
+from quicksilver.domain.states import PartitionState
 from quicksilver.errors import LedgerUnavailableError
 from quicksilver.ledger import Ledger
 from quicksilver.support import clock
@@ -22,7 +23,6 @@ from quicksilver.support.postgres import Row
 # Several Prometheus servers, or an impatient one, cost the ledger one look.
 _FRESH = 10.0
 
-_STATES = ("waiting", "pending", "running", "built", "failed", "paused")
 _SIDES = ("in_bronze", "in_ledger", "built")
 _DIFFERENCES = ("unknown", "missing", "newer", "unbuilt")
 _ORIGINS = ("fast", "only_durable", "only_sweep", "only_poll", "otherwise")
@@ -75,7 +75,7 @@ async def read(ledger: Ledger) -> list[Metric]:
     proof = await ledger.proof.compare()
     origins = await ledger.proof.origins()
     canaries = await ledger.watch.lane_states()
-    alerts = await ledger.watch.alerts(is_open=True, limit=1000)
+    alerts = await ledger.notices.alerts(limit=1000)
     quarantine = await ledger.overview.quarantine_size()
     totals = await ledger.views.counters()
     found = {(c["dataset"], c["shown_state"]): float(c["partitions"]) for c in counts}
@@ -86,7 +86,7 @@ async def read(ledger: Ledger) -> list[Metric]:
             "partitions",
             "Partitions by state",
             ("dataset", "state"),
-            [((d, s), found.get((d, s), 0.0)) for d in datasets for s in _STATES],
+            [((d, s), found.get((d, s), 0.0)) for d in datasets for s in PartitionState],
         ),
         _gauge(
             "oldest_dirty_seconds",

@@ -308,7 +308,7 @@ async def test_a_gate_says_what_is_missing_and_what_it_fired(looker: Looker, sit
     await site.build(await site.land(MONTHLY, months[11]))
     await expect(row.locator(".badge")).to_have_text("pending")
     run = uuid4()
-    assert await site.ledger.gates.open("gold-year", "2019", 12)
+    assert await site.ledger.gates.open([("gold-year", "2019", 12)])
     assert await site.ledger.gates.mark_fired("gold-year", "2019", 12, run)
     await expect(row.locator(".badge")).to_have_text("fired")
     await expect(row).to_contain_text("generation 12")

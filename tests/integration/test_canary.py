@@ -107,7 +107,7 @@ class Lanes:
 
     async def open_alerts(self) -> dict[str, str]:
         """Raised and not cleared: text by kind and subject."""
-        rows = await self.ledger.watch.alerts(is_open=True)
+        rows = await self.ledger.notices.alerts()
         return {f"{row['kind']}:{row['subject']}": row["text"] for row in rows}
 
     async def state(self) -> dict[str, Any]:
@@ -217,14 +217,14 @@ async def test_no_receiver_push_becomes_polling_and_recovers(lanes: Lanes) -> No
     # Told once, however often it is seen.
     lanes.sweep.changed.clear()
     assert await watch.run_once() == 2
-    assert len(await lanes.ledger.watch.alerts()) == 2
+    assert len(await lanes.ledger.notices.alerts(is_open=False)) == 2
     assert not lanes.sweep.changed.is_set()
     async with lanes.receiver():
         assert await watch.run_once() == 0
     assert lanes.sweep.interval == 300
     assert lanes.sweep.changed.is_set()
     assert await lanes.open_alerts() == {}
-    assert all(row["cleared_at"] for row in await lanes.ledger.watch.alerts())
+    assert all(row["cleared_at"] for row in await lanes.ledger.notices.alerts(is_open=False))
 
 
 async def test_credentials_that_may_not_put(lanes: Lanes) -> None:
@@ -253,7 +253,7 @@ async def test_an_alert_is_raised_once_and_cleared_once(lanes: Lanes) -> None:
     cleared = await asyncio.gather(*(clear_alert(ledger, "k", "s") for _ in range(6)))
     assert sorted(cleared) == [False] * 5 + [True]
     assert await raise_alert(ledger, "k", "s", "again")
-    assert [row["text"] for row in await ledger.watch.alerts(is_open=True)] == ["again"]
+    assert [row["text"] for row in await ledger.notices.alerts()] == ["again"]
 
 
 async def test_refusals_reach_the_ledger_and_other_names_do_not(lanes: Lanes) -> None:

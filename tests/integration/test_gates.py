@@ -108,7 +108,7 @@ async def test_a_set_fires_its_deployment_once_and_once_more_after_a_rebuild(
             "gate/year/2024:13",
         ]
         # The other gate, whose deployment is nowhere, held nothing up and says what to do.
-        (alert,) = await ledger.watch.alerts(is_open=True)
+        (alert,) = await ledger.notices.alerts()
         assert (alert["kind"], alert["subject"]) == ("gate", "lost")
         assert "quicksilver init" in alert["text"]
     finally:

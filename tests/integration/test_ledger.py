@@ -11,6 +11,7 @@ import pytest
 
 from quicksilver.domain.arrival import Lane
 from quicksilver.domain.partition import Partition
+from quicksilver.domain.states import Needless
 from quicksilver.errors import LedgerUnavailableError
 from quicksilver.ledger import NoBuild, SealedBuild
 from quicksilver.roles.loop import Job, run_jobs
@@ -256,7 +257,7 @@ class TestSealing:
         sealed = await _seal(kit)
         assert isinstance(sealed, SealedBuild)
         assert sealed.generation == 1
-        assert await kit.ledger.recording.etags(kit.datasets.get(NAME), [kit.key()]) == {
+        assert await kit.ledger.comparison.etags(kit.datasets.get(NAME), [kit.key()]) == {
             kit.key(): "a"
         }
 
@@ -291,8 +292,8 @@ class TestSealing:
         clock.advance(timedelta(minutes=1))
         assert await kit.ledger.claims.adopt("two", lease=LEASE) == 1
         listing = await kit.bronze.list_folder(BUCKET, f"{NAME}/")
-        assert await kit.ledger.sealing.seal(claimed, "dead", listing, 1) == NoBuild("lost")
-        assert await kit.ledger.sealing.seal(claimed, "dead", [], 1) == NoBuild("lost")
+        assert await kit.ledger.sealing.seal(claimed, "dead", listing, 1) == NoBuild(Needless.LOST)
+        assert await kit.ledger.sealing.seal(claimed, "dead", [], 1) == NoBuild(Needless.LOST)
         (own,) = await kit.ledger.claims.own_claims("two")
         assert isinstance(await kit.ledger.sealing.seal(own, "two", listing, 1), SealedBuild)
 
@@ -480,7 +481,7 @@ class TestGone:
             await kit.sweep().run_once()
             await kit.cycle()
             assert (await kit.row())["state"] == "built", number
-            assert await kit.ledger.recording.etags(kit.datasets.get(NAME), [kit.key()]) == {
+            assert await kit.ledger.comparison.etags(kit.datasets.get(NAME), [kit.key()]) == {
                 kit.key(): "a"
             }
             kit.bronze.objects.clear()

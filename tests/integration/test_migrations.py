@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Iterator
+from enum import StrEnum
 from pathlib import Path
+from typing import LiteralString
 
 import psycopg
 import pytest
 
+from quicksilver.domain.reasons import Reason
+from quicksilver.domain.states import BuildState, PartitionState
 from quicksilver.errors import LedgerUnavailableError, QuicksilverError
 from quicksilver.ledger.migrate import available, migrate
 from tests.support.ledger_harness import DT, NAME, LedgerHarness
@@ -106,3 +111,37 @@ async def test_a_migration_that_fails_leaves_nothing(
 async def test_postgres_away_is_said_in_a_sentence() -> None:
     with pytest.raises(LedgerUnavailableError, match="cannot be reached"):
         await migrate("postgresql://nobody:nothing@127.0.0.1:1/none")
+
+
+async def test_the_ledger_and_the_program_mean_the_same_by_each_state(empty_url: str) -> None:
+    await migrate(empty_url)
+    with psycopg.connect(empty_url, autocommit=True) as connection:
+
+        def are(function: LiteralString, words: type[StrEnum]) -> list[bool]:
+            rows = connection.execute(
+                # In the enum's own order.
+                f"select quicksilver.{function}(x)"
+                " from unnest(%s::text[]) with ordinality as w (x, n) order by n",
+                (list(words),),
+            )
+            return [bool(row[0]) for row in rows]
+
+        assert are("is_active", BuildState) == [state.is_active for state in BuildState]
+        assert are("is_dirty", PartitionState) == [state.is_dirty for state in PartitionState]
+        assert are("is_open", Reason) == [reason.is_open for reason in Reason]
+        shown = connection.execute(
+            "select quicksilver.shown_state(x, now()) from unnest(%s::text[]) as x",
+            (list(PartitionState),),
+        ).fetchall()
+        dirty = [PartitionState.PAUSED if s.is_dirty else s for s in PartitionState]
+        assert [row[0] for row in shown] == dirty
+        checks = connection.execute(
+            "select conrelid::regclass::text, pg_get_constraintdef(oid) from pg_constraint"
+            " where contype = 'c' and connamespace = 'quicksilver'::regnamespace"
+            " and conname in ('partition_state_check', 'build_state_check')"
+        ).fetchall()
+    kept = {name: set(re.findall(r"'(\w+)'::text", text)) for name, text in checks}
+    assert kept == {
+        "quicksilver.partition": set(PartitionState) - {PartitionState.PAUSED},
+        "quicksilver.build": set(BuildState),
+    }

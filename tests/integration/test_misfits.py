@@ -72,7 +72,7 @@ async def kit(ledger_url: str) -> AsyncIterator[LedgerHarness]:
 
 
 async def _open(kit: LedgerHarness, kind: str) -> list[str]:
-    alerts = await kit.ledger.watch.alerts(is_open=True)
+    alerts = await kit.ledger.notices.alerts()
     return [alert["subject"] for alert in alerts if alert["kind"] == kind]
 
 
@@ -284,11 +284,11 @@ class TestSweeping:
         await kit.put("a")
         await kit.cycle()
         key = kit.key()
-        (kept,) = await kit.ledger.recording.kept_objects(NAME, "", after="", upto=None, limit=9)
+        (kept,) = await kit.ledger.comparison.kept_objects(NAME, "", after="", upto=None, limit=9)
         # Deleted, found missing, and put again before that is recorded.
         await kit.put("b")
-        assert await kit.ledger.recording.record_gone("lake", [kept]) == set()
-        assert await kit.ledger.recording.etags(kit.datasets.get(NAME), [key]) == {key: "b"}
+        assert await kit.ledger.comparison.record_gone("lake", [kept]) == set()
+        assert await kit.ledger.comparison.etags(kit.datasets.get(NAME), [key]) == {key: "b"}
         assert await kit.cycle() == [True]
 
     async def test_much_that_is_gone_is_found_at_once(self, kit: LedgerHarness) -> None:
@@ -311,7 +311,7 @@ async def test_a_loosened_rule_frees_what_waits(ledger_url: str) -> None:
     assert (await kit.row())["state"] == "waiting"
     await kit.close()
     kit = await LedgerHarness.open(ledger_url, dataset())
-    assert await kit.ledger.recording.look_again() == 1
-    assert await kit.ledger.recording.look_again() == 0
+    assert await kit.ledger.waiting.look_again() == 1
+    assert await kit.ledger.waiting.look_again() == 0
     assert (await kit.row())["state"] == "pending"
     await kit.close()

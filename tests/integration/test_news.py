@@ -11,6 +11,7 @@ import pytest
 from quicksilver.domain.datasets import load_datasets
 from quicksilver.domain.event import ObjectEvent
 from quicksilver.domain.manifest import ListedObject
+from quicksilver.domain.states import BuildState
 from quicksilver.errors import PrefectUnavailableError
 from quicksilver.ledger import Ledger, SealedBuild
 from quicksilver.roles.announcer import Announcer
@@ -112,7 +113,7 @@ async def build(ledger: Ledger, etag: str) -> None:
             begun.id, rows_bronze=1, rows_silver=1, rows_rejected=0, loaded_at=None, details={}
         )
     for active in await ledger.settlement.active_builds():
-        assert await ledger.settlement.finish(active, "succeeded")
+        assert await ledger.settlement.finish(active, BuildState.SUCCEEDED)
 
 
 async def test_landed_and_built_are_told_once_and_survive_an_outage(ledger: Ledger) -> None:
@@ -178,12 +179,12 @@ async def test_overdue_and_stale_are_raised_once_and_cleared(ledger: Ledger) -> 
     clock.advance(timedelta(hours=2))
     assert await watch.run_once() == 1
     assert await watch.run_once() == 1
-    (alert,) = await ledger.watch.alerts(is_open=True)
+    (alert,) = await ledger.notices.alerts()
     assert alert["kind"] == "overdue"
     assert "shop.orders/2024-05-01" in alert["text"]
     await build(ledger, "a")
     assert await watch.run_once() == 0
-    assert await ledger.watch.alerts(is_open=True) == []
+    assert await ledger.notices.alerts() == []
     clock.advance(timedelta(days=3))
     assert await watch.run_once() == 1
-    assert [a["kind"] for a in await ledger.watch.alerts(is_open=True)] == ["stale"]
+    assert [a["kind"] for a in await ledger.notices.alerts()] == ["stale"]

@@ -27,7 +27,7 @@ async def kit(ledger_url: str) -> AsyncIterator[LedgerHarness]:
 
 
 async def _alert(kit: LedgerHarness) -> str:
-    (alert,) = await kit.ledger.watch.alerts(is_open=True)
+    (alert,) = await kit.ledger.notices.alerts()
     assert (alert["kind"], alert["subject"]) == ("silver", NAME)
     return alert["text"]
 
@@ -38,7 +38,7 @@ async def _mended(kit: LedgerHarness, proof: SilverProof, *partitions: Partition
     assert [row["partition"] for row in active] == [p.name for p in partitions]
     assert await kit.cycle() == [True] * len(partitions)
     assert await proof.run_once() == {}
-    assert await kit.ledger.watch.alerts(is_open=True) == []
+    assert await kit.ledger.notices.alerts() == []
 
 
 async def test_all_is_well(kit: LedgerHarness) -> None:

@@ -141,7 +141,7 @@ async def test_a_store_that_does_not_tell_is_listed(tmp_path: Path, ledger_url: 
         (row,) = await ledger.watch.lane_states()
         assert (row["fast_state"], row["durable_state"]) == ("none", "none")
         assert sweep.interval == settings.sweep_degraded
-        assert await ledger.watch.alerts(is_open=True) == []
+        assert await ledger.notices.alerts() == []
         await lake.put(ODD)
         assert sum(result.found for result in await sweep.run_once()) == 1
         assert lake.known() == lake.listed()

@@ -26,6 +26,7 @@ from quicksilver.app import create_app
 from quicksilver.domain.datasets import Dataset, load_datasets
 from quicksilver.domain.manifest import ListedObject
 from quicksilver.domain.partition import Partition
+from quicksilver.domain.states import BuildState
 from quicksilver.intake.group_commit import Recorder
 from quicksilver.lake.bronze import Bronze
 from quicksilver.ledger import ClaimedBuild, Ledger, SealedBuild
@@ -177,16 +178,16 @@ class Site:
             loaded_at=loaded_at,
             details=DETAILS,
         )
-        await self._finish(sealed, "succeeded")
+        await self._finish(sealed, BuildState.SUCCEEDED)
 
     async def fail(self, sealed: SealedBuild, error: str, *, again: bool = False) -> None:
         """The run fails, for good or to be tried again."""
         clock.advance(timedelta(seconds=0.9))
         await self.ledger.runs.record_error(sealed.id, error)
         retry_at = clock.now() + timedelta(minutes=3) if again else None
-        await self._finish(sealed, "failed", error=error, counted=True, retry_at=retry_at)
+        await self._finish(sealed, BuildState.FAILED, error=error, counted=True, retry_at=retry_at)
 
-    async def _finish(self, sealed: SealedBuild, state: str, **how: Any) -> None:
+    async def _finish(self, sealed: SealedBuild, state: BuildState, **how: Any) -> None:
         build = next(b for b in await self.ledger.settlement.active_builds() if b.id == sealed.id)
         assert await self.ledger.settlement.finish(build, state, **how)
 

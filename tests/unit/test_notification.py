@@ -46,7 +46,7 @@ def only_known_outcomes(body: bytes) -> None:
         assert event.key
         assert "\0" not in event.key + event.bucket + event.name
         # What the ledger does with it next must not fail either.
-        arrival = Arrival(event, None, event.ignored, "", "push", "test", datetime.now(UTC))
+        arrival = Arrival(event, None, event.ignored, "push", "test", datetime.now(UTC))
         assert len(arrival.identity) == 32
         orjson.dumps({"key": event.key, "etag": event.etag, "at": event.event_at})
 

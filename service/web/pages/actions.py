@@ -12,6 +12,7 @@ from fastapi import APIRouter, HTTPException, Request
 from starlette.responses import Response
 
 from quicksilver.domain.partition import Partition
+from quicksilver.domain.states import PartitionState
 from quicksilver.operators.actions import Actions
 from quicksilver.operators.reconciling import Reconciler
 from quicksilver.support.postgres import Row
@@ -81,9 +82,9 @@ def _effect(row: Row) -> str:
             "Bronze holds no object of it: nothing is built, and silver stays as it is. Put the"
             " object again, and it is built by itself."
         )
-    if row["shown_state"] == "paused":
+    if row["shown_state"] == PartitionState.PAUSED:
         return "Its dataset is paused: it is built when somebody resumes that, and not before."
-    if row["shown_state"] == "running":
+    if row["shown_state"] == PartitionState.RUNNING:
         return "The build that runs is finished first; then silver is built once more."
     if row["wait_reason"]:
         return (

@@ -5,6 +5,7 @@ from typing import Annotated
 from fastapi import APIRouter, Query, Request
 from starlette.responses import Response
 
+from quicksilver.domain.reasons import Reason
 from quicksilver.operators.explain import explain as explain_key
 from quicksilver.web.pages.page import PageRoute, Viewer, ledger_of, render
 from quicksilver.web.pages.partition import run_url
@@ -13,16 +14,8 @@ router = APIRouter(route_class=PageRoute, include_in_schema=False)
 
 Text = Annotated[str, Query(max_length=2000, pattern=r"^[^\x00]*$")]
 
-REASONS = (
-    "fired",
-    "settling",
-    "unchanged",
-    "duplicate",
-    "superseded",
-    "paused",
-    "ignored",
-    "failed",
-)
+# What is quarantined is no event yet, and has a page of its own.
+REASONS = [reason for reason in Reason if reason is not Reason.QUARANTINED]
 
 _ROWS = 100
 

@@ -7,6 +7,7 @@ from urllib.parse import urlencode
 from fastapi import APIRouter, Query, Request
 from starlette.responses import Response
 
+from quicksilver.domain.states import PartitionState
 from quicksilver.ledger import Ledger
 from quicksilver.operators.condition import condition
 from quicksilver.operators.gates import look_at_gates
@@ -48,9 +49,11 @@ async def overview(
         session,
         totals=totals,
         datasets=await _datasets(ledger, dataset, year),
-        failed=await ledger.overview.unfinished(["failed"], limit=_LISTED),
-        running=await ledger.overview.unfinished(["running"], limit=_LISTED),
-        waiting=await ledger.overview.unfinished(["waiting", "pending", "paused"], limit=_LISTED),
+        failed=await ledger.overview.unfinished([PartitionState.FAILED], limit=_LISTED),
+        running=await ledger.overview.unfinished([PartitionState.RUNNING], limit=_LISTED),
+        waiting=await ledger.overview.unfinished(
+            [PartitionState.WAITING, PartitionState.PENDING, PartitionState.PAUSED], limit=_LISTED
+        ),
         listed=_LISTED,
         attempts={d.name: d.attempts for d in ledger.datasets.datasets},
         oldest=min((row["oldest"] for row in counts if row["oldest"]), default=None),

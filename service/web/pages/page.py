@@ -13,6 +13,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 
 from quicksilver.domain.health import HealthView
+from quicksilver.domain.states import PartitionState
 from quicksilver.errors import UNAVAILABLE, NotFoundError, QuicksilverError
 from quicksilver.ledger import Ledger
 from quicksilver.settings import Settings
@@ -23,7 +24,7 @@ from quicksilver.web.body import BodyTooLargeError, read_body
 from quicksilver.web.pages import formats
 from quicksilver.web.sessions import CSRF_FIELD, LIFETIME, Session, cookie_settings, session_of
 
-STATES = ("failed", "running", "pending", "waiting", "paused", "built")
+STATES = tuple(PartitionState)
 
 NOTICE = "quicksilver_notice"
 

@@ -7,6 +7,7 @@ from fastapi import APIRouter, HTTPException, Request
 from starlette.responses import Response
 
 from quicksilver.domain.partition import Partition
+from quicksilver.domain.states import BuildState, PartitionState
 from quicksilver.operators.condition import condition
 from quicksilver.settings import Settings
 from quicksilver.support import clock
@@ -19,10 +20,10 @@ from quicksilver.web.params import Name, PartitionName
 
 router = APIRouter(route_class=PageRoute, include_in_schema=False)
 
-ACTIVE = ("claimed", "dispatched", "running", "published", "yielded")
+ACTIVE = tuple(state for state in BuildState if state.is_active)
 
 # A partition that is gone and in another state is about to be emptied, or could not be.
-SETTLED = ("built", "waiting")
+SETTLED = (PartitionState.BUILT, PartitionState.WAITING)
 
 _BUILDS = 30
 _EVENTS = 50
@@ -91,11 +92,11 @@ def _button(row: Row) -> tuple[str, str] | None:
     if row["gone_at"]:
         return None
     match row["shown_state"]:
-        case "paused":
+        case PartitionState.PAUSED:
             return f"/datasets/{row['dataset']}/resume", "Resume the dataset"
-        case "waiting" | "pending":
+        case PartitionState.WAITING | PartitionState.PENDING:
             return rebuild, "Build it now"
-        case "running":
+        case PartitionState.RUNNING:
             return None
         case _:
             return rebuild, "Rebuild"
@@ -111,7 +112,7 @@ def _charts(builds: Sequence[Row], found: Sequence[Way]) -> dict[str, Chart]:
                 Point(
                     at := value(build, way),
                     f"build {build['id']}, {build['state']}: {'' if at is None else say(at)}",
-                    "failed" if build["state"] in ("failed", "lost") else "",
+                    "failed" if build["state"] in (BuildState.FAILED, BuildState.LOST) else "",
                 )
                 for build, way in pairs
             ],
