@@ -17,6 +17,8 @@ import traceback
 from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 
+from quicksilver.engine.first_use import use_once
+
 # Prefect's engine with what it imports late, then what the flows use.
 DEFAULT_MODULES = (
     "prefect.main",
@@ -74,6 +76,7 @@ def preload(
     for module in modules:
         _import(module, say)
         assert_quiet(expected, f"importing {module}")
+    use_once()
     settle("the imports")
     assert_quiet(expected, "the imports")
     for module in hooks:
