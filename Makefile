@@ -51,8 +51,9 @@ bench: $(STAMP)  ## figures beside their baselines, in one run; writes bench/res
 chaos: $(STAMP)  ## kill -9, cuts and overflows while real objects land; prints a table
 	$(BIN)/python -m tests.chaos
 
-stores: $(STAMP)  ## the stores that are on this machine, really run; prints the measured columns of docs/stores.md
+stores: $(STAMP)  ## every store and Kafka really run and killed (installs Ceph, Java and Maven as root); measures for docs/stores.md
 	$(BIN)/python -m tests.stores
+	$(BIN)/python -m pytest -q --timeout 900 tests/stores/real_ceph.py tests/stores/real_kafka.py
 
 screens: $(STAMP)  ## the README's pictures of the operators' pages, taken from real runs
 	$(BIN)/python -m tests.prepare

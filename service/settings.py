@@ -85,6 +85,9 @@ class Settings(BaseSettings):
     viewer_tokens: Tokens = Field((), alias="QUICKSILVER_VIEWER_TOKENS")
     metrics_tokens: Tokens = Field((), alias="QUICKSILVER_METRICS_TOKENS")
     sns_topics: Names = Field((), alias="QUICKSILVER_SNS_TOPICS")
+    # Google's Pub/Sub: who may push, and what its tokens are made out for.
+    pubsub_accounts: Names = Field((), alias="QUICKSILVER_PUBSUB_ACCOUNTS")
+    pubsub_audience: str = Field("", alias="QUICKSILVER_PUBSUB_AUDIENCE")
     tls_cert: Path | None = Field(None, alias="QUICKSILVER_TLS_CERT")
     tls_key: Path | None = Field(None, alias="QUICKSILVER_TLS_KEY")
     tls_client_ca: Path | None = Field(None, alias="QUICKSILVER_TLS_CLIENT_CA")
@@ -135,6 +138,7 @@ class Settings(BaseSettings):
         "viewer_tokens",
         "metrics_tokens",
         "sns_topics",
+        "pubsub_accounts",
         "roles",
         "trusted_proxies",
         mode="before",

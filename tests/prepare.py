@@ -6,18 +6,16 @@ to do about it.
 
 import os
 import shutil
-import subprocess
 import sys
 from pathlib import Path
 
 from quicksilver.stack.errors import ProgramBuildError
 from quicksilver.stack.minio import MINIO
 from quicksilver.stack.versity import VERSITY
+from tests.support.debian import NotInstalledError, apt_install
 from tests.support.nats_server import NATS
 
 _NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
-
-_MINUTES = 10
 
 
 def chromium() -> Path | None:
@@ -51,28 +49,13 @@ def install_chromium() -> None:
         "install one (`apt-get install chromium`), point CHROMIUM_BIN at one, or set"
         " QUICKSILVER_SKIP_BROWSER=1 to leave the browser's tests out"
     )
-    apt = shutil.which("apt-get")
-    if apt is None or os.geteuid() != 0:
-        raise SystemExit(
-            f"the operators' pages are tested in Chromium, which is not here: {advice}"
-        )
     print("installing Chromium for the tests of the operators' pages …", flush=True)
-    for arguments in (
-        ["update", "-q"],
-        ["install", "-y", "-q", "--no-install-recommends", "chromium", "fonts-dejavu-core"],
-    ):
-        done = subprocess.run(
-            [apt, *arguments],
-            env={**os.environ, "DEBIAN_FRONTEND": "noninteractive"},
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            timeout=_MINUTES * 60,
-            check=False,
-        )
-        if done.returncode:
-            lines = (done.stdout + done.stderr).strip().splitlines()[-5:]
-            raise SystemExit(f"apt-get {arguments[0]} failed: {advice}\n" + "\n".join(lines))
+    try:
+        apt_install("chromium", "fonts-dejavu-core")
+    except NotInstalledError as error:
+        raise SystemExit(
+            f"the operators' pages are tested in Chromium, which is not here: {advice}\n{error}"
+        ) from error
 
 
 def main() -> None:

@@ -15,7 +15,7 @@ import structlog
 from quicksilver.domain.datasets import Datasets
 from quicksilver.domain.event import ObjectEvent
 from quicksilver.domain.manifest import ListedObject
-from quicksilver.domain.partition import matches
+from quicksilver.domain.partition import CANARY_PREFIX, matches
 from quicksilver.errors import BronzeUnavailableError, SettingsError
 from quicksilver.lake.bronze import Bronze
 from quicksilver.settings import Settings
@@ -68,7 +68,9 @@ def _chosen(event: ObjectEvent, store: str, datasets: Datasets) -> ObjectEvent:
 
 
 def _is_declared(event: ObjectEvent, datasets: Datasets) -> bool:
-    return not isinstance(matches(datasets, event.bucket, event.key), str)
+    # A canary's key must come out as it was written, too.
+    is_canary = event.key.startswith(CANARY_PREFIX)
+    return is_canary or not isinstance(matches(datasets, event.bucket, event.key), str)
 
 
 def _is_open(event: ObjectEvent, datasets: Datasets) -> bool:

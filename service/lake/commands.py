@@ -11,13 +11,13 @@ from quicksilver.domain.datasets import Datasets
 from quicksilver.domain.partition import CANARY_PREFIX
 from quicksilver.lake.rules import wanted_rules
 from quicksilver.lake.targets import LANES, QUEUE_DIR
+from quicksilver.lake.wanted import buckets_of
 
 ALIAS = "lake"
 # `mc event add` calls them by these names.
 _EVENTS = {
     "s3:ObjectCreated:*": "put",
     "s3:ObjectRemoved:*": "delete",
-    "s3:ObjectCreated:Put": "put",
 }
 
 
@@ -26,7 +26,7 @@ def lane_commands(datasets: Datasets, *, receiver_url: str, queue_dir: str | Non
 
     Tokens are named as shell variables FAST_TOKEN and DURABLE_TOKEN: no secret is printed.
     """
-    buckets = list(dict.fromkeys(dataset.bucket for dataset in datasets.datasets))
+    buckets = buckets_of(datasets)
     lines = [f"mc mb --ignore-existing {shlex.quote(f'{ALIAS}/{bucket}')}" for bucket in buckets]
     for lane, target in LANES.items():
         endpoint = f"{receiver_url.rstrip('/')}/events/minio?lane={lane}"
@@ -54,9 +54,9 @@ def reader_policy(datasets: Datasets) -> str:
     """The policy, as JSON, of the credentials that the service and its flows need: they list and
     read bronze, and write canaries."""
     statements: list[dict[str, Any]] = []
-    for bucket in dict.fromkeys(dataset.bucket for dataset in datasets.datasets):
+    for bucket in buckets_of(datasets):
         own = [dataset.prefix for dataset in datasets.datasets if dataset.bucket == bucket]
-        prefixes = sorted({*own})
+        prefixes = [*sorted({*own}), CANARY_PREFIX]
         arn = f"arn:aws:s3:::{bucket}"
         statements += [
             {"Effect": "Allow", "Action": ["s3:GetBucketLocation"], "Resource": [arn]},

@@ -16,12 +16,12 @@ from minio.notificationconfig import (
     SuffixFilterRule,
 )
 
-from quicksilver.domain.datasets import Dataset, Datasets
-from quicksilver.domain.partition import CANARY_PREFIX
+from quicksilver.domain.datasets import Datasets
 from quicksilver.errors import BronzeUnavailableError, QuicksilverError
 from quicksilver.lake.bronze import minio_client
 from quicksilver.lake.stores import store_of
 from quicksilver.lake.targets import LANES, Say, configure_targets, minio_admin, target_arn
+from quicksilver.lake.wanted import buckets_of, rules_of
 from quicksilver.settings import Settings
 
 
@@ -53,7 +53,7 @@ def configure_lanes(
     client = minio_client(settings)
     admin = minio_admin(settings)
     buckets = make_buckets(settings, datasets, say)
-    with _refusals_told(settings):
+    with refusals_told(settings):
         configure_targets(
             settings,
             admin,
@@ -75,8 +75,8 @@ def make_buckets(settings: Settings, datasets: Datasets, say: Say) -> list[str]:
         QuicksilverError: it refused; the message says what and why.
     """
     client = minio_client(settings)
-    buckets = list(dict.fromkeys(d.bucket for d in datasets.datasets))
-    with _refusals_told(settings):
+    buckets = buckets_of(datasets)
+    with refusals_told(settings):
         for bucket in buckets:
             if not client.bucket_exists(bucket):
                 client.make_bucket(bucket)
@@ -85,7 +85,8 @@ def make_buckets(settings: Settings, datasets: Datasets, say: Say) -> list[str]:
 
 
 @contextmanager
-def _refusals_told(settings: Settings) -> Generator[None]:
+def refusals_told(settings: Settings) -> Generator[None]:
+    """Raise what the store refused, or that it is away, in our own words."""
     title = store_of(settings).title
     try:
         yield
@@ -99,53 +100,16 @@ def _refusals_told(settings: Settings) -> Generator[None]:
 
 def wanted_rules(datasets: Datasets, bucket: str) -> list[QueueConfig]:
     """The rules that a bucket should have for our targets."""
-    rules: list[QueueConfig] = []
-    for prefix, suffix, name in _filters(datasets, bucket):
-        for lane, target in LANES.items():
-            rules.append(
-                QueueConfig(
-                    queue=target_arn(target),
-                    # Deletes and tags are told too: the ledger says why they fire nothing.
-                    events=["s3:ObjectCreated:*", "s3:ObjectRemoved:*"],
-                    config_id=f"quicksilver-{lane}-{name}{suffix}",
-                    prefix_filter_rule=PrefixFilterRule(prefix) if prefix else None,
-                    suffix_filter_rule=SuffixFilterRule(suffix) if suffix else None,
-                )
-            )
-    for lane, target in LANES.items():
-        rules.append(
-            QueueConfig(
-                queue=target_arn(target),
-                events=["s3:ObjectCreated:Put"],
-                config_id=f"quicksilver-{lane}-canary",
-                prefix_filter_rule=PrefixFilterRule(CANARY_PREFIX),
-            )
+    return [
+        QueueConfig(
+            queue=target_arn(LANES[rule.lane]),
+            events=list(rule.events),
+            config_id=rule.name,
+            prefix_filter_rule=PrefixFilterRule(rule.prefix) if rule.prefix else None,
+            suffix_filter_rule=SuffixFilterRule(rule.suffix) if rule.suffix else None,
         )
-    return rules
-
-
-def _filters(datasets: Datasets, bucket: str) -> list[tuple[str, str, str]]:
-    """Prefix, suffix and the dataset's name of each rule that is needed: none that another covers,
-    since a store refuses rules that overlap, or tells twice."""
-    wanted = [
-        (dataset.prefix, suffix, dataset.name)
-        for dataset in datasets.datasets
-        if dataset.bucket == bucket
-        for suffix in _suffixes(dataset)
+        for rule in rules_of(datasets, bucket)
     ]
-    kept: list[tuple[str, str, str]] = []
-    for prefix, suffix, name in sorted(wanted, key=lambda one: (len(one[0]), len(one[1]))):
-        if not any(prefix.startswith(p) and suffix.endswith(s) for p, s, _ in kept):
-            kept.append((prefix, suffix, name))
-    return kept
-
-
-def _suffixes(dataset: Dataset) -> list[str]:
-    suffixes = list(dataset.suffixes)
-    marker = dataset.ready.marker
-    if marker and not any(marker.endswith(suffix) for suffix in suffixes):
-        suffixes.append(marker)
-    return suffixes
 
 
 def _same_rule(first: QueueConfig, second: QueueConfig) -> bool:

@@ -1,8 +1,14 @@
 """What the stores differ in: how they tell, how loudly, and what is left to their own settings."""
 
+import json
+import shlex
 from collections.abc import Callable
 from dataclasses import dataclass
+from urllib.parse import quote
 
+from quicksilver.domain import lanes
+from quicksilver.domain.datasets import Datasets
+from quicksilver.lake.wanted import buckets_of, notification
 from quicksilver.settings import Settings
 
 
@@ -12,89 +18,123 @@ class Store:
 
     `lanes` are the ways on which a canary must come: `fast` is sent once, `durable` again until it
     was taken. `instructions` gives, for a receiver's address, the lines that its administrator
-    needs for what `quicksilver init` does not set itself; tokens, which are secrets, are not in it.
+    needs for what `quicksilver init` does not set itself, None where it sets all; tokens, which are
+    secrets, are not in it.
     """
 
     title: str
     lanes: tuple[str, ...]
-    instructions: Callable[[str], str] | None = None
+    instructions: Callable[[str, Datasets], str] | None = None
 
 
-def _with_token(receiver_url: str, lane: str) -> str:
+# Stands for one of QUICKSILVER_WEBHOOK_TOKENS.
+_STAND_IN = "TOKEN"
+
+
+def with_token(receiver_url: str, lane: str, token: str) -> str:
     """The address for senders that know no header of their own: the token as a password."""
     scheme, _, address = receiver_url.partition("://")
-    return f"{scheme}://quicksilver:TOKEN@{address}/events/s3?lane={lane}"
+    return f"{scheme}://quicksilver:{quote(token, safe='')}@{address}/events/s3?lane={lane}"
 
 
-def _versity(receiver_url: str) -> str:
+def _notifications(datasets: Datasets, arns: dict[str, str], kind: str) -> str:
+    """The command that gives each bucket its rules, once its targets are there."""
+    return "\n".join(
+        "  aws --endpoint-url $MINIO_ENDPOINT_URL s3api put-bucket-notification-configuration"
+        f" --bucket {shlex.quote(bucket)} --notification-configuration"
+        f" {shlex.quote(json.dumps(notification(datasets, bucket, arns, kind)))}"
+        for bucket in buckets_of(datasets)
+    )
+
+
+def _versity(receiver_url: str, _: Datasets) -> str:
     return (
         "start the gateway with this setting, while the service runs (it sends a test first):\n"
-        f"  VGW_EVENT_WEBHOOK_URL='{_with_token(receiver_url, 'fast')}'"
+        f"  VGW_EVENT_WEBHOOK_URL='{with_token(receiver_url, lanes.FAST, _STAND_IN)}'"
     )
 
 
-def _rustfs(receiver_url: str) -> str:
+def _rustfs(receiver_url: str, datasets: Datasets) -> str:
+    variable = "RUSTFS_NOTIFY_WEBHOOK"
     lines = [
         line
-        for lane in ("FAST", "DURABLE")
+        for lane in lanes.WEBHOOK_LANES
         for line in (
-            f"RUSTFS_NOTIFY_WEBHOOK_ENABLE_{lane}=on",
-            f"RUSTFS_NOTIFY_WEBHOOK_ENDPOINT_{lane}="
-            f"'{receiver_url}/events/minio?lane={lane.lower()}'",
-            f"RUSTFS_NOTIFY_WEBHOOK_AUTH_TOKEN_{lane}='TOKEN'",
+            f"  {variable}_ENABLE_{lane.upper()}=on",
+            f"  {variable}_ENDPOINT_{lane.upper()}='{receiver_url}/events/minio?lane={lane}'",
+            f"  {variable}_AUTH_TOKEN_{lane.upper()}='TOKEN'",
         )
     ]
-    lines.append("RUSTFS_NOTIFY_WEBHOOK_QUEUE_DIR_DURABLE=/var/lib/rustfs/quicksilver-queue")
-    return (
-        "start RustFS with these settings, then give each bucket a rule for both targets\n"
-        "(arn:rustfs:sqs:REGION:FAST:webhook and …:DURABLE:webhook, events s3:ObjectCreated:* and\n"
-        "s3:ObjectRemoved:*) with `aws s3api put-bucket-notification-configuration`:\n  "
-        + "\n  ".join(lines)
+    arns = {
+        lane: f"arn:rustfs:sqs:us-east-1:{lane.upper()}:webhook" for lane in lanes.WEBHOOK_LANES
+    }
+    return "\n".join(
+        (
+            "start RustFS with these settings:",
+            *lines,
+            f"  {variable}_QUEUE_DIR_DURABLE=/var/lib/rustfs/quicksilver-queue",
+            "then give the buckets their rules:",
+            _notifications(datasets, arns, "Queue"),
+        )
     )
 
 
-def _ceph(receiver_url: str) -> str:
-    topics = [
-        "aws --endpoint-url $MINIO_ENDPOINT_URL sns create-topic --name"
-        f" quicksilver-{lane} --attributes"
-        f' \'{{"push-endpoint": "{_with_token(receiver_url, lane)}",'
-        f' "persistent": "{"true" if lane == "durable" else "false"}"}}\''
-        for lane in ("fast", "durable")
-    ]
-    return (
-        "make a topic for each lane, then a notification of each bucket to both (topic ARNs as\n"
-        "`create-topic` answers them) with `aws s3api put-bucket-notification-configuration`:\n  "
-        + "\n  ".join(topics)
+def _aws(receiver_url: str, datasets: Datasets) -> str:
+    policy = {
+        "Version": "2012-10-17",
+        "Statement": [
+            {
+                "Effect": "Allow",
+                "Principal": {"Service": "s3.amazonaws.com"},
+                "Action": "sqs:SendMessage",
+                "Resource": "QUEUE_ARN",
+                "Condition": {
+                    "ArnLike": {
+                        "aws:SourceArn": [f"arn:aws:s3:::{b}" for b in buckets_of(datasets)]
+                    }
+                },
+            }
+        ],
+    }
+    rules = _notifications(datasets, {lanes.DURABLE: "QUEUE_ARN"}, "Queue")
+    attributes = json.dumps({"Policy": json.dumps(policy)})
+    return "\n".join(
+        (
+            "have S3 send to a queue, which QUEUE_URL and QUEUE_ARN stand for:",
+            "  aws sqs create-queue --queue-name quicksilver",
+            "  aws sqs get-queue-attributes --queue-url QUEUE_URL --attribute-names QueueArn",
+            "  aws sqs set-queue-attributes --queue-url QUEUE_URL --attributes"
+            f" {shlex.quote(attributes)}",
+            "then give the buckets their rules (this replaces all that a bucket has: join them"
+            " first):",
+            rules.replace(" --endpoint-url $MINIO_ENDPOINT_URL", ""),
+            "and run beside the service:",
+            "  quicksilver consume sqs QUEUE_URL",
+            "Or have EventBridge's API destination post to"
+            f" {receiver_url}/events/s3?lane={lanes.DURABLE} with the header `Authorization: Bearer"
+            " TOKEN`",
+        )
     )
 
 
-def _aws(receiver_url: str) -> str:
-    return (
-        "have S3 send s3:ObjectCreated:* and s3:ObjectRemoved:* of each bucket to a queue of SQS,\n"
-        "and run `quicksilver consume sqs QUEUE_URL`; or to EventBridge, whose API destination\n"
-        f"posts to\n  {receiver_url}/events/s3?lane=durable\n"
-        "with the header `Authorization: Bearer TOKEN`"
-    )
-
-
-def _other(receiver_url: str) -> str:
+def _other(receiver_url: str, _: Datasets) -> str:
     return (
         "where the store can post notifications, have it post to one of these; one that cannot is"
         " listed:\n"
         f"  {receiver_url}/events/s3?lane=fast with the header `Authorization: Bearer TOKEN`\n"
-        f"  {_with_token(receiver_url, 'fast')}"
+        f"  {with_token(receiver_url, lanes.FAST, _STAND_IN)}"
     )
 
 
-_BOTH = ("fast", "durable")
+_BOTH = lanes.WEBHOOK_LANES
 
 # By the values of QUICKSILVER_STORE.
 STORES = {
     "minio": Store("MinIO", _BOTH),
     "rustfs": Store("RustFS", _BOTH, _rustfs),
-    "ceph": Store("Ceph", _BOTH, _ceph),
-    "aws": Store("Amazon S3", ("durable",), _aws),
-    "versity": Store("Versity S3 Gateway", ("fast",), _versity),
+    "ceph": Store("Ceph", _BOTH),
+    "aws": Store("Amazon S3", (lanes.DURABLE,), _aws),
+    "versity": Store("Versity S3 Gateway", (lanes.FAST,), _versity),
     # May tell or not: what comes is measured, and nothing is expected.
     "other": Store("the store", (), _other),
 }

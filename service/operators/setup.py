@@ -1,9 +1,15 @@
 """`quicksilver init`: everything outside this process that the service relies on. Idempotent."""
 
 from collections.abc import Callable
+from contextlib import suppress
+
+import httpx
 
 from quicksilver.build.prepare import ensure_warehouse
 from quicksilver.domain.datasets import Datasets, load_datasets
+from quicksilver.errors import QuicksilverError
+from quicksilver.lake.ceph import configure_topics
+from quicksilver.lake.detect import contradiction
 from quicksilver.lake.rules import configure_lanes, make_buckets
 from quicksilver.lake.stores import store_of
 from quicksilver.ledger.migrate import migrate
@@ -77,11 +83,19 @@ def _set_up_store(
 ) -> None:
     """What the store's API sets, and the lines for what it does not."""
     store = store_of(settings)
+    with suppress(httpx.HTTPError):  # one that is away is told by what is asked of it next
+        if wrong := contradiction(settings.store, settings.minio_endpoint_url):
+            raise QuicksilverError(
+                f"{wrong}: correct the one or the other, for every part of Quicksilver"
+            )
+    if settings.store == "ceph":
+        configure_topics(settings, datasets, say, receiver_url=receiver_url)
+        return
     if store.instructions is None:
         configure_lanes(
             settings, datasets, say, receiver_url=receiver_url, queue_dir=queue_dir, renew=renew
         )
         return
     make_buckets(settings, datasets, say)
-    told = store.instructions(receiver_url.rstrip("/"))
+    told = store.instructions(receiver_url.rstrip("/"), datasets)
     say(f"{store.title}: {told}\nTOKEN is one of QUICKSILVER_WEBHOOK_TOKENS")

@@ -53,13 +53,13 @@ async def send_canary(
         put = await asyncio.to_thread(client.put_object, bucket, key, BytesIO(b"canary"), 6)
     except S3Error as error:
         raise BronzeUnavailableError(
-            f"MinIO refused to store a canary in {bucket}: {error.code}: {error.message}; correct"
+            f"the store refused a canary in {bucket}: {error.code}: {error.message}; correct"
             " MINIO_ACCESS_KEY and MINIO_SECRET_KEY, or let their user put and delete"
             f" {CANARY_PREFIX}*"
         ) from error
     except (MinioException, urllib3.exceptions.HTTPError, OSError) as error:
         raise BronzeUnavailableError(
-            f"MinIO cannot be reached: a canary could not be put into {bucket}: {error}"
+            f"the store cannot be reached: a canary could not be put into {bucket}: {error}"
         ) from error
     try:
         row: Row | None = None
@@ -72,13 +72,13 @@ async def send_canary(
             # The fast lane is measured by its first deliveries' clocks, not by this one's looks.
             await asyncio.sleep(0.2 if row else 0.05)
     finally:
-        await asyncio.to_thread(_remove, client, bucket, key, put.version_id)
+        await asyncio.to_thread(remove, client, bucket, key, put.version_id)
     fast, durable = (_lag(row, f"{lane}_at", put_at) for lane in ("fast", "durable"))
     return CanaryResult(fast, durable, key, put_at)
 
 
-def _remove(client: Minio, bucket: str, key: str, version: str | None) -> None:
-    """By its version where there is one: a delete marker would stay for ever."""
+def remove(client: Minio, bucket: str, key: str, version: str | None) -> None:
+    """Remove a canary, by its version where there is one: a delete marker would stay for ever."""
     try:
         client.remove_object(bucket, key, version_id=version)
     except (MinioException, urllib3.exceptions.HTTPError, OSError):

@@ -62,6 +62,10 @@ async def find_fault(
     if fault is not None:
         return fault
     if settings.store != "minio":
+        tells_by_rules = settings.store in ("rustfs", "ceph", "aws")
+        unmatched = await asyncio.to_thread(_unmatched, client, bucket) if tells_by_rules else None
+        if unmatched is not None:
+            return Fault(unmatched, is_certain=False)
         return Fault(
             f"nothing of it arrived: does {store_of(settings).title} post to this service?"
             " `quicksilver init` prints what it needs for that",
@@ -94,6 +98,26 @@ def _rule_fault(client: Minio, bucket: str, target: str) -> Fault | None:
         if rule.queue == target_arn(target) and CANARY_PREFIX.startswith(prefix):
             return None
     return Fault(f"bucket {bucket} has no notification rule for {target}: {_INIT}")
+
+
+def _unmatched(client: Minio, bucket: str) -> str | None:
+    """What the rules of any store's bucket tell: none for canaries, or one that matches nothing."""
+    try:
+        found = client.get_bucket_notification(bucket)
+    except (MinioException, urllib3.exceptions.HTTPError, OSError):
+        return None
+    rules = (*found.queue_config_list, *found.topic_config_list)
+    filters = [rule.prefix_filter_rule.value if rule.prefix_filter_rule else "" for rule in rules]
+    if not any(CANARY_PREFIX.startswith(prefix) for prefix in filters):
+        return (
+            f"bucket {bucket} has no notification rule for {CANARY_PREFIX}: `quicksilver init` sets"
+            " it, or prints how"
+        )
+    return (
+        f"bucket {bucket} has its notification rule and tells nothing: either the store does not"
+        " reach the service, or it never matches a filter, a known defect of some releases of"
+        " RustFS: update it, or give the bucket a rule without prefix and suffix"
+    )
 
 
 def target_fault(settings: Settings, target: str) -> Fault | None:

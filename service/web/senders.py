@@ -8,10 +8,12 @@ import structlog
 from fastapi import APIRouter, Query, Request
 from starlette.responses import Response
 
+from quicksilver.intake.pubsub import Pushes, PushRefusedError, PushUnavailableError
 from quicksilver.intake.sns import SnsRefusedError, SnsUnavailableError, Topics
 from quicksilver.support.metrics import EVENTS
 from quicksilver.web.access import SENDER_SCHEME
 from quicksilver.web.events import answer, known_lane, receive_body, reject_unless_authorized
+from quicksilver.web.tokens import bearer
 
 _log = structlog.get_logger(__name__)
 
@@ -63,6 +65,18 @@ async def receive_s3(
     return refused or await receive_body(request, known_lane(lane))
 
 
+@router.options("/events/s3", include_in_schema=False, dependencies=[SENDER_SCHEME])
+async def allow_origin(request: Request) -> Response:
+    """The handshake of CloudEvents, as Event Grid asks for it: may this origin post here?"""
+    refused = reject_unless_authorized(
+        request, basic_password(request.headers.get("authorization")), 'Basic realm="quicksilver"'
+    )
+    if refused is not None:
+        return refused
+    origin = request.headers.get("webhook-request-origin", "*")
+    return answer(200, "ready", {"WebHook-Allowed-Origin": origin, "WebHook-Allowed-Rate": "*"})
+
+
 @router.post(
     "/events/sns",
     summary="Take what Amazon SNS sends to an HTTP subscription",
@@ -97,6 +111,42 @@ async def receive_sns(request: Request) -> Response:
         return message.text.encode()
 
     return await receive_body(request, "push", unwrap)
+
+
+@router.post(
+    "/events/pubsub",
+    summary="Take what Google's Pub/Sub pushes",
+    responses={
+        **_ANSWERS,
+        403: {"description": "Not signed by Google for an account of QUICKSILVER_PUBSUB_ACCOUNTS"},
+        404: {"description": "No account is configured"},
+    },
+)
+async def receive_pubsub(request: Request) -> Response:
+    """Cloud Storage's notifications; Pub/Sub sends each until it is taken: a durable lane."""
+    pushes = pushes_of(request)
+    if not pushes:
+        return answer(404, "QUICKSILVER_PUBSUB_ACCOUNTS is empty: pushes are not taken")
+    try:
+        await pushes.check(bearer(request.headers.get("authorization")))
+    except PushRefusedError as error:
+        EVENTS.labels("none", "none", "unauthorized").inc()
+        return answer(403, str(error))
+    except PushUnavailableError as error:
+        _log.warning("a push waits for Google's keys", error=str(error))
+        return answer(503, str(error), {"Retry-After": "20"})
+    return await receive_body(request, "durable")
+
+
+def pushes_of(request: Request) -> Pushes:
+    """The application's accounts of Pub/Sub, made when the first push comes."""
+    state = request.app.state
+    if getattr(state, "pushes", None) is None:
+        settings = state.settings
+        audience = settings.pubsub_audience or f"{settings.url}/events/pubsub"
+        state.pushes = Pushes(settings.pubsub_accounts, audience)
+    pushes: Pushes = state.pushes
+    return pushes
 
 
 def topics_of(request: Request) -> Topics:

@@ -6,11 +6,12 @@ import asyncio
 import itertools
 from collections.abc import AsyncGenerator, Collection
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from io import BytesIO
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 import uvicorn
 from minio import Minio
@@ -19,12 +20,15 @@ from minio.notificationconfig import NotificationConfig
 from quicksilver.app import create_app
 from quicksilver.domain.datasets import Dataset, Datasets
 from quicksilver.domain.event import ObjectEvent
+from quicksilver.domain.partition import CANARY_PREFIX
 from quicksilver.intake.group_commit import Recorder
 from quicksilver.intake.refusals import Refusals
 from quicksilver.lake.bronze import Bronze, minio_client
 from quicksilver.lake.rules import wanted_rules
 from quicksilver.lake.targets import target_arn
 from quicksilver.ledger import Ledger
+from quicksilver.operators.doctor.check import BrokenError, Probe
+from quicksilver.operators.doctor.defects import check_defects
 from quicksilver.roles.alerts import clear_alert, raise_alert
 from quicksilver.roles.canary import CanaryResult
 from quicksilver.roles.canary_watch import CanaryWatch
@@ -36,6 +40,9 @@ from quicksilver.support import clock
 from quicksilver.support.postgres import Database
 from tests.support.declared import arrive
 from tests.support.servers import MinioServer
+from tests.support.waiting import until
+
+BODIES = Path(__file__).parent.parent / "bodies"
 
 # The durable lane's directory is read every 3 s.
 PATIENCE = 4.5
@@ -233,7 +240,7 @@ async def test_credentials_that_may_not_put(lanes: Lanes) -> None:
     row = await lanes.state()
     assert (row["fast_state"], row["durable_state"]) == ("unknown", "unknown")
     (text,) = (await lanes.open_alerts()).values()
-    assert "refused to store a canary" in text
+    assert "the store refused a canary" in text
     # Nothing is known of the lanes: nothing is said of them, and the sweep cannot help.
     assert lanes.sweep.interval == 300
 
@@ -290,3 +297,54 @@ async def test_a_durable_lane_that_works_off_its_queue_is_late_and_no_alarm(
     assert (await lanes.state())["durable_state"] == "late"
     assert await lanes.open_alerts() == {}
     assert lanes.sweep.interval == 300
+
+
+async def defects(lanes: Lanes) -> str:
+    """What `quicksilver doctor` says of this bucket's store."""
+    probe = Probe(lanes.settings, patience=PATIENCE)
+    try:
+        await check_defects(probe, lanes.client, lanes.ledger, lanes.bucket)
+    except BrokenError as error:
+        return f"{error.found}: {error.fix}"
+    return ""
+
+
+async def test_odd_keys_and_uploads_in_parts_come_as_well(lanes: Lanes) -> None:
+    async with lanes.receiver():
+        assert await defects(lanes) == ""
+    assert list(lanes.client.list_objects(lanes.bucket, recursive=True)) == []
+
+
+async def test_a_store_that_does_not_tell_of_uploads_in_parts(lanes: Lanes) -> None:
+    rules = [
+        replace(rule, events=["s3:ObjectCreated:Put"])
+        for rule in wanted_rules(lanes.datasets, lanes.bucket)
+    ]
+    lanes.client.set_bucket_notification(lanes.bucket, NotificationConfig(queue_config_list=rules))
+    async with lanes.receiver():
+        said = await defects(lanes)
+    assert said.startswith("MinIO tells of plain uploads to")
+    assert "not of those in parts: have its rules tell of s3:ObjectCreated:*" in said
+
+
+async def test_a_store_that_tells_of_uploads_without_their_keys(lanes: Lanes) -> None:
+    body = (BODIES / "rustfs_multipart_empty_key.json").read_bytes()
+    lanes.set_rules()
+
+    async def tell() -> None:
+        url = f"http://{LOOPBACK}:{lanes.port}/events/minio?lane=fast"
+        token = lanes.settings.webhook_tokens[0].get_secret_value()
+        async with httpx.AsyncClient(trust_env=False) as client:
+            await asyncio.to_thread(
+                until,
+                lambda: list(lanes.client.list_objects(lanes.bucket, prefix=CANARY_PREFIX)),
+                "the canary",
+            )
+            answer = await client.post(
+                url, content=body, headers={"authorization": f"Bearer {token}"}
+            )
+        assert answer.text.strip() == "quarantined: bad-key:rustfs"
+
+    async with lanes.receiver():
+        said, _ = await asyncio.gather(defects(lanes), tell())
+    assert said.startswith("MinIO tells of an upload without its key (bad-key:rustfs)")

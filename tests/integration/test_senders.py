@@ -11,11 +11,14 @@ import httpx
 import pytest
 from moto.server import ThreadedMotoServer
 
+from quicksilver.intake.pubsub import Pushes
 from quicksilver.intake.sns import Topics
 from quicksilver.ledger import Ledger
 from quicksilver.operators.explain import explain
 from quicksilver.stack.ports import LOOPBACK
 from tests.support.receiver import BASIC, BEARER, serving
+from tests.unit.test_pubsub import ACCOUNT, AUDIENCE, Google, token
+from tests.unit.test_pubsub import KEY as GOOGLES
 from tests.unit.test_sender_bodies import body
 from tests.unit.test_sender_shapes import KEY, encoded, eventbridge, record
 from tests.unit.test_sns import CERTIFICATE, TOPIC, Aws, message, signed
@@ -49,6 +52,39 @@ async def test_azures_handshake_is_answered(ledger_url: str) -> None:
         refused = await receiver.post("/events/s3", body("azure_validation"))
         assert refused.status_code == 401
     assert receiver.events() == []
+
+
+async def test_cloudevents_handshake_allows_the_origin_that_asks(ledger_url: str) -> None:
+    async with serving(ledger_url) as receiver:
+        asks = {"webhook-request-origin": "eventgrid.azure.net"}
+        answer = await receiver.client.options("/events/s3", headers={**asks, **BEARER})
+        assert answer.status_code == 200
+        assert answer.headers["webhook-allowed-origin"] == "eventgrid.azure.net"
+        refused = await receiver.client.options("/events/s3", headers=asks)
+        assert refused.status_code == 401
+        assert "webhook-allowed-origin" not in refused.headers
+
+
+async def test_pushes_of_pubsub_are_verified_and_durable(ledger_url: str) -> None:
+    google = Google(GOOGLES)
+    async with serving(ledger_url, pubsub_accounts=(ACCOUNT,), pubsub_audience=AUDIENCE) as told:
+        told.app.state.pushes = Pushes([ACCOUNT], AUDIENCE, fetch=google)
+        push = body("gcs_pubsub_push")
+        assert (await told.post("/events/pubsub", push, **BEARER)).status_code == 403
+        forged = {"authorization": f"Bearer {token(aud='https://somebody.example/')}"}
+        assert (await told.post("/events/pubsub", push, **forged)).status_code == 403
+        assert told.events() == []
+        good = {"authorization": f"Bearer {token()}"}
+        answer = await told.post("/events/pubsub", push, **good)
+        assert (answer.status_code, answer.text) == (200, "settling\n")
+        (event,) = told.events()
+        assert event["durable_at"] is not None
+        google.answer = b""
+        told.app.state.pushes = Pushes([ACCOUNT], AUDIENCE, fetch=google)
+        waits = await told.post("/events/pubsub", push, **good)
+        assert (waits.status_code, waits.headers["retry-after"]) == (503, "20")
+    async with serving(ledger_url) as receiver:
+        assert (await receiver.post("/events/pubsub", push, **good)).status_code == 404
 
 
 async def test_content_that_comes_back_is_news_though_nothing_is_numbered(ledger_url: str) -> None:

@@ -13,7 +13,10 @@ from minio.commonconfig import CopySource
 
 from quicksilver.domain.datasets import load_datasets
 from quicksilver.lake.bronze import Bronze, minio_client
+from quicksilver.lake.detect import contradiction, detect_store
 from quicksilver.lake.rules import make_buckets
+from quicksilver.operators.doctor.check import BrokenError, Probe
+from quicksilver.operators.doctor.defects import check_defects
 from quicksilver.roles.canary import send_canary
 from quicksilver.roles.canary_watch import CanaryWatch
 from quicksilver.roles.sweep import Sweep
@@ -126,6 +129,28 @@ async def test_a_canary_measures_its_one_lane(tmp_path: Path, ledger_url: str) -
         assert (row["fast_state"], row["durable_state"]) == ("up", "none")
         # Nothing sends again what it loses: swept more often than with a durable lane.
         assert sweep.interval == 4 * lake.settings.sweep_degraded
+
+
+async def test_it_is_detected_and_its_keys_are_seen_through(
+    tmp_path: Path, ledger_url: str
+) -> None:
+    async with lake_of(tmp_path, ledger_url) as lake:
+        url = lake.settings.minio_endpoint_url
+        assert await asyncio.to_thread(detect_store, url) == ("versity", "Versity S3 Gateway")
+        wrong = await asyncio.to_thread(contradiction, "minio", url)
+        assert wrong == f"Versity S3 Gateway answers at {url}, but QUICKSILVER_STORE is minio"
+        ledger = lake.receiver.app.state.ledger
+        for store in ("versity", "other", "aws"):
+            used = lake.settings.model_copy(update={"store": store})
+            lake.receiver.app.state.settings = lake.receiver.app.state.settings.model_copy(
+                update={"store": store}
+            )
+            checked = check_defects(Probe(used), lake.client, ledger, BUCKET)
+            if store != "aws":
+                await checked
+                continue
+            with pytest.raises(BrokenError, match="as they are, which QUICKSILVER_STORE=aws does"):
+                await checked
 
 
 async def test_a_store_that_does_not_tell_is_listed(tmp_path: Path, ledger_url: str) -> None:

@@ -4,6 +4,7 @@ Prints the measured columns of docs/stores.md; a store that cannot be built is s
 """
 
 import json
+import os
 import shutil
 import statistics
 import sys
@@ -24,12 +25,15 @@ from minio import Minio
 from quicksilver.domain.datasets import load_datasets
 from quicksilver.errors import QuicksilverError
 from quicksilver.lake.bronze import minio_client
+from quicksilver.lake.ceph import configure_topics
 from quicksilver.lake.rules import configure_lanes
 from quicksilver.settings import Settings, load_settings
 from quicksilver.stack.minio import MINIO
 from quicksilver.stack.ports import LOOPBACK
 from quicksilver.stack.versity import VERSITY
+from tests.support.ceph import ceph, ceph_version, install_ceph
 from tests.support.checkout import PROJECT
+from tests.support.debian import NotInstalledError
 from tests.support.minio import minio_running
 from tests.support.servers import HOMES
 from tests.support.versity import gateway
@@ -118,10 +122,23 @@ def versity(heard: Heard) -> Generator[tuple[str, Settings]]:
         yield VERSITY.version, settings
 
 
+@contextmanager
+def rados(heard: Heard) -> Generator[tuple[str, Settings]]:
+    install_ceph()
+    with ceph(Path(tempfile.mkdtemp(dir=HOMES))) as cluster:
+        os.environ["SSL_CERT_FILE"] = str(cluster.authority)
+        secure = cluster.settings(webhook_tokens=TOKEN, minio_endpoint_url=cluster.https_url)
+        datasets = load_datasets(PROJECT / "datasets.yaml")
+        configure_topics(secure, datasets, lambda _: None, receiver_url=heard.url)
+        del os.environ["SSL_CERT_FILE"]
+        yield ceph_version(), cluster.settings()
+
+
 Running = Callable[[Heard], AbstractContextManager[tuple[str, Settings]]]
 STORES: dict[str, tuple[Running, tuple[str, ...]]] = {
     "MinIO": (minio, ("fast", "durable")),
     "Versity S3 Gateway": (versity, ("fast",)),
+    "Ceph RGW": (rados, ("fast", "durable")),
 }
 
 
@@ -195,7 +212,7 @@ def main() -> None:
         try:
             for row in measure(run, lanes):
                 print(f"{name} | {row}", flush=True)
-        except QuicksilverError as error:
+        except (QuicksilverError, NotInstalledError) as error:
             failed = True
             print(f"{name} | not run: {error}", flush=True)
     shutil.rmtree(HOMES, ignore_errors=True)

@@ -20,7 +20,8 @@ from quicksilver.intake.notification import Notification
 # Who is known to encode keys as an HTML form does, as AWS documents it, and who sends them as they
 # are. All others are in doubt: AWS and Versity both call themselves aws:s3.
 _ENCODED = {"minio:s3", "rustfs:s3"}
-_PLAIN = {"ceph:s3", "noobaa:s3"}
+_CEPH = "ceph:s3"
+_PLAIN = {_CEPH, "noobaa:s3"}
 # Whose records say the same as S3's documentation: their trouble needs no sender's name.
 _STANDARD = {"aws", "minio"}
 
@@ -61,7 +62,8 @@ def _event(record: Any) -> ObjectEvent:
     s3 = mapping(mapping(record, "bad-record").get("s3"), "bad-record")
     bucket = mapping(s3.get("bucket"), "bad-bucket").get("name")
     thing = mapping(s3.get("object"), "bad-object")
-    key, spelling = _key(thing.get("key"), str(record.get("eventSource")))
+    source = str(record.get("eventSource"))
+    key, spelling = _key(thing.get("key"), source)
     return ObjectEvent(
         name=text(record.get("eventName"), "bad-event-name").removeprefix("s3:"),
         bucket=text(bucket, "bad-bucket"),
@@ -69,7 +71,8 @@ def _event(record: Any) -> ObjectEvent:
         etag=optional(thing.get("eTag"), "bad-etag", strip='"'),
         version_id=optional(thing.get("versionId"), "bad-version"),
         size=size_of(thing.get("size")),
-        sequencer=optional(thing.get("sequencer"), "bad-sequencer"),
+        # Ceph gives each topic's message of one event a sequencer of its own.
+        sequencer=None if source == _CEPH else optional(thing.get("sequencer"), "bad-sequencer"),
         event_at=moment_of(record.get("eventTime")),
         spelling=spelling,
     )

@@ -6,10 +6,12 @@ import httpx
 
 from quicksilver.errors import BronzeUnavailableError, QuicksilverError
 from quicksilver.lake.bronze import minio_client
+from quicksilver.lake.detect import contradiction
 from quicksilver.lake.stores import store_of
 from quicksilver.lake.targets import LANES, known_targets, minio_admin, target_arn
 from quicksilver.operators.buckets import has_rules, try_to_list
 from quicksilver.operators.doctor.check import ANSWER_WITHIN, BrokenError, Probe, first_line
+from quicksilver.operators.doctor.defects import check_defects
 from quicksilver.roles.canary import send_canary
 from quicksilver.roles.lane_faults import find_fault, target_fault
 
@@ -21,10 +23,13 @@ async def check_store(probe: Probe) -> str:
     try:
         async with httpx.AsyncClient(timeout=ANSWER_WITHIN) as client:
             answer = await client.get(f"{url}/minio/health/live" if is_minio else url)
+        wrong = await asyncio.to_thread(contradiction, probe.settings.store, url)
     except httpx.HTTPError as error:
         raise BrokenError(
             f"{url} does not answer: {error}", f"start {title}, or correct MINIO_ENDPOINT_URL"
         ) from error
+    if wrong:
+        raise BrokenError(wrong, "correct the one or the other, for every part of Quicksilver")
     if is_minio and not answer.is_success:
         raise BrokenError(f"{answer.url} answers {answer.status_code}", "see MinIO's log")
     return "alive" if is_minio else f"{title} answers"
@@ -170,6 +175,8 @@ async def check_canary(probe: Probe) -> str:
                 f" {', '.join(silent)}",
                 "; ".join(dict.fromkeys(fault.text for fault in faults)),
             )
+        if any(getattr(seen, lane) is not None for lane in LANES):
+            await check_defects(probe, client, ledger, bucket)
         told = [f"{lane} {lag:.3f} s" for lane in LANES if (lag := getattr(seen, lane)) is not None]
         lags.append(f"{bucket}: {', '.join(told) or 'by listing only'}")
     return "; ".join(lags)
