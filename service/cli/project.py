@@ -55,7 +55,7 @@ def check(
     """Say whether datasets.yaml, prefect.yaml, the dbt project and the buckets fit each other.
 
     Exit 1 on an error, or when a key belongs to no partition. What could not be looked at is said,
-    and is no error.
+    and is not an error.
     """
     if key and from_lake:
         raise typer.BadParameter("KEY and --from-lake: which one?")

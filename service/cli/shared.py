@@ -204,7 +204,7 @@ def parse_date(text: str) -> date:
     try:
         return date.fromisoformat(text if text.count("-") > 1 else f"{text}-01")
     except ValueError:
-        raise typer.BadParameter(f"{text!r} is no date: write YYYY-MM-DD or YYYY-MM") from None
+        raise typer.BadParameter(f"{text!r} is not a date: write YYYY-MM-DD or YYYY-MM") from None
 
 
 def parse_last(text: str) -> date:

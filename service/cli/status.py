@@ -1,7 +1,8 @@
 """`quicksilver status`: what is wrong first, then every partition's state."""
 
+import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Annotated, Any
 
 import typer
@@ -119,19 +120,28 @@ def status(
     if as_json:
         print_json(with_api(work))
     elif watch:
-        _watch(lambda: shown(with_api(work)))
+        _watch(work, shown)
     else:
         console.print(shown(with_api(work)))
 
 
-def _watch(look: Callable[[], RenderableType]) -> None:
+def _watch(
+    work: Callable[[Settings, Api], Awaitable[dict[str, Any]]],
+    show: Callable[[dict[str, Any]], RenderableType],
+) -> None:
     with Live(console=console, screen=False) as live:
+
+        async def look_again(settings: Settings, api: Api) -> None:
+            while True:
+                live.update(show(await work(settings, api)))
+                await asyncio.sleep(1)
+
         while True:
             try:
-                live.update(look())
+                with_api(look_again)
             except (*UNAVAILABLE, ServiceUnavailableError) as error:
                 live.update(Text(f"{error}; asked again every second", "red"))
-            time.sleep(1)
+                time.sleep(1)
 
 
 def _status(answer: dict[str, Any]) -> RenderableType:

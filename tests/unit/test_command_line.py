@@ -1,6 +1,7 @@
 """The command line in a pipe and in a narrow terminal: lines for programs, and for people."""
 
 import os
+import socket
 import subprocess
 import sys
 from io import StringIO
@@ -132,3 +133,18 @@ def test_what_the_service_answers_is_an_exit_code(
     monkeypatch.setattr(httpx.AsyncClient, "request", answer)
     done = CliRunner().invoke(app, ["quarantine", "discard", "1", "--yes"])
     assert (done.exit_code, done.stderr) == (code, "error: because of that\n")
+
+
+@pytest.mark.parametrize("is_silent", [False, True])
+def test_a_postgres_that_is_away_is_one_sentence(
+    monkeypatch: pytest.MonkeyPatch, is_silent: bool
+) -> None:
+    """Whether nobody listens, or somebody takes the connection and never answers."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1] if is_silent else choose_port(None)
+        monkeypatch.setenv("QUICKSILVER_DATABASE_URL", f"postgresql://ledger@127.0.0.1:{port}/x")
+        done = CliRunner().invoke(app, ["status"])
+    assert done.exit_code == 4, done.output
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("error: the ledger's Postgres cannot be reached")
+    assert line.endswith("correct QUICKSILVER_DATABASE_URL")
