@@ -19,6 +19,9 @@ from quicksilver.support.postgres import Row
 
 _EVENTS = 50
 
+# A person waits for the page: what the store says is one fact among several.
+_ANSWER_WITHIN = 4.0
+
 
 def _spellings(key: str) -> list[str]:
     """A key as it is, and as a notification may have written it or a person copied it from one."""
@@ -119,9 +122,11 @@ async def _stored(
     said: list[str] = []
     for bucket in buckets:
         try:
-            found = await asyncio.to_thread(bronze.find, bucket, key)
-        except (BronzeUnavailableError, SettingsError) as error:
-            said.append(f"The store could not be asked: {error}")
+            async with asyncio.timeout(_ANSWER_WITHIN):
+                found = await asyncio.to_thread(bronze.find, bucket, key)
+        except (BronzeUnavailableError, SettingsError, TimeoutError) as error:
+            why = str(error) or f"no answer in {_ANSWER_WITHIN:g} s"
+            said.append(f"The store could not be asked: {why}")
             continue
         told = next((row for row in events if row["bucket"] == bucket and row["etag"]), None)
         said.append(_compared(bucket, key, found, told))
