@@ -52,7 +52,7 @@ _MEANINGS = {
         "When a build read bronze, this version was not there: overwritten or deleted."
     ),
     Reason.PAUSED: "Its dataset is paused: `quicksilver resume` builds what accumulated.",
-    Reason.IGNORED: "It is no new content of a declared dataset.",
+    Reason.IGNORED: "It is not new content of a declared dataset.",
     Reason.QUARANTINED: "It could not be parsed, and is kept as it came.",
     Reason.FAILED: "Its build failed, and the attempts are used up: see the partition's error.",
 }
@@ -60,7 +60,7 @@ _BY_CODE = {reason.value: reason for reason in Reason}
 
 
 class Ignored(StrEnum):
-    """Why an event is no new content of a declared dataset."""
+    """Why an event is not new content of a declared dataset."""
 
     # By the event itself.
     TAGGING = "tagging"
