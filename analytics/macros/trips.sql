@@ -54,27 +54,26 @@
 {%- endmacro %}
 
 
-{% macro judged_trips(staged, taxi) -%}
-with trips as (
+{% macro named_trips(staged) -%}
+-- Without the fence Postgres would convert a column anew wherever it is named: two of them three times.
+select
+    {{ trip_id() }} as trip_id,
+    trips.*
+from (select * from {{ staged }} offset 0) as trips
+{%- endmacro %}
 
-    select
-        *,
-        -- Any number will do: it only tells copies of one row apart.
-        row_number() over () as copy,
-        {{ trip_id() }} as trip_id
-    from {{ staged }}
 
-),
-
-repeated as (
+{% macro judged_trips(named, taxi) -%}
+with repeated as (
 
     -- Partition by partition: one run may build several.
     select
         dt,
         trip_id,
-        min(copy) as first_copy
-    from trips
-    group by dt, trip_id
+        min(place) as first_place
+    -- Sorted: of millions of names nearly all are different, and a hash of them all is larger than memory.
+    from (select dt, trip_id, place from {{ named }} order by trip_id, dt offset 0) as names
+    group by trip_id, dt
     having count(*) > 1
 
 )
@@ -92,7 +91,7 @@ select
             or trips.pickup_zone_id is null
             or trips.dropoff_zone_id is null
             then 'missing_value'
-        when trips.copy > repeated.first_copy then 'duplicate'
+        when trips.place > repeated.first_place then 'duplicate'
         when
             trips.pickup_date < trips.dt - 1
             or trips.pickup_date > (trips.dt + interval '1 month')::date
@@ -101,7 +100,7 @@ select
         when trips.total_amount < 0 then 'negative_total'
         when trips.distance_miles <= 0 then 'no_distance'
     end as reason
-from trips
+from {{ named }} as trips
 left join repeated on trips.dt = repeated.dt and trips.trip_id = repeated.trip_id
 {%- endmacro %}
 

@@ -3,9 +3,13 @@
 {% macro money(column) -%}
   {#
     By way of whole cents: a month has 30 million amounts, and a float cast to numeric goes through its text, five
-    times as slow. NaN and infinity compare as not below the limit; numeric(12, 2) has no room above it.
+    times as slow. Half of them are zero. NaN and infinity compare as not below the limit; numeric(12, 2) has no
+    room above it.
   #}
-  (case when abs({{ column }}) < 1e10 then round({{ column }} * 100)::bigint * 0.01 end)::numeric(12, 2)
+  (case
+    when {{ column }} = 0 then 0.00
+    when abs({{ column }}) < 1e10 then round({{ column }} * 100)::bigint * 0.01
+  end)::numeric(12, 2)
 {%- endmacro %}
 
 

@@ -5,11 +5,19 @@
 #}
 {% macro get_fixture_sql(rows, column_name_to_data_types) %}
   {% set types = {} %}
-  {% if model.name in ('stg_yellow_tripdata', 'yellow_trips_judged', 'stg_green_tripdata', 'green_trips_judged') %}
-    {% do types.update(trip_types('green' if 'green' in model.name else 'yellow')) %}
-    {% if model.name.endswith('_judged') %}{% do types.update({'trip_id': 'uuid', 'reason': 'text'}) %}{% endif %}
+  {% set taxi = 'green' if 'green' in model.name else 'yellow' %}
+  {% set unstored = {
+    'stg_' ~ taxi ~ '_tripdata': {'place': 'tid'},
+    taxi ~ '_trips_named': {'place': 'tid', 'trip_id': 'uuid'},
+    taxi ~ '_trips_judged': {'trip_id': 'uuid', 'reason': 'text'},
+  } %}
+  {% if model.name in unstored %}
+    {% do types.update(trip_types(taxi)) %}
+    {% do types.update(unstored[model.name]) %}
   {% else %}
     {% for column in adapter.get_columns_in_relation(this) %}{% do types.update({column.name: column.data_type}) %}{% endfor %}
+    {# Every table has it, and staging reads it; a table without columns is one that is not there. #}
+    {% if types %}{% do types.update({'ctid': 'tid'}) %}{% endif %}
   {% endif %}
   {% if not types %}
     {% do exceptions.raise_compiler_error(

@@ -181,7 +181,7 @@ async def test_green_taxi_is_declared_and_nothing_more(stage: PartitionStage) ->
     assert result.rejected_by_reason == {"duplicate": 2, "negative_total": 3}
     assert result.new_columns == []
     models = {node.name for node in result.dbt if node.kind == "model"}
-    assert models == {"green_trips", "green_trips_judged", "green_trips_rejected"}
+    assert models == {"green_trips", "green_trips_named", "green_trips_rejected"}
     assert stage.rows(
         "select distinct trip_type from silver.green_trips order by trip_type nulls last"
     ) == [(1,), (2,), (None,)]

@@ -1,2 +1,3 @@
 -- Every landed row once, with the reason why it is turned away, or null for a good trip.
-{{ judged_trips(ref('stg_green_tripdata'), taxi='green') }}
+{{ config(materialized='ephemeral', contract={'enforced': false}) }}
+{{ judged_trips(ref('green_trips_named'), taxi='green') }}

@@ -1,2 +1,3 @@
 -- Every landed row once, with the reason why it is turned away, or null for a good trip.
-{{ judged_trips(ref('stg_yellow_tripdata'), taxi='yellow') }}
+{{ config(materialized='ephemeral', contract={'enforced': false}) }}
+{{ judged_trips(ref('yellow_trips_named'), taxi='yellow') }}

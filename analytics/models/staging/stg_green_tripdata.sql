@@ -1,6 +1,9 @@
 with source as (
 
-    select * from {{ source('bronze', 'green_tripdata') }}
+    select
+        *,
+        ctid
+    from {{ source('bronze', 'green_tripdata') }}
 
 ),
 
@@ -8,6 +11,8 @@ renamed as (
 
     select
         dt,
+        -- Tells copies of one row apart, the same way whenever the rows are read.
+        ctid as place,
         {{ code('"VendorID"') }} as vendor_id,
         {{ pickup_to_utc('lpep_pickup_datetime', 'lpep_dropoff_datetime') }} as pickup_at,
         {{ new_york_to_utc('lpep_dropoff_datetime') }} as dropoff_at,

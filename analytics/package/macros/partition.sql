@@ -18,10 +18,16 @@
   {%- if build and build.is_shared and not is_keyed -%}
     {% do exceptions.raise_compiler_error(this ~ ' needs a column ' ~ build.column ~ ' in an enforced contract') %}
   {%- endif -%}
+  {%- set unlogged = 'unlogged' if not build or build.partitions[0].unlogged -%}
+  {%- set is_made_by_select = not (build and build.is_shared) and not has_other_constraints() -%}
   {{ run_hooks(pre_hooks) }}
   {% call statement('main') -%}
     drop table if exists {{ scratch }};
-    {% if build and build.is_shared %}
+    {% if is_made_by_select %}
+      {# What fills a new table may be read by several processes; what is inserted is read by one. #}
+      {% if config.get('contract').enforced %}{{ get_assert_columns_equivalent(sql) }}{% endif %}
+      create {{ unlogged }} table {{ scratch }} as {{ select_as_declared(sql) }}
+    {% elif build and build.is_shared %}
       {{ get_assert_columns_equivalent(sql) }}
       create table {{ scratch }} {{ get_table_columns_and_constraints() }} partition by list ({{ build.column }});
       {{ mark_scratch(scratch) }}
@@ -37,8 +43,6 @@
       insert into {{ scratch }} ({{ get_column_names() }})
       {{ get_select_subquery(sql) }}
     {% else %}
-    {% set unlogged = 'unlogged' if not build or build.partitions[0].unlogged %}
-    {% if config.get('contract').enforced %}
       create {{ unlogged }} table {{ scratch }}
       {{ get_assert_columns_equivalent(sql) }}
       {{ get_table_columns_and_constraints() }};
@@ -46,17 +50,53 @@
       {{ keyed_by_build(scratch, build) }}
       insert into {{ scratch }} ({{ get_column_names() }})
       {{ get_select_subquery(sql) }}
-    {% else %}
-      create {{ unlogged }} table {{ scratch }} as {{ sql }};
-      {{ mark_scratch(scratch) }}
-      {{ keyed_by_build(scratch, build) }}
-    {% endif %}
     {% endif %}
   {%- endcall %}
+  {% if is_made_by_select %}
+    {% call statement('declared') -%}
+      {{ mark_scratch(scratch) }}
+      {{ keyed_by_build(scratch, build) }}
+      {{ refuse_nulls(scratch) }}
+    {%- endcall %}
+  {% endif %}
   {{ run_hooks(post_hooks) }}
   {{ adapter.commit() }}
   {{ return({'relations': [scratch]}) }}
 {% endmaterialization %}
+
+
+{% macro has_other_constraints() %}
+  {# Than `not_null` of a column: a table that a select makes has none but those that are added to it. #}
+  {% if not config.get('contract').enforced %}{{ return(false) }}{% endif %}
+  {% set types = (model.columns.values() | map(attribute='constraints') | sum(start=[])) | map(attribute='type') | list %}
+  {{ return((model.constraints or types | reject('equalto', 'not_null') | list) | length > 0) }}
+{% endmacro %}
+
+
+{% macro select_as_declared(sql) %}
+  {# With the lengths and precisions of the contract, which only compares the kinds of types. #}
+  {% if not config.get('contract').enforced %}{{ return(sql) }}{% endif %}
+  select
+  {% for column in model.columns.values() %}
+    {% set name = adapter.quote(column.name) if column.quote else column.name %}
+    cast({{ name }} as {{ column.data_type }}) as {{ name }}{{ ',' if not loop.last }}
+  {% endfor %}
+  from ({{ sql }}) as made
+{% endmacro %}
+
+
+{% macro refuse_nulls(scratch) %}
+  {% set names = [] %}
+  {% for column in model.columns.values() if config.get('contract').enforced and column.constraints %}
+    {% do names.append(adapter.quote(column.name) if column.quote else column.name) %}
+  {% endfor %}
+  {% if names %}
+    {# One look at the table for all of them. #}
+    alter table {{ scratch }}
+    {% for name in names %}alter column {{ name }} set not null{{ ',' if not loop.last }}
+    {% endfor %};
+  {% endif %}
+{% endmacro %}
 
 
 {% macro keyed_by_build(scratch, build) %}
