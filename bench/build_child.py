@@ -1,7 +1,7 @@
 """A warm process that builds partitions on request: `python -m bench.build_child`.
 
-One JSON line in (`dt`, `build`, `key`, `etag`, `size`), one out (seconds by step). No Prefect,
-no ledger: what a build itself costs in the warehouse of the environment.
+One JSON line in (`partition`, `build`, `key`, `etag`, `size`), one out (seconds by step). No
+Prefect, no ledger: what a build itself costs in the warehouse of the environment.
 """
 
 from __future__ import annotations

@@ -23,7 +23,7 @@ from psycopg import sql
 
 from bench.months import small_month
 from bench.report import Figure, Outcome, median
-from bench.stage import BUCKET, WARM, BenchStage
+from bench.stage import BUCKET, WARM, BenchStage, fresh_database
 from tests.support.checkout import PROJECT
 
 _ROUNDS, _PARTITIONS = 10, 1_000
@@ -52,7 +52,7 @@ class _Builder:
         assert self._process.stdin
         self._build += 1
         self._process.stdin.write(
-            json.dumps({**job, "dt": dt.isoformat(), "build": self._build}) + "\n"
+            json.dumps({**job, "partition": dt.isoformat(), "build": self._build}) + "\n"
         )
         self._process.stdin.flush()
         return self.answer()["timings"]
@@ -65,7 +65,7 @@ def measure(stage: BenchStage) -> Outcome:
     found: dict[str, list[float]] = {"short": [], "long": []}
     steps: dict[str, list[dict[str, float]]] = {"short": [], "long": []}
     with ExitStack() as stack:
-        urls = {name: _database(stage, f"bench_{name}") for name in found}
+        urls = {name: fresh_database(stage, "warehouse", f"bench_{name}") for name in found}
         builders = {name: stack.enter_context(_builder(stage, url)) for name, url in urls.items()}
         first = next(stage.dts)
         for builder in builders.values():
@@ -102,15 +102,6 @@ def _upload(stage: BenchStage, dt: date) -> dict[str, Any]:
     body = small_month(dt)
     done = stage.lake.put_object(BUCKET, key, BytesIO(body), len(body))
     return {"key": key, "etag": str(done.etag).strip('"'), "size": len(body)}
-
-
-def _database(stage: BenchStage, name: str) -> str:
-    home = stage.stack.home
-    with psycopg.connect(home.database_url("postgres", admin=True), autocommit=True) as admin:
-        named = sql.Identifier(name)
-        admin.execute(sql.SQL("drop database if exists {} with (force)").format(named))
-        admin.execute(sql.SQL("create database {} owner warehouse").format(named))
-    return home.database_url("warehouse").rpartition("/")[0] + f"/{name}"
 
 
 @contextmanager
@@ -158,15 +149,16 @@ def _write_history(url: str, template: date, count: int) -> None:
                     _copy(connection, schema, name, columns, template, dt)
                 connection.execute(
                     "insert into quicksilver.fence"
-                    " (dataset, dt, holder, published_build, generation)"
-                    " values (%s, %s, %s, %s, 1)",
-                    (WARM, dt, 10**6 + number, 10**6 + number),
+                    " (dataset, partition, dt, holder, published_build, generation)"
+                    " values (%s, %s, %s, %s, %s, 1)",
+                    (WARM, str(dt), dt, 10**6 + number, 10**6 + number),
                 )
                 connection.execute(
                     "insert into quicksilver.publication"
-                    " (build_id, dataset, dt, generation, rows_bronze, rows_silver, rows_rejected)"
-                    " values (%s, %s, %s, 1, %s, %s, 0)",
-                    (10**6 + number, WARM, dt, _ROWS, _ROWS),
+                    " (build_id, dataset, partition, dt, generation,"
+                    " rows_bronze, rows_silver, rows_rejected)"
+                    " values (%s, %s, %s, %s, 1, %s, %s, 0)",
+                    (10**6 + number, WARM, str(dt), dt, _ROWS, _ROWS),
                 )
         connection.execute("vacuum (analyze)")
 

@@ -22,6 +22,7 @@ from typing import Any, cast
 
 import httpx
 import psycopg
+from psycopg import sql
 from psycopg.rows import dict_row
 
 from bench.months import months
@@ -139,6 +140,16 @@ class BenchStage:
 def key_of(dataset: str, dt: date) -> str:
     """The key of a partition's one file."""
     return f"{_PREFIX[dataset]}/dt={dt}/data.parquet"
+
+
+def fresh_database(stage: BenchStage, owner: str, name: str) -> str:
+    """An empty database of a role of the stack's; its URL."""
+    home = stage.stack.home
+    with psycopg.connect(home.database_url("postgres", admin=True), autocommit=True) as admin:
+        named = sql.Identifier(name)
+        admin.execute(sql.SQL("drop database if exists {} with (force)").format(named))
+        admin.execute(sql.SQL("create database {} owner {}").format(named, sql.Identifier(owner)))
+    return home.database_url(owner).rpartition("/")[0] + f"/{name}"
 
 
 def _connect(url: str) -> psycopg.Connection[Any]:

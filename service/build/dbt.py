@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from psycopg.conninfo import conninfo_to_dict
 
 from quicksilver.build import dbt_patches
-from quicksilver.build.dbt_project import dbt_project, is_published, manifest
+from quicksilver.build.dbt_project import dbt_project, is_published, macros_of_builds, manifest
 from quicksilver.settings import Settings, load_settings
 from quicksilver.support.postgres import conninfo
 from quicksilver.warehouse.session import scratch_options
@@ -54,7 +54,8 @@ def preload() -> None:
     """Import dbt, parse the project and compile it once, so that a fork of this process only runs.
 
     dbt builds much of itself on first use (JSON schemas, serializers, templates): 0.7 s of a core.
-    Opens no connection, leaves no thread and no descriptor.
+    What only runs with a connection, the macros that make tables and tests, is compiled by name:
+    another 0.15 s. Opens no connection, leaves no thread and no descriptor.
 
     Raises:
         ModelError: the project does not parse.
@@ -67,6 +68,9 @@ def preload() -> None:
         select="path:models",
         exclude="resource_type:unit_test",
     )
+    jinja: Any = importlib.import_module("dbt_common.clients.jinja")
+    for macro in macros_of_builds():
+        jinja.template_cache.get_node_template(macro)
 
 
 def run(

@@ -67,6 +67,7 @@ def _install() -> list[str]:
     from dbt.task.build import BuildTask
     from dbt_common.behavior_flags import BehaviorFlagRendered
     from dbt_common.clients.jinja import MacroFuzzEnvironment
+    from dbt_common.events.event_manager import EventManager
 
     patches = [
         _Patch(PluginManager, "get_prefixed_modules", _found_once, "dbt-core"),
@@ -76,6 +77,7 @@ def _install() -> list[str]:
         # That of native values is a kind of it.
         _Patch(MacroFuzzEnvironment, "compile", _compiled_once, "dbt-common"),
         _Patch(PostgresConnectionManager, "release", _kept_open, "dbt-postgres"),
+        _Patch(EventManager, "fire_event", _told_to_listeners, "dbt-common"),
     ]
     return [f"{patch.owner.__name__}.{patch.name}" for patch in patches if not patch.put()]
 
@@ -110,6 +112,26 @@ def _kept_open(release: Callable[[Any], None]) -> Callable[[Any], None]:
         connection.transaction_open = False
 
     return keep
+
+
+def _told_to_listeners(fire: Callable[..., None]) -> Callable[..., None]:
+    """Events that no log and no callback hears, each written as a protocol message: 200 a build.
+
+    A warning may be an error by the project's settings, whoever listens.
+    """
+
+    def fire_event(
+        self: Any,
+        e: Any,
+        level: Any = None,
+        node: Any = None,
+        force_warn_or_error_handling: bool = False,
+    ) -> None:
+        may_be_error = force_warn_or_error_handling or (level or e.level_tag()).value == "warn"
+        if self.loggers or self.callbacks or may_be_error:
+            fire(self, e, level, node, force_warn_or_error_handling)
+
+    return fire_event
 
 
 def _of_others(schemas_of: Callable[..., set[Any]]) -> Callable[..., set[Any]]:

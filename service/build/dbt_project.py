@@ -144,6 +144,20 @@ def tables_above(models: Set[str]) -> set[tuple[str, str]]:
     }
 
 
+# What builds run beside the macros that models and tests name.
+_MATERIALIZATIONS = ("materialization_partition_postgres", "materialization_test_default")
+
+
+def macros_of_builds() -> list[Any]:
+    """Every macro that building the project's models and tests can reach."""
+    parsed: Any = manifest()
+    edges = {name: macro.depends_on.macros for name, macro in parsed.macros.items()}
+    start = {name for name in edges if name.rpartition(".")[2] in _MATERIALIZATIONS}
+    start |= {name for node in parsed.nodes.values() for name in node.depends_on.macros}
+    names = [*start, *_reached(edges, start, "macro.")]
+    return [parsed.macros[name] for name in names if name in parsed.macros]
+
+
 def _reached(edges: Mapping[str, Sequence[str]], start: set[str], kind: str) -> list[str]:
     """What edges lead to from some nodes, themselves left out, that is of a kind; sorted."""
     seen, left = set(start), list(start)

@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
-from functools import cache
+from functools import cache, lru_cache
 from typing import Literal
 
 Grain = Literal["year", "month", "day", "hour", "minute"]
@@ -100,9 +100,7 @@ class KeyPattern:
         if self.grain is None:
             return None
         if "dt" in fields:
-            moment = datetime.strptime(fields["dt"], self.date_format).replace(tzinfo=UTC)
-            if _written(moment, self.date_format).lower() != fields["dt"].lower():
-                raise ValueError(fields["dt"])
+            moment = _read(fields["dt"], self.date_format)
         else:
             moment = datetime(
                 int(fields["year"]), int(fields.get("month", 1)), int(fields.get("day", 1)),
@@ -234,6 +232,21 @@ def parse_pattern(text: str) -> KeyPattern:
     )
 
 
+# A listing names each of its dates as often as it has objects of it.
+@lru_cache(maxsize=4096)
+def _read(text: str, form: str) -> datetime:
+    """A date as it is written.
+
+    Raises:
+        ValueError: it is none, or would be written otherwise.
+    """
+    moment = datetime.strptime(text, form).replace(tzinfo=UTC)
+    if _written(moment, form).lower() != text.lower():
+        raise ValueError(text)
+    return moment
+
+
+@lru_cache(maxsize=4096)
 def _written(moment: datetime | date, form: str) -> str:
     # The C library writes the year 1 as `1`.
     return moment.strftime(form.replace("%Y", f"{moment.year:04d}"))

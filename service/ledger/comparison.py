@@ -23,7 +23,13 @@ class KeptObject:
     key: str
     etag: str
     seen_at: datetime
-    partition: Partition
+    dataset: str
+    partition_name: str
+
+    @property
+    def partition(self) -> Partition:
+        """Whose it is; read off its name only when it is asked for, of a million objects of few."""
+        return Partition(self.dataset, self.partition_name)
 
 
 async def mark_gone(
@@ -74,7 +80,10 @@ class Comparison(LedgerPart):
             rows = await tx.fetch(
                 "kept_objects", dataset=dataset, prefix=prefix, after=after, upto=upto, limit=limit
             )
-        return [KeptObject(r["key"], r["etag"], r["seen_at"], partition_of(r)) for r in rows]
+        return [
+            KeptObject(r["key"], r["etag"], r["seen_at"], r["dataset"], r["partition"])
+            for r in rows
+        ]
 
     async def record_gone(self, bucket: str, lost: Sequence[KeptObject]) -> set[Partition]:
         """Objects that bronze no longer holds, as they were read: a newer one of that key stays.
@@ -87,7 +96,7 @@ class Comparison(LedgerPart):
         """
         places = as_json([where_of(partition) for partition in sorted({o.partition for o in lost})])
         keys = [
-            {"dataset": o.partition.dataset, "key": o.key, "etag": o.etag, "seen_at": o.seen_at}
+            {"dataset": o.dataset, "key": o.key, "etag": o.etag, "seen_at": o.seen_at}
             for o in lost
         ]
         now = clock.now()

@@ -242,11 +242,11 @@ class Sweep:
             walk = self._bronze.walk(dataset.bucket, prefix)
             after, is_last = "", False
             while not is_last:
-                page = await asyncio.to_thread(_next_page, walk)
+                page, named = await asyncio.to_thread(_next_page, walk, dataset)
                 is_last = len(page) < _PAGE
                 upto = None if is_last else page[-1].key
                 listed += len(page)
-                names.update(_names(page, dataset))
+                names.update(named)
                 known: dict[str, str] = {}
                 etags = {o.key: o.etag for o in page}
                 # More than a page where much is gone: so much of it at a time, too.
@@ -325,8 +325,12 @@ class Sweep:
         return gone
 
 
-def _next_page(walk: Iterator[ListedObject]) -> list[ListedObject]:
-    return list(islice(walk, _PAGE))
+def _next_page(
+    walk: Iterator[ListedObject], dataset: Dataset
+) -> tuple[list[ListedObject], set[str]]:
+    """A page of a listing, and the dataset's partitions that it names."""
+    page = list(islice(walk, _PAGE))
+    return page, set(_names(page, dataset))
 
 
 def _span(walk: Iterator[ListedObject], last: str) -> set[str]:

@@ -7,8 +7,10 @@ from typing import Any
 
 import pyarrow as pa
 import pytest
+from dbt_common.clients.jinja import template_cache
 
 from quicksilver.build import batch as batch_build
+from quicksilver.build import dbt_project
 from quicksilver.build.batch import build_batch
 from quicksilver.build.prepare import ensure_warehouse
 from quicksilver.build.result import BuildOutcome, BuildResult
@@ -195,6 +197,16 @@ async def test_a_retry_ends_and_removes_what_a_batch_has_left(
     assert [name for name in stage.scratch() if "landed" not in name] == []
     assert stage.counts(MONTHS[1]) == (200, 178, 22)
     assert stage.counts(MONTHS[0]) == (0, 0, 0)
+
+
+async def test_the_engine_compiles_every_macro_of_a_build_beforehand(
+    stage: PartitionStage,
+) -> None:
+    template_cache.clear()
+    await stage.build(MONTHS[0], stage.put(_month(MONTHS[0]), MONTHS[0]))
+    used = set(template_cache.file_cache)
+    assert len(used) > 30
+    assert used <= {macro.macro_sql for macro in dbt_project.macros_of_builds()}
 
 
 async def test_dbt_makes_identical_tables_with_and_without_its_shortcuts(

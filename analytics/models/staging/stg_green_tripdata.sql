@@ -2,7 +2,8 @@ with source as (
 
     select
         *,
-        ctid
+        -- Tells copies of one row apart, the same way whenever the rows are read.
+        ctid as place
     from {{ source('bronze', 'green_tripdata') }}
 
 ),
@@ -11,8 +12,7 @@ renamed as (
 
     select
         dt,
-        -- Tells copies of one row apart, the same way whenever the rows are read.
-        ctid as place,
+        place,
         {{ code('"VendorID"') }} as vendor_id,
         {{ pickup_to_utc('lpep_pickup_datetime', 'lpep_dropoff_datetime') }} as pickup_at,
         {{ new_york_to_utc('lpep_dropoff_datetime') }} as dropoff_at,
