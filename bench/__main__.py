@@ -9,12 +9,12 @@ from collections.abc import Callable, Generator
 
 from rich.console import Console
 
-from bench import backlog, budget, full_month, history, idle, latency, receiver
+from bench import backlog, budget, full_month, history, idle, latency, receiver, sweeps
 from bench.report import Figure, Outcome, machine, show, write
 from bench.stage import BenchStage, staged
 from quicksilver.settings import load_settings
 
-_PARTS = ("latency", "backlog", "full_month", "idle", "receiver", "history")
+_PARTS = ("latency", "backlog", "full_month", "idle", "receiver", "history", "sweeps")
 
 
 def main() -> None:
@@ -59,8 +59,8 @@ def _measure(
     if wanted & set(parts) and "idle" in wanted:
         time.sleep(5)  # what was just built comes to rest
     window = idle.begin(stage, idle_seconds) if "idle" in wanted else None
-    # Both have processes and databases of their own: the stack's service stays idle.
-    for name, part in {"receiver": receiver, "history": history}.items():
+    # They have processes and databases of their own: the stack's service stays idle.
+    for name, part in {"receiver": receiver, "history": history, "sweeps": sweeps}.items():
         if name in wanted:
             yield name, _one(stage, name, part.measure)
     if window is not None:
