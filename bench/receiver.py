@@ -43,7 +43,7 @@ def measure(stage: BenchStage) -> Outcome:
         ports: dict[str, int] = {}
         pids: dict[str, int] = {}
         for kind in _KINDS:
-            ports[kind], pids[kind] = stack.enter_context(_server(stage, kind, url))
+            ports[kind], pids[kind] = stack.enter_context(serving(stage, kind, url))
             _load(stage, ports[kind], 1.0, seed=1 + len(ports))
         before = _memory(pids["stored"])
         for number in range(rounds):
@@ -83,7 +83,7 @@ def measure(stage: BenchStage) -> Outcome:
 
 
 @contextmanager
-def _server(stage: BenchStage, kind: str, url: str) -> Generator[tuple[int, int]]:
+def serving(stage: BenchStage, kind: str, url: str) -> Generator[tuple[int, int]]:
     port = choose_port(None)
     log = stage.stack.home.logs / f"bench-receiver-{kind}.log"
     environment = {
