@@ -95,7 +95,7 @@ def measure(stage: BenchStage) -> Outcome:
         copied, built = postgres_alone(stage, csv, columns, scripts)
         copies.append(copied)
         builds.append(built)
-        before.append(sum(_alone(stage, csv, columns, [_BEFORE])))
+        before.append(sum(postgres_alone(stage, csv, columns, [_BEFORE])))
         stage.say(
             f"full month: {timings['total']:.1f} s, alone {copied:.1f} + {built:.1f} s,"
             f" by the SQL of 0.2.0 {before[-1]:.1f} s"
