@@ -96,8 +96,7 @@ class Comparison(LedgerPart):
         """
         places = as_json([where_of(partition) for partition in sorted({o.partition for o in lost})])
         keys = [
-            {"dataset": o.dataset, "key": o.key, "etag": o.etag, "seen_at": o.seen_at}
-            for o in lost
+            {"dataset": o.dataset, "key": o.key, "etag": o.etag, "seen_at": o.seen_at} for o in lost
         ]
         now = clock.now()
         async with self.database.transaction() as tx:
