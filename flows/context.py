@@ -24,14 +24,16 @@ class FlowContext:
 
 
 @asynccontextmanager
-async def opened() -> AsyncGenerator[FlowContext]:
+async def opened(*required: str) -> AsyncGenerator[FlowContext]:
     """Open the ledger and bronze for a flow run; closed at its end.
+
+    `required`: the settings that it needs; ledger and warehouse unless it says so.
 
     Raises:
         SettingsError, DatasetsError: the worker's environment is incomplete.
     """
     settings = await settings_of_run()
-    settings.require("database_url", "warehouse_url")
+    settings.require(*(required or ("database_url", "warehouse_url")))
     datasets = load_datasets(settings.datasets_file)
     database = Database(
         settings.database_url.get_secret_value(), size=2, application="quicksilver-flow"

@@ -247,7 +247,7 @@ class Dataset(Strict):
             return self.files
         if self.format:
             return _FORMATS[self.format]
-        return ("*.parquet",) if self.ends_by == "ledger" and self.pattern.tail else ("*",)
+        return ("*.parquet",) if self.is_ours and self.pattern.tail else ("*",)
 
     @cached_property
     def suffixes(self) -> tuple[str, ...]:
@@ -263,6 +263,12 @@ class Dataset(Strict):
         if self.ends is not None:
             return self.ends
         return "ledger" if self.deployment.startswith("silver-build/") else "run"
+
+    @cached_property
+    def is_ours(self) -> bool:
+        """Whether our own flow builds it, `silver-build` or one around it: into our warehouse."""
+        is_named_so = self.deployment.startswith("silver-build/")
+        return self.ends_by == "ledger" and (is_named_so or bool(self.bronze_table))
 
     @cached_property
     def is_keyed_by_dt(self) -> bool:

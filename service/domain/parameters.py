@@ -70,6 +70,6 @@ def parameters_of(
     known = values(dataset, asked)
     if dataset.parameters is not None:
         return fill(dataset.parameters, known)
-    if dataset.ends_by == "ledger":
+    if dataset.is_ours:
         return fill(OF_OUR_FLOW, known)
     return {name: value for name, value in known.items() if name in (taken or ())}

@@ -57,6 +57,6 @@ def given_parameters(declared: Dataset | Gate) -> tuple[Collection[str], bool]:
         return ("year",) if declared.each == "year" else ("dt",), False
     if declared.parameters is not None:
         return tuple(declared.parameters), False
-    if declared.ends_by == "ledger":
+    if declared.is_ours:
         return tuple(OF_OUR_FLOW), False
     return declared.known_fields, True

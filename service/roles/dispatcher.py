@@ -221,7 +221,7 @@ class Dispatcher:
             dataset.name: dataset.max_partitions_per_run
             for dataset in self._ledger.datasets.datasets
             if dataset.max_partitions_per_run > 1
-            and dataset.ends_by == "ledger"
+            and dataset.is_ours
             and self._deployments.takes(dataset.deployment, "batch")
         }
 

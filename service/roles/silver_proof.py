@@ -60,14 +60,15 @@ class SilverProof:
         self._warehouse = warehouse
 
     async def run_once(self) -> dict[Partition, str]:
-        """Compare every dataset whose builds end in the ledger; what differed, with the reason.
+        """Compare every dataset that our flow publishes; what differed, with the reason.
 
         Raises:
             LedgerUnavailableError, WarehouseUnavailableError: the rest is compared next time.
         """
         found: dict[Partition, str] = {}
         for dataset in self._ledger.datasets.datasets:
-            if dataset.ends_by == "ledger":
+            # A flow of somebody's own keeps its silver elsewhere.
+            if dataset.is_ours:
                 found |= await self._compare(dataset)
         return found
 

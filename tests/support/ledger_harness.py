@@ -180,15 +180,6 @@ class FakePrefect(Deployments):
             self.set_state(run, "COMPLETED", message=why)
 
 
-@dataclass(frozen=True)
-class FakeHolding:
-    """A published partition, and the tables of it that are empty now."""
-
-    partition: Partition
-    build_id: int
-    missing: tuple[str, ...]
-
-
 class FakeWarehouse:
     """The fence and what was published, with the real one's rules."""
 
@@ -222,14 +213,6 @@ class FakeWarehouse:
         }
         self.history.append((begun.partition, begun.generation, begun.id))
         return True
-
-    async def holdings(self, dataset: Dataset) -> list[FakeHolding]:
-        """What is published of a dataset now."""
-        newest = {p: build for p, _, build in self.history if p.dataset == dataset.name}
-        return [
-            FakeHolding(p, build, () if p in self.silver else (f"silver.{dataset.name}",))
-            for p, build in newest.items()
-        ]
 
     async def newest_build(self) -> int:
         """The highest build id that ever held a fence."""

@@ -66,7 +66,7 @@ def _misfits(datasets: Datasets, dataset: Dataset, takes: _Takes) -> list[Findin
         given = set(dataset.parameters)
         unknown = sorted(given - takes.every)
     else:
-        given = set(OF_OUR_FLOW if dataset.ends_by == "ledger" else dataset.known_fields)
+        given = set(OF_OUR_FLOW if dataset.is_ours else dataset.known_fields)
         unknown = []
     missing = sorted(takes.required - given)
     where = f"{datasets.path}:{datasets.line_of(dataset.name, 'parameters')}"
