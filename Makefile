@@ -7,7 +7,7 @@ STAMP := $(VENV)/.stamp
 TEST_PROCESSES ?= 3
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-fast up bench check chaos stores screens fuzz lock clean
+.PHONY: help setup demo test test-fast up bench check chaos incidents stores screens fuzz lock clean
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | sort
@@ -50,6 +50,9 @@ bench: $(STAMP)  ## figures beside their baselines, in one run; writes bench/res
 
 chaos: $(STAMP)  ## kill -9, cuts and overflows while real objects land; prints a table
 	$(BIN)/python -m tests.chaos
+
+incidents: $(STAMP)  ## each incident on a real stack: seconds until page, status, doctor and message said so
+	$(BIN)/python -m tests.incidents
 
 stores: $(STAMP)  ## every store and Kafka really run and killed (installs Ceph, Java and Maven as root); measures for docs/stores.md
 	$(BIN)/python -m tests.stores

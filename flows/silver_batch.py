@@ -7,6 +7,7 @@ from prefect import State, get_run_logger
 from prefect.states import Completed
 
 from quicksilver.build.batch import build_batch
+from quicksilver.build.dbt import told
 from quicksilver.build.result import BuildOutcome, BuildResult
 from quicksilver.domain.datasets import Dataset
 from quicksilver.errors import (
@@ -81,6 +82,8 @@ async def _tell(lake: FlowContext, build: BegunBuild, outcome: BuildOutcome) -> 
             outcome.rows_silver,
             outcome.rows_rejected,
         )
+        if outcome.dbt:
+            logger.info("dbt:\n%s", told(outcome.dbt))
     elif isinstance(outcome, ManifestChangedError):
         await lake.ledger.runs.yield_build(build.id, str(outcome))
         logger.info("bronze changed meanwhile, the next build takes over: %s", outcome)
@@ -92,7 +95,8 @@ async def _tell(lake: FlowContext, build: BegunBuild, outcome: BuildOutcome) -> 
         await lake.ledger.runs.record_error(
             build.id, str(outcome), is_final=outcome.is_final, rows=rows
         )
-        logger.error("%s: %s", build.partition, outcome)
+        notes = "\n".join(getattr(outcome, "__notes__", ()))
+        logger.error("%s: %s%s", build.partition, outcome, f"\ndbt:\n{notes}" if notes else "")
 
 
 def _end(outcomes: dict[BegunBuild, BuildOutcome]) -> State[Any]:

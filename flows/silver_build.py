@@ -51,8 +51,9 @@ async def silver_build(
         declared = lake.ledger.datasets.get(dataset)
         builds = await _begin(lake, partition, declared, batch)
         if not builds:
-            logger.info("%s needs no build by this run", partition)
-            return Completed(name="NotNeeded", message=f"{partition} needs no build by this run")
+            said = await _why_none(lake, partition)
+            logger.info(said)
+            return Completed(name="NotNeeded", message=said)
         if len(builds) == 1 and generation not in (None, builds[0].generation):
             asked, built = generation, builds[0].generation
             logger.info("generation %s was asked for, %s is built", asked, built)
@@ -74,9 +75,67 @@ async def _begin(
         if sealed is None:
             return []
         key = sealed.idempotency_key
+    builds = await _take_up(lake, declared, key, run.id)
+    if not builds and key == run.idempotency_key:
+        return await _begin_again(lake, declared, partition, run.id, key)
+    return builds
+
+
+async def _take_up(lake: FlowContext, declared: Dataset, key: str, run: UUID) -> list[BegunBuild]:
     return await retry_while_ledger_restarts(lake.ledger.runs.begin)(
-        key, run.id, time_limit=declared.time_limit, taken_at=_taken_at()
+        key, run, time_limit=declared.time_limit, taken_at=_taken_at()
     )
+
+
+async def _begin_again(
+    lake: FlowContext, declared: Dataset, partition: Partition, run: UUID, key: str
+) -> list[BegunBuild]:
+    """The builds of a run whose own are over: Prefect's Retry rebuilds what failed in it.
+
+    None when silver holds what they were for, or another run brings it there.
+
+    Raises:
+        BuildRefusedError: what failed cannot be built by this run; the message says what to do.
+    """
+    begun: list[BegunBuild] = []
+    for one in await lake.ledger.runs.partitions_of(key) or [partition]:
+        row = await lake.ledger.views.partition(one)
+        if row is None or row["shown_state"] not in ("failed", "paused"):
+            continue
+        if row["shown_state"] == "paused":
+            raise BuildRefusedError(
+                f"{one} is paused: `quicksilver resume {one.dataset}` builds it"
+            )
+        await lake.ledger.recording.rebuild([one], asked_by="Retry in Prefect")
+        try:
+            sealed = await _claim(lake, one, run)
+        except BuildRefusedError:
+            # The dispatcher was quicker: its run is the rebuild.
+            row = await lake.ledger.views.partition(one)
+            if row is not None and row["shown_state"] in ("running", "built"):
+                continue
+            raise
+        if sealed is not None:
+            begun += await _take_up(lake, declared, sealed.idempotency_key, run)
+    return begun
+
+
+async def _why_none(lake: FlowContext, partition: Partition) -> str:
+    """Why a run has nothing to do.
+
+    Raises:
+        BuildRefusedError: its partition failed all the same; the message says what to do.
+    """
+    row = await lake.ledger.views.partition(partition)
+    state = row["shown_state"] if row else "unknown"
+    if row and state == "failed":
+        raise BuildRefusedError(
+            f"{partition} is failed ({row['error']}), and this run has no build of it:"
+            f" `quicksilver rebuild {partition.dataset} {partition.name}` builds it"
+        )
+    if row and state == "built":
+        return f"{partition} is built at generation {row['built_generation']}: nothing to do"
+    return f"{partition} is {state}, and another run builds it"
 
 
 def _taken_at() -> datetime:

@@ -211,6 +211,7 @@ def jobs(state: State) -> dict[str, list[Job]]:
         "sweep": [
             Job("sweep", sweeping.run_due, sweeping.pause, sweeping.changed),
             Job("fresh", sweeping.look_again, sweep.SETTLED.total_seconds()),
+            Job("deletions", sweeping.look_for_deletions, sweep.DELETIONS),
             Job("freshness", watch.run_once, freshness.INTERVAL),
             Job("prune", prune.run_once, pruning.INTERVAL),
         ],

@@ -296,7 +296,12 @@ class _Attempt:
                 is_shared=self.is_shared,
             )
             shown = batch.settings.failed_rows
-            await refuse_failures(self.connection, self.results, shown)
+            try:
+                await refuse_failures(self.connection, self.results, shown)
+            except QuicksilverError as error:
+                # Whoever logs the error logs what dbt did, too.
+                error.add_note(dbt.told(self.results))
+                raise
             made = scratch_tables(batch.settings, self.results, batch.worker)
             tables = [batch.bronze, *made]
             await ensure_columns(self.connection, tables, batch.cut)

@@ -50,6 +50,15 @@ class NodeResult:
         return self.status in ("success", "pass", "warn")
 
 
+def told(results: Sequence[NodeResult]) -> str:
+    """How each node ended, a line each: for the log of a run."""
+    return "\n".join(
+        f"{one.kind} {one.name}: {one.status} in {one.seconds:.2f} s, {one.rows:,} rows"
+        + ("" if one.ok or not one.message else f": {' '.join(one.message.split())}")
+        for one in results
+    )
+
+
 def preload() -> None:
     """Import dbt, parse the project and compile it once, so that a fork of this process only runs.
 

@@ -16,6 +16,7 @@ _DIFFERENCES = {
     "missing": "in the ledger, not listed",
     "newer": "landed since the comparison",
     "unbuilt": "not built at the newest generation",
+    "unmatched": "objects that match no partition",
 }
 _ORIGINS = {
     "objects": "objects",

@@ -85,6 +85,12 @@ class Comparison(LedgerPart):
             for r in rows
         ]
 
+    async def told_deleted(self, since: datetime) -> list[Partition]:
+        """Partitions of which events since then called an object deleted that is held here."""
+        async with self.database.transaction() as tx:
+            rows = await tx.fetch("told_deleted", since=since)
+        return [partition_of(row) for row in rows]
+
     async def record_gone(self, bucket: str, lost: Sequence[KeptObject]) -> set[Partition]:
         """Objects that bronze no longer holds, as they were read: a newer one of that key stays.
 

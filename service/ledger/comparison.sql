@@ -41,3 +41,16 @@ from jsonb_to_recordset(%(items)s::jsonb) as i (dataset text, partition text)
 left join jsonb_to_recordset(%(waiting)s::jsonb) as w (dataset text, partition text)
     on i.dataset = w.dataset and i.partition = w.partition
 where p.dataset = i.dataset and p.partition = i.partition
+
+
+-- name: told_deleted
+-- Partitions with an object that an event called deleted after it was seen last.
+select distinct o.dataset, o.partition
+from quicksilver.event as e
+inner join quicksilver.object as o on e.bucket = o.bucket and e.key = o.key
+where
+    e.reason = 'ignored:delete'
+    and e.received_at >= %(since)s
+    and e.received_at >= o.seen_at
+order by o.dataset, o.partition
+limit 1000

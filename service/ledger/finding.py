@@ -2,10 +2,14 @@
 
 from collections.abc import Sequence
 from datetime import date
+from typing import Literal
 
 from quicksilver.domain.partition import Partition
 from quicksilver.ledger.rows import LedgerPart, where_of
 from quicksilver.support.postgres import Row
+
+# `newest` and `oldest` go by day, `changed` by the last change, the others by their greatest.
+Sort = Literal["trouble", "newest", "oldest", "changed", "rows", "rejected"]
 
 
 class Finding(LedgerPart):
@@ -28,13 +32,15 @@ class Finding(LedgerPart):
         text: str | None = None,
         by_name: bool = False,
         after: Partition | None = None,
+        sort: Sort = "trouble",
         skip: int = 0,
         limit: int = 100,
     ) -> list[Row]:
         """Failed ones first, then what runs and waits, then what is built, each newest first; or
         all by dataset and name, from `after` on.
 
-        Rows are those of `views.partitions`, and `found`, how many there are without the limit.
+        Rows are those of `views.partitions`, and `found`, how many there are without the limit,
+        with their rows together, `found_rows` and `found_rejected`. `sort` orders otherwise.
         `text` is a part of a name or of an object's key, or the beginning of a run's id.
         """
         async with self.database.transaction() as tx:
@@ -48,6 +54,7 @@ class Finding(LedgerPart):
                 by_name=by_name,
                 after_dataset=after.dataset if after else None,
                 after_partition=after.name if after else None,
+                sort=sort,
                 skip=skip,
                 limit=limit,
             )

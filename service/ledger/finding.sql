@@ -21,7 +21,7 @@ group by 1
 
 
 -- name: find_partitions
--- What is in trouble first, then the newest; `text` is a part of the name, of a key, or of a run's id.
+-- What is in trouble first, then the newest, unless sorted otherwise; `text` is a part of the name, of a key, or of a run's id.
 select
     p.dataset,
     p.partition,
@@ -68,7 +68,17 @@ select
     ), 0) as warnings,
     s.shown_state,
     case when isfinite(p.due_at) then p.due_at end as due_at,
-    count(*) over () as found
+    count(*) over () as found,
+    sum(p.rows_bronze) over ()::bigint as found_rows,
+    sum(p.rows_rejected) over ()::bigint as found_rejected,
+    -- Since when readers see what they see now.
+    (
+        select max(b.published_at)
+        from quicksilver.build as b
+        where
+            b.dataset = p.dataset and b.partition = p.partition
+            and b.generation = p.built_generation
+    ) as served_at
 from quicksilver.partition as p
 left join quicksilver.dataset as d on p.dataset = d.name
 cross join lateral (select quicksilver.shown_state(p.state, d.paused_at) as shown_state) as s
@@ -100,10 +110,14 @@ where
     )
 order by
     case
-        when not %(by_name)s::boolean then array_position(
+        when not %(by_name)s::boolean and %(sort)s = 'trouble' then array_position(
             array['failed', 'running', 'pending', 'waiting', 'paused', 'built'], s.shown_state
         )
     end,
+    case when %(sort)s = 'oldest' then p.dt end nulls last,
+    case when %(sort)s = 'changed' then p.updated_at end desc nulls last,
+    case when %(sort)s = 'rows' then p.rows_bronze end desc nulls last,
+    case when %(sort)s = 'rejected' then p.rows_rejected::double precision / nullif(p.rows_bronze, 0) end desc nulls last,
     case when not %(by_name)s::boolean then p.dt end desc nulls last,
     p.dataset,
     case when %(by_name)s::boolean then p.partition end,

@@ -1,11 +1,14 @@
 """What the operators' overview reads, as little as it shows."""
 
 from collections.abc import Sequence
-from datetime import date
+from datetime import date, timedelta
 
 from quicksilver.ledger.rows import LedgerPart
 from quicksilver.support import clock
 from quicksilver.support.postgres import Row
+
+# Every fifth row refused is no longer the odd bad record.
+REJECTED_SHARE = 0.2
 
 
 class Overview(LedgerPart):
@@ -21,7 +24,36 @@ class Overview(LedgerPart):
     ) -> list[Row]:
         """A dataset's partitions from `first` to `last`, both included, in order."""
         async with self.database.transaction() as tx:
-            return await tx.fetch("calendar", dataset=dataset, first=first, last=last)
+            return await tx.fetch(
+                "calendar",
+                dataset=dataset,
+                first=first,
+                last=last,
+                rejected_share=REJECTED_SHARE,
+            )
+
+    async def calendar_months(self, dataset: str) -> list[Row]:
+        """The months that hold partitions of a dataset, in order: `partitions`, `days`, `failed`,
+        `waiting`, `running`."""
+        async with self.database.transaction() as tx:
+            return await tx.fetch("calendar_months", dataset=dataset)
+
+    async def last_partitions(self, most: int) -> dict[str, list[Row]]:
+        """The newest partitions of each dataset, at most so many, in the order of their names."""
+        async with self.database.transaction() as tx:
+            rows = await tx.fetch("last_partitions", most=most, rejected_share=REJECTED_SHARE)
+        return _by_dataset(rows)
+
+    async def recent_builds(self, most: int, dataset: str | None = None) -> dict[str, list[Row]]:
+        """The newest builds of each dataset that ended, oldest first; `seconds` of their own."""
+        async with self.database.transaction() as tx:
+            return _by_dataset(await tx.fetch("recent_builds", most=most, dataset=dataset))
+
+    async def rows_a_day(self) -> dict[str, int]:
+        """Rows that builds of each dataset read within the last day."""
+        async with self.database.transaction() as tx:
+            rows = await tx.fetch("rows_a_day", since=clock.now() - timedelta(days=1))
+        return {row["dataset"]: row["rows_bronze"] or 0 for row in rows}
 
     async def unfinished(self, states: Sequence[str], *, limit: int = 50) -> list[Row]:
         """Partitions in any of the shown states, newest first, with their active build."""
@@ -40,3 +72,10 @@ class Overview(LedgerPart):
         async with self.database.transaction() as tx:
             row = await tx.one("pulse")
         return str(row["pulse"]) if row else ""
+
+
+def _by_dataset(rows: Sequence[Row]) -> dict[str, list[Row]]:
+    found: dict[str, list[Row]] = {}
+    for row in rows:
+        found.setdefault(row["dataset"], []).append(row)
+    return found

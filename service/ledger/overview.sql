@@ -5,6 +5,14 @@ select
     p.dt,
     case
         when p.gone_at is not null and p.state in ('built', 'waiting') then 'gone'
+        -- Built, and yet worth a look: rejected rows, or rows that no model reads.
+        when
+            p.state = 'built' and p.rows_bronze > 0
+            and (
+                p.rows_silver is null
+                or p.rows_rejected >= %(rejected_share)s::double precision * p.rows_bronze
+            )
+            then 'warned'
         else quicksilver.shown_state(p.state, d.paused_at)
     end as shown_state,
     p.generation,
@@ -106,3 +114,83 @@ cross join lateral (select quicksilver.shown_state(p.state, d.paused_at) as show
 where p.generation > 0 and s.shown_state = any(%(states)s)
 order by since desc, p.dataset, p.partition
 limit %(limit)s
+
+
+-- name: calendar_months
+-- A dataset's months: how many partitions each holds, how many of them in which state.
+select
+    date_trunc('month', p.dt)::date as month,
+    count(*) as partitions,
+    count(distinct p.dt) as days,
+    count(*) filter (where s.shown_state = 'failed') as failed,
+    count(*) filter (where s.shown_state in ('waiting', 'pending', 'paused')) as waiting,
+    count(*) filter (where s.shown_state = 'running') as running
+from quicksilver.partition as p
+left join quicksilver.dataset as d on p.dataset = d.name
+cross join lateral (select quicksilver.shown_state(p.state, d.paused_at) as shown_state) as s
+where p.dataset = %(dataset)s and p.generation > 0 and p.dt is not null
+group by 1
+order by 1
+
+
+-- name: last_partitions
+-- The newest partitions of each dataset, as little of each as a cell of a strip shows.
+select
+    d.name as dataset,
+    x.partition,
+    x.generation,
+    x.built_generation,
+    case
+        when x.gone_at is not null and x.state in ('built', 'waiting') then 'gone'
+        when
+            x.state = 'built' and x.rows_bronze > 0
+            and (
+                x.rows_silver is null
+                or x.rows_rejected >= %(rejected_share)s::double precision * x.rows_bronze
+            )
+            then 'warned'
+        else quicksilver.shown_state(x.state, d.paused_at)
+    end as shown_state
+from quicksilver.dataset as d
+cross join lateral (
+    select
+        p.partition, p.generation, p.built_generation, p.state, p.gone_at, p.rows_bronze,
+        p.rows_silver, p.rows_rejected
+    from quicksilver.partition as p
+    where p.dataset = d.name and p.generation > 0
+    order by p.partition desc
+    limit %(most)s
+) as x
+order by d.name, x.partition
+
+
+-- name: recent_builds
+-- The newest builds of each dataset that ended: what they took, and what they read.
+select
+    d.name as dataset,
+    x.id,
+    x.partition,
+    x.state,
+    extract(epoch from coalesce(x.published_at, x.finished_at) - x.claimed_at)::double precision as seconds,
+    coalesce(x.published_at, x.finished_at) as ended_at,
+    x.rows_bronze,
+    x.rows_rejected
+from quicksilver.dataset as d
+cross join lateral (
+    select b.id, b.partition, b.state, b.claimed_at, b.published_at, b.finished_at, b.rows_bronze, b.rows_rejected
+    from quicksilver.build as b
+    where
+        b.dataset = d.name and b.finished_at is not null
+        and b.state in ('succeeded', 'failed', 'lost')
+    order by b.id desc
+    limit %(most)s
+) as x
+where %(dataset)s::text is null or d.name = %(dataset)s
+order by d.name, x.id
+
+
+-- name: rows_a_day
+select b.dataset, sum(b.rows_bronze)::bigint as rows_bronze
+from quicksilver.build as b
+where b.published_at >= %(since)s
+group by b.dataset

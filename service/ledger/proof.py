@@ -1,6 +1,6 @@
 """Proof that nothing was lost: bronze, ledger and silver compared, and who told of what."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 
 from quicksilver.domain.partition import Partition
@@ -24,8 +24,13 @@ class Proof(LedgerPart):
         found: int,
         gone: int,
         names: Iterable[str],
+        unmatched: int = 0,
+        unmatched_keys: Sequence[str] = (),
     ) -> None:
-        """Keep what a comparison of a whole dataset saw; `at` is when its listing began."""
+        """Keep what a comparison of a whole dataset saw; `at` is when its listing began.
+
+        `unmatched` counts objects that fit no partition, some of which are named.
+        """
         async with self.database.transaction() as tx:
             await tx.run(
                 "record_sweep",
@@ -35,6 +40,8 @@ class Proof(LedgerPart):
                 found=found,
                 gone=gone,
                 names=sorted(set(names)),
+                unmatched=unmatched,
+                unmatched_keys=list(unmatched_keys),
                 before=clock.now() - _KEEP_SWEEPS,
             )
 
@@ -42,7 +49,8 @@ class Proof(LedgerPart):
         """Per dataset: partitions listed in bronze, in the ledger, built at the newest generation.
 
         The numbers `unknown` (listed, no event), `newer` (landed since the listing), `missing`
-        (known, not listed) and `unbuilt` explain each difference, with up to 20 names each.
+        (known, not listed) and `unbuilt` explain each difference, with up to 20 names each;
+        `unmatched` are objects listed that fit no partition, its names some of their keys.
         `compared_at` and `in_bronze` are None before the first sweep.
         """
         async with self.database.transaction() as tx:

@@ -1,7 +1,8 @@
 -- name: compare_bronze
 -- Three counts of one dataset that ought to be equal, and by name what makes them differ.
 with last as (
-    select distinct on (s.dataset) s.dataset, s.at, s.listed, s.found, s.partitions, s.names
+    select distinct on (s.dataset)
+        s.dataset, s.at, s.listed, s.found, s.partitions, s.names, s.unmatched, s.unmatched_keys
     from quicksilver.sweep as s
     order by s.dataset, s.id desc
 ),
@@ -37,6 +38,8 @@ select
     l.listed as objects_listed,
     l.found as objects_found,
     l.partitions as in_bronze,
+    coalesce(l.unmatched, 0) as unmatched,
+    coalesce(l.unmatched_keys, '{}') as unmatched_names,
     count(*) filter (where b.is_known) as in_ledger,
     count(*) filter (where b.is_known and b.is_built) as built,
     count(*) filter (where b.is_listed and not b.is_known) as unknown,
@@ -61,7 +64,8 @@ from quicksilver.dataset as d
 left join last as l on d.name = l.dataset
 left join both_sides as b on d.name = b.dataset
 where d.is_declared or b.partition is not null
-group by d.name, d.is_declared, l.at, l.listed, l.found, l.partitions
+group by
+    d.name, d.is_declared, l.at, l.listed, l.found, l.partitions, l.unmatched, l.unmatched_keys
 order by d.name
 
 
@@ -167,8 +171,10 @@ thinned as (
     returning id
 )
 
-insert into quicksilver.sweep (dataset, at, listed, found, gone, partitions, names)
+insert into quicksilver.sweep (
+    dataset, at, listed, found, gone, partitions, names, unmatched, unmatched_keys
+)
 values (
     %(dataset)s, %(at)s, %(listed)s, %(found)s, %(gone)s, cardinality(%(names)s::text[]),
-    %(names)s::text[]
+    %(names)s::text[], %(unmatched)s, %(unmatched_keys)s::text[]
 )

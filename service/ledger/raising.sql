@@ -12,7 +12,8 @@ update quicksilver.partition as p set
     dirty_since = case
         when p.state = 'failed' then i.received_at else coalesce(p.dirty_since, i.received_at)
     end,
-    changed_at = i.received_at,
+    -- A rebuild is no landing.
+    changed_at = case when i.is_forced then coalesce(p.changed_at, i.received_at) else i.received_at end,
     -- A backfill does not send back what waits in its own right.
     priority = case
         when quicksilver.is_dirty(p.state) then greatest(p.priority, i.priority) else i.priority

@@ -59,6 +59,12 @@ class Runs(LedgerPart):
             for row in sorted(rows, key=lambda row: row["id"])
         ]
 
+    async def partitions_of(self, key: str) -> list[Partition]:
+        """What a run was for, by the key under which Prefect knows it."""
+        async with self.database.transaction() as tx:
+            rows = await tx.fetch("partitions_of_run", key=key)
+        return [partition_of(row) for row in rows]
+
     async def note_details(self, flow_run_id: UUID, details: Mapping[str, Any]) -> bool:
         """What a run found worth telling of its build, whose end is the run's; False: no build."""
         async with self.database.transaction() as tx:

@@ -28,6 +28,14 @@ order by p.dataset, p.partition
 for update of p
 
 
+-- name: partitions_of_run
+select p.dataset, p.partition, p.dt
+from quicksilver.build as b
+inner join quicksilver.partition as p on b.dataset = p.dataset and b.partition = p.partition
+where b.idempotency_key = %(key)s or b.run_key = %(key)s
+order by p.dataset, p.partition
+
+
 -- name: record_error
 update quicksilver.build set
     error = %(error)s,

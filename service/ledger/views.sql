@@ -103,7 +103,15 @@ select
         order by b.id desc
         limit 1
     ), 0) as warnings,
-    quicksilver.shown_state(p.state, d.paused_at) as shown_state
+    quicksilver.shown_state(p.state, d.paused_at) as shown_state,
+    -- Since when readers see what they see now.
+    (
+        select max(b.published_at)
+        from quicksilver.build as b
+        where
+            b.dataset = p.dataset and b.partition = p.partition
+            and b.generation = p.built_generation
+    ) as served_at
 from quicksilver.partition as p
 left join quicksilver.dataset as d on p.dataset = d.name
 where

@@ -70,10 +70,10 @@ class Monitoring(LedgerPart):
         async with self.database.transaction() as tx:
             return await tx.fetch("overdue_partitions", items=as_json(items))
 
-    async def newest_landings(self) -> dict[str, datetime]:
-        """When each dataset last got something new."""
+    async def newest_landings(self) -> dict[str, Row]:
+        """By dataset: when it last got something new (`landed_at`), and its `declared_at`."""
         async with self.database.transaction() as tx:
-            return {r["dataset"]: r["landed_at"] for r in await tx.fetch("newest_landings")}
+            return {row["dataset"]: row for row in await tx.fetch("newest_landings")}
 
     async def record_refusal(self, lane: str, at: datetime) -> None:
         """A receiver refused a lane's token."""

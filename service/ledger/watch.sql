@@ -26,9 +26,11 @@ order by c.bucket, c.id desc
 
 
 -- name: newest_landings
-select p.dataset, max(p.changed_at) as landed_at
-from quicksilver.partition as p
-group by p.dataset
+-- Of what is declared and never had a landing: since when it is declared.
+select d.name as dataset, d.declared_at, max(p.changed_at) as landed_at
+from quicksilver.dataset as d
+left join quicksilver.partition as p on d.name = p.dataset
+group by d.name, d.declared_at
 
 
 -- name: record_refusal

@@ -219,6 +219,20 @@ class Actions:
             raise _no_row(row_id)
         await self._log("discard", f"quarantine/{row_id}")
 
+    async def discard_cause(self, reason: str) -> int:
+        """Drop every quarantined body with this reason for good; how many.
+
+        Raises:
+            NotFoundError: quarantine holds none.
+        """
+        held = await self.ledger.quarantine.list(limit=_AT_ONCE)
+        ids = [row["id"] for row in held if row["reason"] == reason]
+        if not ids:
+            raise NotFoundError(f"quarantine holds nothing with the reason {reason}")
+        count = sum([await self.ledger.quarantine.discard(row_id) for row_id in ids])
+        await self._log("discard", f"quarantine: {count} with {reason}")
+        return count
+
     async def _declared(self, *names: str) -> None:
         """Refuse what is not declared; a pause needs the rest's rows in the database."""
         for name in sorted(names):

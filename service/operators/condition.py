@@ -10,10 +10,8 @@ from datetime import datetime
 from typing import Any
 
 from quicksilver.domain.states import BuildState, PartitionState
+from quicksilver.ledger.overview import REJECTED_SHARE
 from quicksilver.support import clock
-
-# Every fifth row refused is no longer the odd bad record.
-REJECTED_SHARE = 0.2
 
 _BUILDING: Mapping[str, tuple[str, str]] = {
     BuildState.CLAIMED: ("waiting for Prefect", "It is claimed, and is being brought to Prefect."),
@@ -113,7 +111,7 @@ def _built(row: Mapping[str, Any], readers: str) -> Condition:
             "built with warnings",
             f"{rejected / bronze:.1%} of its rows were rejected ({rejected:,} of {bronze:,}).",
             readers,
-            "See the reasons below; is it the right file?",
+            "See the reasons of its rejected rows; is it the right file?",
             True,
         )
     if warnings:
@@ -121,7 +119,7 @@ def _built(row: Mapping[str, Any], readers: str) -> Condition:
             "built with warnings",
             f"It is built, with {warnings} warning{'s' if warnings > 1 else ''}.",
             readers,
-            "Read the warnings below.",
+            "Read the warnings of its build.",
             True,
         )
     return Condition("built", "Silver holds the newest generation.", readers, "Nothing needs you.")
@@ -143,6 +141,8 @@ def _readers(row: Mapping[str, Any]) -> str:
     if not row["built_generation"]:
         return "Readers see nothing of it yet."
     rows = "" if row["rows_silver"] is None else f", {row['rows_silver']:,} rows"
-    at = f", since {row['built_at']:%Y-%m-%d %H:%M} UTC" if row["built_at"] else ""
+    # A build that runs has none of its own yet.
+    since = row.get("served_at") or row["built_at"]
+    at = f", since {since:%Y-%m-%d %H:%M} UTC" if since else ""
     still = "still " if row["built_generation"] < row["generation"] else ""
     return f"Silver {still}serves generation {row['built_generation']}{at}{rows}."

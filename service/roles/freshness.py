@@ -46,10 +46,12 @@ class FreshnessWatch:
         landings = await self._ledger.watch.newest_landings()
         found: dict[tuple[str, str], str] = {}
         for dataset in self._ledger.datasets.datasets:
-            landed_at = landings.get(dataset.name)
-            if dataset.fresh_within is None or (
-                landed_at is not None and now - landed_at <= dataset.fresh_within
-            ):
+            row = landings.get(dataset.name)
+            if dataset.fresh_within is None or row is None:
+                continue
+            landed_at: datetime | None = row["landed_at"]
+            # Until its first interval is over, that nothing landed yet says nothing.
+            if now - (landed_at or row["declared_at"]) <= dataset.fresh_within:
                 continue
             last = f"{landed_at:%Y-%m-%d %H:%M} UTC" if landed_at else "never"
             found[STALE, dataset.name] = (

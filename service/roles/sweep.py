@@ -16,10 +16,10 @@ from time import monotonic
 import structlog
 
 from quicksilver.domain.arrival import Arrival, Lane, arrivals
-from quicksilver.domain.datasets import Dataset
+from quicksilver.domain.datasets import Dataset, Datasets
 from quicksilver.domain.event import ObjectEvent
 from quicksilver.domain.manifest import ListedObject
-from quicksilver.domain.partition import Match, Partition, match, prefixes
+from quicksilver.domain.partition import Match, Partition, match, matches, prefixes
 from quicksilver.domain.reasons import Reason
 from quicksilver.errors import BronzeUnavailableError, LedgerUnavailableError
 from quicksilver.lake.bronze import Bronze
@@ -40,6 +40,12 @@ _PAGE = 1000
 
 # Found objects that are recorded in one commit: more would keep the event loop for too long.
 _RECORDED = 200
+
+# Keys named in the proof of those that fit no partition.
+_NAMED = 20
+
+# Seconds between two looks for deletions that events told of.
+DELETIONS = 2.0
 
 # Datasets that are compared at once: a bucket that answers slowly leaves room for the others.
 _AT_ONCE = 4
@@ -111,6 +117,7 @@ class Sweep:
         self._rhythms = {name: _Rhythm() for name in ledger.datasets.by_name}
         # Ends the loop's pause; every dataset is due when somebody asked for a pass.
         self.changed = asyncio.Event()
+        self._deletions_since = clock.now()
         self._is_wanted = False
         # What was left to its lanes, by bucket, key and etag: since when, and its partition. Seen
         # first, not put: MinIO's clock may be another than ours.
@@ -170,6 +177,20 @@ class Sweep:
         self._forget(due, self._ledger.datasets.by_name)
         if problem is not None:
             raise problem
+
+    async def look_for_deletions(self) -> int:
+        """Compare the partitions of which a deletion was told; how many.
+
+        Raises:
+            BronzeUnavailableError, LedgerUnavailableError: they are compared with all others.
+        """
+        since, self._deletions_since = self._deletions_since, clock.now()
+        told = await self._ledger.comparison.told_deleted(since)
+        for partition in told:
+            dataset = self._ledger.datasets.by_name.get(partition.dataset)
+            if dataset is not None:
+                await self.compare(dataset, partition=partition.name, settled_for=SETTLED)
+        return len(told)
 
     def _forget(self, due: datetime, names: Collection[str]) -> None:
         self._fresh = {
@@ -238,6 +259,7 @@ class Sweep:
         listed = found = 0
         gone: set[Partition] = set()
         names: set[str] = set()
+        unmatched: list[str] = []
         for prefix in starts:
             walk = self._bronze.walk(dataset.bucket, prefix)
             after, is_last = "", False
@@ -247,6 +269,7 @@ class Sweep:
                 upto = None if is_last else page[-1].key
                 listed += len(page)
                 names.update(named)
+                unmatched += _unmatched(page, dataset, self._ledger.datasets)
                 known: dict[str, str] = {}
                 etags = {o.key: o.etag for o in page}
                 # More than a page where much is gone: so much of it at a time, too.
@@ -274,7 +297,14 @@ class Sweep:
             )
         if partition is None:
             await self._ledger.proof.record_sweep(
-                dataset.name, started_at, listed=listed, found=found, gone=len(gone), names=names
+                dataset.name,
+                started_at,
+                listed=listed,
+                found=found,
+                gone=len(gone),
+                names=names,
+                unmatched=len(unmatched),
+                unmatched_keys=unmatched[:_NAMED],
             )
         return SweepResult(dataset.name, listed, found, len(gone))
 
@@ -338,12 +368,13 @@ def _span(walk: Iterator[ListedObject], last: str) -> set[str]:
     return {listed.key for listed in takewhile(lambda listed: listed.key <= last, walk)}
 
 
-def _names(page: Sequence[ListedObject], dataset: Dataset) -> Iterator[str]:
-    """The partitions of the dataset that a page of its listing names."""
+def _unmatched(page: Sequence[ListedObject], dataset: Dataset, datasets: Datasets) -> Iterator[str]:
+    """Keys that lie where the dataset's do, and fit no partition of any dataset."""
     for o in page:
-        found = match(dataset, o.key)
-        if isinstance(found, Match):
-            yield found.partition.name
+        if match(dataset, o.key) in ("bad-date", "no-partition") and isinstance(
+            matches(datasets, dataset.bucket, o.key), str
+        ):
+            yield o.key
 
 
 def arrivals_of(

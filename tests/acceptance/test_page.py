@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlsplit
@@ -24,6 +24,7 @@ from playwright.async_api import (
     expect,
 )
 
+from quicksilver.domain.partition import Partition
 from quicksilver.support import clock
 from tests.prepare import chromium, is_browser_wanted
 from tests.support.page_stage import (
@@ -211,10 +212,14 @@ async def test_rebuild_pause_resume_ask_first_and_are_logged(looker: Looker, sit
 
     await page.get_by_role("link", name="Overview").first.click()
     first = page.locator("#dataset-1")
+    await first.locator("summary").click()
     await first.get_by_role("link", name="Pause").click()
+    await page.get_by_role("dialog").get_by_label("Why").fill("the vendor resends May")
     await looker.agree("Pause")
+    await expect(first).to_contain_text("the vendor resends May")
     await expect(page.locator(".notice")).to_contain_text("is paused")
     await expect(looker.cell("2019-01-01: paused")).to_be_visible()
+    await page.locator("#dataset-1 summary").click()
     await page.locator("#dataset-1").get_by_role("link", name="Resume").click()
     await looker.agree("Resume")
     await expect(looker.cell("2019-01-01: pending")).to_be_visible()
@@ -260,6 +265,71 @@ async def test_what_needs_somebody_comes_first_as_causes(looker: Looker, site: S
     await expect(act_now).to_contain_text("Nothing needs you")
     done = [row["action"] for row in await site.ledger.operators.actions()]
     assert done == ["rebuild", "rebuild", "rebuild", "silence"]
+
+
+async def test_many_are_found_ticked_and_rebuilt_by_cause(looker: Looker, site: Site) -> None:
+    for month in (1, 2, 3, 4):
+        sealed = await site.dispatch(await site.land(MONTHLY, f"2019-{month:02d}-01"))
+        if month < 4:
+            await site.fail(sealed, "required column id is missing")
+        else:
+            await site.succeed(sealed)
+    await looker.log_in()
+    page = looker.page
+    await page.keyboard.press("/")
+    await page.keyboard.type("dt=2019-0")
+    await page.keyboard.press("Enter")
+    await expect(page.locator("#rows")).to_contain_text(
+        "4 partitions, 1 to 4; together 10,000 rows"
+    )
+    await page.get_by_label("failed").check()
+    await page.get_by_label("From").fill("2019-02-01")
+    await page.get_by_role("button", name="Show").click()
+    await expect(page.locator("#rows tbody tr")).to_have_count(2)
+    await page.get_by_label(f"Tick {MONTHLY}/2019-03-01").check()
+    await page.get_by_role("button", name="Rebuild the ticked").click()
+    await expect(page.get_by_role("heading", name="Rebuild 1 partition?")).to_be_visible()
+    await page.goto(f"{site.url}/partitions?state=failed")
+    await page.get_by_role("link", name="Rebuild all 3 found").click()
+    await expect(page.get_by_role("dialog")).to_contain_text("3 required column id is missing")
+    await looker.agree("Rebuild")
+    await expect(page.locator(".notice")).to_contain_text("3 partitions will be built")
+    for month in (1, 2, 3):
+        partition = Partition.of_day(MONTHLY, date(2019, month, 1))
+        assert await site.ledger.settlement.generation(partition) == 2
+
+
+async def test_a_datasets_page_says_what_it_is_and_backfills(
+    looker: Looker, site: Site, minio_server: MinioServer
+) -> None:
+    lake = _lake(minio_server)
+    if not lake.bucket_exists(BUCKET):
+        lake.make_bucket(BUCKET)
+    for month in (1, 2):
+        await site.build(await site.land(MONTHLY, f"2019-{month:02d}-01"))
+    key = "bronze/nyc_tlc/yellow_tripdata/dt=2019-09-01/data.parquet"
+    put_object(lake, key)
+    try:
+        await looker.log_in()
+        page = looker.page
+        await page.locator("#dataset-1").get_by_role("link", name=MONTHLY, exact=True).click()
+        await expect(page.get_by_role("heading", name=MONTHLY)).to_be_visible()
+        await expect(page.locator("main")).to_contain_text(
+            "bronze/nyc_tlc/yellow_tripdata/dt=2019-02-01/data.parquet belongs to partition"
+        )
+        await expect(looker.cell("2019-01-01: built")).to_be_visible()
+        words = await page.locator("#trends svg").first.get_attribute("aria-label") or ""
+        assert "in the middle" in words
+        await page.get_by_role("link", name="Backfill").click()
+        dialog = page.get_by_role("dialog")
+        await expect(dialog).to_contain_text("A hundred partitions take about")
+        await dialog.get_by_label("From").fill("2019-09-01")
+        await dialog.get_by_label("To").fill("2019-09-30")
+        await looker.agree("Backfill")
+        await expect(page.locator(".notice")).to_contain_text("1 partitions of")
+        await expect(looker.cell("2019-09-01: pending")).to_be_visible()
+    finally:
+        lake.remove_object(BUCKET, key)
 
 
 async def test_the_parts_are_told_on_every_page(looker: Looker, site: Site) -> None:
@@ -634,6 +704,10 @@ async def test_every_page_is_accessible(browser: Browser, site: Site) -> None:
         "login": "/login",
         "overview": "/",
         "partitions": "/partitions?state=built",
+        "dataset": f"/datasets/{MONTHLY}",
+        "dataset-daily": f"/datasets/{DAILY}",
+        "backfill": f"/datasets/{MONTHLY}/backfill",
+        "rebuild-many": "/partitions/rebuild?state=failed",
         "partition": f"/partitions/{MONTHLY}/2019-03-01",
         "partition-running": f"/partitions/{MONTHLY}/2019-10-01",
         "partition-failed": f"/partitions/{MONTHLY}/2019-08-01",
@@ -650,7 +724,7 @@ async def test_every_page_is_accessible(browser: Browser, site: Site) -> None:
         "api": "/docs",
     }
     found: list[str] = []
-    for scheme, width, height in (("light", 1280, 900), ("dark", 390, 844)):
+    for scheme, width, height in (("light", 1440, 900), ("dark", 390, 844)):
         context = await browser.new_context(
             color_scheme="dark" if scheme == "dark" else "light",
             viewport={"width": width, "height": height},

@@ -126,6 +126,39 @@ def test_a_broken_file_fails_with_a_sentence_and_a_better_one_heals(full_stack: 
     built(full_stack, "2020-10-01", 3)
 
 
+def test_prefects_own_retry_rebuilds_or_says_why_not(full_stack: FullStack) -> None:
+    dt, key = "2021-05-01", "bronze/nyc_tlc/yellow_tripdata/dt=2021-05-01/data.parquet"
+    full_stack.minio.put_object(BUCKET, key, BytesIO(b"no parquet"), 10)
+    until(lambda: full_stack.partition(dt).get("state") == "failed", "the failure", within=120)
+    (first,) = settled(full_stack, dt)
+    run = str(first["flow_run_id"])
+    assert full_stack.prefect("GET", f"/flow_runs/{run}")["tags"].count(f"dataset:{DATASET}") == 1
+    retry(full_stack, run)
+    until(lambda: len(builds_of(full_stack, dt)) == 2, "the rebuild", within=120)
+    again = settled(full_stack, dt)[1]
+    assert (again["asked_by"], again["generation"]) == ("Retry in Prefect", 2)
+    # The bytes are as bad as before: the run is red, and the partition is failed.
+    state = until(
+        lambda: (s := full_stack.run_state(run))["type"] == "FAILED" and s, "its end", within=120
+    )
+    assert "data.parquet" in state["message"]
+    assert full_stack.partition(dt)["state"] == "failed"
+    full_stack.put_month(2021, 5)
+    until(lambda: full_stack.partition(dt).get("built_generation") == 3, "silver", within=120)
+    settled(full_stack, dt)
+    retry(full_stack, run)
+    state = until(
+        lambda: (s := full_stack.run_state(run))["type"] == "COMPLETED" and s, "its end", within=120
+    )
+    assert "is built at generation 3" in state["message"]
+
+
+def retry(stack: FullStack, run: str) -> None:
+    """What the button Retry of Prefect's pages does."""
+    state = {"type": "SCHEDULED", "name": "AwaitingRetry"}
+    stack.prefect("POST", f"/flow_runs/{run}/set_state", {"state": state, "force": True})
+
+
 def test_polling_with_the_webhook_alive_builds_once(full_stack: FullStack) -> None:
     run = full_stack.run_deployment(
         "silver-after-bronze/polling-fallback", {"dt": "2020-11-01", "poll_seconds": 0.5}

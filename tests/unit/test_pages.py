@@ -14,7 +14,7 @@ from quicksilver.intake.group_commit import REFUSED
 from quicksilver.settings import Settings, load_settings
 from quicksilver.support import clock
 from quicksilver.support.text import escape_control_characters
-from quicksilver.web.pages.calendar import days_of_months, months_of_years
+from quicksilver.web.pages.calendar import days_of_months, months_of_years, rolled_up
 from quicksilver.web.pages.charts import Point, chart
 from quicksilver.web.pages.formats import age, hex_dump, share, size, span
 from quicksilver.web.pages.login import local_path
@@ -102,6 +102,34 @@ def test_a_calendar_of_days_has_no_thirtieth_of_february() -> None:
     assert [name for name, _ in calendar.rows] == ["2024-03", "2024-02"]
     february = calendar.rows[1][1]
     assert [day for day, cell in enumerate(february, 1) if cell is not None] == [28, 29]
+
+
+def test_all_years_roll_failures_up_and_mark_gaps() -> None:
+    def month(year: int, month: int, **counts: int) -> dict[str, Any]:
+        none = {"failed": 0, "waiting": 0, "running": 0}
+        days = counts.get("days", 28)
+        return {"month": date(year, month, 1), "partitions": days, "days": days, **none, **counts}
+
+    calendar = rolled_up(
+        [month(2022, 11), month(2023, 1, failed=3), month(2023, 2), month(2023, 3, days=30)]
+    )
+    assert [name for name, _ in calendar.rows] == ["2023", "2022"]
+    (_, new), (_, old) = calendar.rows
+    assert [cell.state if cell else None for cell in old] == [None] * 10 + ["built", "missing"]
+    assert [cell.state if cell else None for cell in new[:4]] == ["failed", "built", "built", None]
+    first = new[0]
+    assert first is not None
+    assert (first.count, first.label) == (3, "2023-01: 28 partitions, 3 failed, 3 days without")
+
+
+def test_several_partitions_of_a_day_show_the_worst() -> None:
+    rows = [_row("2024-02-28") | {"partition": f"2024-02-28T{hour:02d}"} for hour in range(3)]
+    rows[1]["shown_state"] = "failed"
+    ((_, cells),) = days_of_months(rows, 2024).rows
+    cell = cells[27]
+    assert cell is not None
+    assert (cell.state, cell.count, cell.partition) == ("failed", 1, None)
+    assert cell.label == "2024-02-28: 1 of 3 failed"
 
 
 def _build(**seconds: float | None) -> dict[str, Any]:

@@ -85,10 +85,12 @@ class ShownProof(TypedDict):
     newer: int
     missing: int
     unbuilt: int
+    unmatched: int
     unknown_names: list[str] | None
     newer_names: list[str] | None
     missing_names: list[str] | None
     unbuilt_names: list[str] | None
+    unmatched_names: list[str]
 
 
 class ShownOrigin(TypedDict):

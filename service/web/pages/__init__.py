@@ -9,8 +9,10 @@ from quicksilver.web.pages import (
     actions,
     alerts,
     builds,
+    dataset,
     delivery,
     events,
+    listing,
     live,
     login,
     overview,
@@ -26,7 +28,7 @@ def install(app: FastAPI) -> None:
     """Add the pages, what they load, and the headers that guard them."""
     # What is done to a partition before the partition: its name may hold slashes.
     for part in (
-        *(overview, actions, alerts, builds, partition, events, quarantine),
+        *(overview, listing, dataset, actions, alerts, builds, partition, events, quarantine),
         *(delivery, login, live, reference),
     ):
         app.include_router(part.router)

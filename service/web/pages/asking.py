@@ -22,12 +22,14 @@ Acting = Annotated[Actions, Depends(_actions)]
 
 @dataclass(frozen=True, slots=True)
 class Field:
-    """Something to fill in: a line of text, or one of `choices` (value and words)."""
+    """Something to fill in: a line of text, one of `choices` (value and words), or a date."""
 
     name: str
     label: str
     choices: Sequence[tuple[str, str]] = ()
     is_required: bool = False
+    kind: str = "text"
+    value: str = ""
 
 
 def ask(
@@ -40,8 +42,9 @@ def ask(
     *,
     fields: Sequence[Field] = (),
     is_grave: bool = False,
+    action: str = "",
 ) -> Response:
-    """The page that asks; its form is posted to where it was got."""
+    """The page that asks; its form is posted to `action`, or to where it was got."""
     return render(
         request,
         "confirm.html",
@@ -52,4 +55,5 @@ def ask(
         back=back,
         fields=fields,
         is_grave=is_grave,
+        action=action or request.url.path,
     )

@@ -8,6 +8,7 @@ from starlette.responses import RedirectResponse, Response
 from quicksilver.errors import PrefectUnavailableError
 from quicksilver.operators.runs import MOST_LINES, LogLine, log_of, report_of
 from quicksilver.support.postgres import Row
+from quicksilver.web.access import refuse_viewers
 from quicksilver.web.pages.page import PageRoute, Viewer, ledger_of, render, viewer
 from quicksilver.web.pages.partition import run_url
 from quicksilver.web.params import RowId
@@ -25,7 +26,8 @@ async def _build(request: Request, build: int) -> tuple[Row, UUID]:
 
 @router.get("/builds/{build}/log")
 async def log(request: Request, session: Viewer, build: RowId) -> Response:
-    """The log of a build's run, dbt's output in it."""
+    """The log of a build's run, dbt's output in it; not for viewers: it may quote rows."""
+    refuse_viewers(session)
     row, run = await _build(request, build)
     lines: list[LogLine] = []
     problem = None

@@ -28,8 +28,9 @@ STATES = tuple(PartitionState)
 
 NOTICE = "quicksilver_notice"
 
-# A form has a token and at most a name: more is not a form of ours.
+# A form of nobody's has a token and a name; a session's, at most ten thousand partitions by name.
 _FORM_LIMIT = 16 * 1024
+_LONG_FORM_LIMIT = 2 * 1024 * 1024
 
 _TITLES = {
     400: "That was not understood",
@@ -100,14 +101,14 @@ async def viewer(request: Request) -> Session:
 Viewer = Annotated[Session, Depends(viewer)]
 
 
-async def form_of(request: Request) -> dict[str, str]:
+async def form_of(request: Request, limit: int = _FORM_LIMIT) -> dict[str, str]:
     """The fields of a posted form, the last of each name.
 
     Raises:
         HTTPException: 400, it is no form of ours.
     """
     try:
-        body = await read_body(request, _FORM_LIMIT)
+        body = await read_body(request, limit)
         fields = parse_qs(body.decode(), keep_blank_values=True, max_num_fields=10)
     except (BodyTooLargeError, TimeoutError, ValueError) as error:
         raise HTTPException(400, "this is not a form of these pages") from error
@@ -120,7 +121,7 @@ async def poster(request: Request, session: Viewer) -> Session:
     Raises:
         HTTPException: 403, the form does not carry the session's token.
     """
-    form = await form_of(request)
+    form = await form_of(request, _LONG_FORM_LIMIT)
     if not session.accepts(form.get(CSRF_FIELD)):
         raise HTTPException(403, "the form was too old, or not ours: go back, reload, try again")
     request.state.form = form

@@ -1,19 +1,23 @@
 """The quarantine: what was authentic and could not be parsed, shown so that it can do nothing."""
 
 import contextlib
+from typing import Annotated
 
 import orjson
-from fastapi import APIRouter, Depends, HTTPException, Request
+from fastapi import APIRouter, Depends, HTTPException, Query, Request
 from starlette.responses import Response
 
 from quicksilver.domain.reasons import meaning_of
 from quicksilver.support.postgres import Row
 from quicksilver.support.text import escape_control_characters
+from quicksilver.web.pages.asking import Acting, Field, ask
 from quicksilver.web.pages.formats import hex_dump
-from quicksilver.web.pages.page import PageRoute, Viewer, ledger_of, render, viewer
+from quicksilver.web.pages.page import PageRoute, Viewer, go_to, ledger_of, render, viewer
 from quicksilver.web.params import RowId
 
 router = APIRouter(route_class=PageRoute, include_in_schema=False)
+
+Reason = Annotated[str, Query(max_length=300, pattern=r"^[^\x00]*$")]
 
 _ROWS = 200
 
@@ -32,8 +36,37 @@ async def quarantine(request: Request, session: Viewer) -> Response:
         session,
         rows=await ledger.quarantine.list(limit=_ROWS),
         size=await ledger.overview.quarantine_size(),
+        causes=await ledger.notices.quarantine_causes(),
         shown=_ROWS,
     )
+
+
+@router.get("/quarantine/discard")
+async def ask_discard_cause(request: Request, session: Viewer, reason: Reason) -> Response:
+    """Ask whether to drop everything of one reason."""
+    causes = await ledger_of(request).notices.quarantine_causes()
+    if reason not in causes:
+        raise HTTPException(404, f"quarantine holds nothing with the reason {reason}")
+    return ask(
+        request,
+        session,
+        f"Discard {causes[reason]} events?",
+        f"All with the reason {reason}. Their bytes are deleted for good; what they told of, only a"
+        " sweep will find.",
+        "Discard",
+        "/quarantine",
+        fields=(Field("reason", "", kind="hidden", value=reason),),
+        is_grave=True,
+        action="/quarantine/discard",
+    )
+
+
+@router.post("/quarantine/discard")
+async def discard_cause(request: Request, session: Viewer, actions: Acting) -> Response:
+    """Drop them."""
+    reason = request.state.form.get("reason", "")
+    count = await actions.discard_cause(reason)
+    return go_to(request, "/quarantine", session, f"{count} events with {reason} are discarded.")
 
 
 @router.get("/quarantine/{row_id}")

@@ -43,13 +43,18 @@ function swap(page) {
     }
     if (fresh.innerHTML === part.innerHTML) continue;
     const keepFocus = focusKeeper(part);
+    const ticked = new Set([...part.querySelectorAll("input:checked")].map((box) => box.value));
+    const opened = [...part.querySelectorAll("details")].map((details) => details.open);
     const scrolled = [...part.querySelectorAll(".scroll, pre")].map((e) => [e.scrollLeft, e.scrollTop]);
     part.replaceWith(document.adoptNode(fresh));
     fresh.querySelectorAll(".scroll, pre").forEach((e, i) => {
       if (scrolled[i]) [e.scrollLeft, e.scrollTop] = scrolled[i];
     });
+    for (const box of fresh.querySelectorAll("input[type=checkbox]")) box.checked = ticked.has(box.value);
+    fresh.querySelectorAll("details").forEach((details, i) => { if (opened[i] !== undefined) details.open = opened[i]; });
     keepFocus(fresh);
   }
+  offerAll();
   const summary = document.getElementById("summary");
   const said = page.getElementById("summary");
   stamps();
@@ -189,6 +194,18 @@ document.addEventListener("click", async (event) => {
     place.querySelector("pre, p")?.scrollIntoView({ block: "nearest" });
   } catch {
     location.assign(link.href);
+  }
+});
+
+// Tick all rows of a list at once.
+function offerAll() {
+  for (const box of document.querySelectorAll("input[data-all]")) box.hidden = false;
+}
+offerAll();
+document.addEventListener("change", (event) => {
+  if (!event.target.matches("input[data-all]")) return;
+  for (const box of event.target.closest("table").querySelectorAll("tbody input[type=checkbox]")) {
+    box.checked = event.target.checked;
   }
 });
 
