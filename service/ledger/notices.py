@@ -15,6 +15,11 @@ _CAUSES = 200
 _AT_ONCE = 50
 
 
+# Alerts that a store that is away brings with it, and within how long its own alert is there.
+_CONSEQUENCES = ["sweep", "lane", "canary", "misfit"]
+_CAUSE_WITHIN = timedelta(seconds=25)
+
+
 class Notices(LedgerPart):
     """Alerts as people see them."""
 
@@ -59,7 +64,8 @@ class Notices(LedgerPart):
     async def lease(self, *, older_than: timedelta) -> list[Row]:
         """Take what people are to be told; other replicas leave it alone for a minute.
 
-        An alert must be open for `older_than`, so that its number is known; a silenced one waits.
+        An alert must be open for `older_than`, so that its number is known; a silenced one waits,
+        and so does what a store that is away brings with it.
         """
         now = clock.now()
         async with self.database.transaction() as tx:
@@ -68,6 +74,8 @@ class Notices(LedgerPart):
                 now=now,
                 until=now + _LEASE,
                 raised_before=now - older_than,
+                consequences=_CONSEQUENCES,
+                consequences_before=now - _CAUSE_WITHIN,
                 limit=_AT_ONCE,
             )
 

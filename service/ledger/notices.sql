@@ -70,7 +70,21 @@ from (
         (x.telling_until is null or x.telling_until < %(now)s)
         and (x.silenced_until is null or x.silenced_until < %(now)s)
         and (
-            (x.told_at is null and x.cleared_at is null and x.raised_at <= %(raised_before)s)
+            (
+                x.told_at is null and x.cleared_at is null and x.raised_at <= %(raised_before)s
+                -- What a store that is away brings with it: its own alert is the cause.
+                and (
+                    not x.kind = any(%(consequences)s)
+                    or (
+                        x.raised_at <= %(consequences_before)s
+                        and not exists (
+                            select from quicksilver.alert as c
+                            where
+                                c.kind = 'part' and c.subject = 'minio' and c.cleared_at is null
+                        )
+                    )
+                )
+            )
             or (x.told_at is not null and x.cleared_at is not null and x.end_told_at is null)
         )
     order by x.id

@@ -43,6 +43,9 @@ _AT_WORK = (BuildState.RUNNING, BuildState.PUBLISHED)
 # Longer than a warm worker needs by far; Prefect itself calls a run late after 15 s.
 _TAKEN_WITHIN = timedelta(seconds=15)
 
+# A worker that found Prefect away asks again after a while, which it doubles.
+_WORKERS_RETURN = timedelta(seconds=30)
+
 _ORDER = (
     "minio",
     "fast lane",
@@ -64,6 +67,7 @@ class HealthWatch:
     last: Health | None = None
     _looked_at: float = float("-inf")
     _since: dict[str, datetime] = field(default_factory=dict[str, datetime])
+    _prefect_back_at: datetime | None = None
     _looking: asyncio.Lock = field(default_factory=asyncio.Lock)
     _task: asyncio.Task[Health] | None = None
 
@@ -215,12 +219,18 @@ class HealthWatch:
                 ),
                 Part("worker", "unknown", "not known while Prefect is away"),
             ]
+        now = clock.now()
+        if "prefect" in self._since:
+            self._prefect_back_at = now
+        back = self._prefect_back_at
+        is_back = back is not None and now - back < _WORKERS_RETURN
         return [
-            Part("prefect", "ok", "answers", seen_at=clock.now()),
-            await self._worker(pool),
+            Part("prefect", "ok", "answers", seen_at=now),
+            await self._worker(pool, is_back=is_back),
         ]
 
-    async def _worker(self, pool: PoolView) -> Part:
+    async def _worker(self, pool: PoolView, *, is_back: bool) -> Part:
+        """`is_back`: Prefect has just come back, and its workers are still to find out."""
         start = "quicksilver worker"
         if not pool.is_there:
             return Part(
@@ -239,6 +249,8 @@ class HealthWatch:
         if pool.polled_at is None or clock.now() - pool.polled_at > limit:
             asked = f"since {pool.polled_at:%H:%M:%S} UTC" if pool.polled_at else "ever"
             held = f"; {waiting} runs wait for one" if waiting else ""
+            if is_back:
+                return Part("worker", "unknown", "has not asked for runs since Prefect came back")
             return Part(
                 "worker",
                 "trouble",

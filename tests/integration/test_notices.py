@@ -9,6 +9,7 @@ from typing import Any
 import orjson
 import pytest
 
+from quicksilver.roles.alerts import clear_alert, raise_alert
 from quicksilver.roles.health import HealthWatch
 from quicksilver.roles.notifier import Notifier
 from quicksilver.roles.watchdog import Watchdog
@@ -185,3 +186,23 @@ async def test_what_is_due_and_not_dispatched_is_told(kit: LedgerHarness) -> Non
     assert row is not None
     assert row["partitions"] == 1
     assert await kit.ledger.notices.stuck(within=timedelta(seconds=40), slots=0) is None
+
+
+async def test_what_a_store_that_is_away_brings_with_it_is_not_told(
+    kit: LedgerHarness, inbox: Inbox
+) -> None:
+    notifier = Notifier(kit.settings, kit.ledger)
+    for name in ("a", "b", "c"):
+        await raise_alert(kit.ledger, "sweep", name, f"{name} cannot be compared with bronze")
+    clock.advance(timedelta(seconds=10))
+    assert await notifier.run_once() == 0, "its cause may be on its way"
+    await raise_alert(kit.ledger, "part", "minio", "minio does not answer")
+    clock.advance(timedelta(seconds=60))
+    assert await notifier.run_once() == 1
+    for name in ("a", "b"):
+        await clear_alert(kit.ledger, "sweep", name)
+    await clear_alert(kit.ledger, "part", "minio")
+    clock.advance(timedelta(seconds=60))
+    # The store is back: what is still wrong has another cause, and what was not told has no end.
+    assert await notifier.run_once() == 2
+    assert [a["subject"] for m in inbox.messages for a in m["alerts"]] == ["minio", "c", "minio"]
