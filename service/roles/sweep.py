@@ -264,12 +264,14 @@ class Sweep:
             walk = self._bronze.walk(dataset.bucket, prefix)
             after, is_last = "", False
             while not is_last:
-                page, named = await asyncio.to_thread(_next_page, walk, dataset)
+                page, named, strays = await asyncio.to_thread(
+                    _next_page, walk, dataset, self._ledger.datasets
+                )
                 is_last = len(page) < _PAGE
                 upto = None if is_last else page[-1].key
                 listed += len(page)
                 names.update(named)
-                unmatched += _unmatched(page, dataset, self._ledger.datasets)
+                unmatched += strays
                 known: dict[str, str] = {}
                 etags = {o.key: o.etag for o in page}
                 # More than a page where much is gone: so much of it at a time, too.
@@ -356,11 +358,19 @@ class Sweep:
 
 
 def _next_page(
-    walk: Iterator[ListedObject], dataset: Dataset
-) -> tuple[list[ListedObject], set[str]]:
-    """A page of a listing, and the dataset's partitions that it names."""
+    walk: Iterator[ListedObject], dataset: Dataset, datasets: Datasets
+) -> tuple[list[ListedObject], set[str], list[str]]:
+    """A page of a listing, the dataset's partitions that it names, and its keys of none."""
     page = list(islice(walk, _PAGE))
-    return page, set(_names(page, dataset))
+    return page, set(_names(page, dataset)), list(_unmatched(page, dataset, datasets))
+
+
+def _names(page: Sequence[ListedObject], dataset: Dataset) -> Iterator[str]:
+    """The partitions of the dataset that a page of its listing names."""
+    for o in page:
+        found = match(dataset, o.key)
+        if isinstance(found, Match):
+            yield found.partition.name
 
 
 def _span(walk: Iterator[ListedObject], last: str) -> set[str]:
