@@ -574,7 +574,7 @@ class TestSweep:
         assert await sweep.pause() > 60, "due by the clock much later"
         sweep.ask()
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(kit.ledger.recording, "kept_objects", away)
+            patch.setattr(kit.ledger.comparison, "kept_objects", away)
             with pytest.raises(LedgerUnavailableError):
                 await sweep.run_due()
         assert await sweep.pause() == 0
