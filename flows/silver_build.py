@@ -23,7 +23,7 @@ from quicksilver.flows.failover import failing_over
 from quicksilver.flows.leases import retry_while_ledger_restarts
 from quicksilver.flows.silver_batch import build_together
 from quicksilver.ledger import BegunBuild, SealedBuild
-from quicksilver.roles.dispatcher import seal_listed
+from quicksilver.roles.firing import seal_listed
 from quicksilver.roles.sweep import Sweep
 from quicksilver.support import clock, failpoint
 

@@ -11,6 +11,7 @@ from quicksilver.domain.datasets import Datasets
 from quicksilver.domain.manifest import ManifestFile
 from quicksilver.domain.partition import Partition
 from quicksilver.domain.states import BuildState, Needless
+from quicksilver.support import clock
 from quicksilver.support.postgres import Database, Row
 
 # How far ahead "not before something more lands" lies for Postgres.
@@ -78,6 +79,11 @@ class ActiveBuild:
     # Its error is the data's: another try of the same content would end the same way.
     is_final: bool = False
     started_at: datetime | None = None
+
+    @property
+    def is_late(self) -> bool:
+        """Whether its time is over."""
+        return self.deadline_at is not None and self.deadline_at < clock.now()
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,7 +19,7 @@ from quicksilver.errors import QuicksilverError
 from quicksilver.lake.bronze import Bronze
 from quicksilver.ledger import Ledger
 from quicksilver.operators.shapes.backfills import Progress
-from quicksilver.roles.sweep import arrivals_of
+from quicksilver.roles.listing import arrivals_of
 from quicksilver.support import clock
 
 # Below every live event (0) and every dataset's own priority that a person would choose.

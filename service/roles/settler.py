@@ -9,31 +9,22 @@ import asyncio
 import contextlib
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
-from typing import Any, Protocol
 from uuid import UUID
 
 import structlog
 
-from quicksilver.domain.partition import Partition
 from quicksilver.domain.states import BuildState
-from quicksilver.errors import (
-    LedgerUnavailableError,
-    QuicksilverError,
-)
+from quicksilver.errors import LedgerUnavailableError, QuicksilverError
 from quicksilver.ledger import ActiveBuild, Ledger
-from quicksilver.orchestrator.deployments import Deployments, RunState
+from quicksilver.orchestrator.deployments import Deployments
+from quicksilver.orchestrator.run_state import RunState
 from quicksilver.roles.alerts import clear_alert, raise_alert
+from quicksilver.roles.build_ends import ALERT, BuildEnds, Warehouse
 from quicksilver.settings import Settings
 from quicksilver.support import clock
-from quicksilver.support.backoff import build_delay, delay
-from quicksilver.support.metrics import build_ended
-from quicksilver.support.postgres import Row
+from quicksilver.support.backoff import delay
 
 _log = structlog.get_logger(__name__)
-
-# From the request to stop to the last word, in seconds: a worker kills after 30 s of grace itself.
-_CANCEL_WITHIN = timedelta(seconds=45)
-
 
 # Seconds for one settlement: Prefect has 15 for an answer, a fence may wait for a lock for less.
 _SETTLE_WITHIN = 30.0
@@ -50,18 +41,6 @@ _RETRY_CAP = 60.0
 
 # From the second failure in a row on people are told.
 _TOLD_FROM = 2
-_ALERT = "settle"
-
-# What Prefect cancelled for a limit of the deployment: its runs take a while to make room.
-_POLICY_WAIT = timedelta(seconds=10)
-
-
-class Warehouse(Protocol):
-    """What the settler asks the warehouse."""
-
-    async def revoke(self, partition: Partition, build_id: int) -> dict[str, Any] | None:
-        """What the build published, or None after making sure that it never will."""
-        ...
 
 
 class Settler:
@@ -73,7 +52,7 @@ class Settler:
         self._settings = settings
         self._ledger = ledger
         self._deployments = deployments
-        self._warehouse = warehouse
+        self._ends = BuildEnds(ledger, deployments, warehouse)
         self._grace = timedelta(seconds=settings.abandon_grace)
         self._at_once = asyncio.Semaphore(_AT_ONCE)
         # Settlements under way, by run, and the builds that could not be settled: failures in a
@@ -103,7 +82,7 @@ class Settler:
             for b in builds
             if b.flow_run_id is not None
             and b.state != BuildState.CLAIMED
-            and (b.state != BuildState.RUNNING or not b.is_held or _is_late(b))
+            and (b.state != BuildState.RUNNING or not b.is_held or b.is_late)
         ]
         states: dict[UUID, RunState] = {}
         if asked:
@@ -146,7 +125,7 @@ class Settler:
                     elif build.abandoned_at is not None and build.is_held:
                         await self._ledger.settlement.record_abandoned(build.id, None)
                 if self._failures.pop(build.id, None):
-                    await clear_alert(self._ledger, _ALERT, str(build.partition))
+                    await clear_alert(self._ledger, ALERT, str(build.partition))
             except LedgerUnavailableError:
                 return ended
             except Exception as error:
@@ -176,7 +155,7 @@ class Settler:
             with contextlib.suppress(LedgerUnavailableError):
                 await raise_alert(
                     self._ledger,
-                    _ALERT,
+                    ALERT,
                     str(build.partition),
                     f"build {build.id} of {build.partition} cannot be settled: {why}",
                 )
@@ -184,7 +163,7 @@ class Settler:
     async def _settle(self, build: ActiveBuild, run: RunState | None, *, is_working: bool) -> bool:
         """Whether the build ended. `is_working`: its run has a build that is not published yet."""
         if run is None or run.is_terminal:
-            return await self._end(build, run)
+            return await self._ends.end(build, run)
         if not build.is_held and (
             build.state == BuildState.RUNNING or build.state.has_said_its_end
         ):
@@ -193,20 +172,20 @@ class Settler:
         if build.state == BuildState.DISPATCHED:
             if run.has_begun:
                 return await self._settle_begun(build)
-            if not (_is_late(build) or is_asked_to_stop):
+            if not (build.is_late or is_asked_to_stop):
                 return False
             if not is_asked_to_stop and await self._is_kept_waiting(build, run):
                 return False
             why = f"the run stayed {run.name} past its deadline: is a worker polling?"
-            return await self._replace(build, why, counted=False)
-        if not _is_late(build):
+            return await self._ends.replace(build, why, counted=False)
+        if not build.is_late:
             return False
         if not is_asked_to_stop:
-            await self._ask_to_stop(build)
+            await self._ends.ask_to_stop(build)
             return False
         if build.state.has_said_its_end:
-            return await self._end(build, None)
-        return await self._replace(build, "the run did not stop when asked to", counted=True)
+            return await self._ends.end(build, None)
+        return await self._ends.replace(build, "the run did not stop when asked to", counted=True)
 
     async def _settle_begun(self, build: ActiveBuild) -> bool:
         """A run that works, of which the ledger was told nothing: Prefect's RUNNING counts.
@@ -216,30 +195,26 @@ class Settler:
         """
         dataset = self._ledger.datasets.by_name.get(build.partition.dataset)
         # The start of a run that alone says how its build goes is shown at once.
-        is_news = self._ends_by_run(build) and build.started_at is None
-        if not (_is_late(build) or is_news):
+        is_news = self._ends.ends_by_run(build) and build.started_at is None
+        if not (build.is_late or is_news):
             return False
         if build.cancel_requested_at is None:
             if build.started_at is None:
                 limit = dataset.time_limit if dataset else timedelta(0)
                 await self._ledger.settlement.note_begun(build, within=limit)
                 return False
-            await self._ask_to_stop(build)
+            await self._ends.ask_to_stop(build)
             return False
-        if self._ends_by_run(build):
+        if self._ends.ends_by_run(build):
             await raise_alert(
                 self._ledger,
-                _ALERT,
+                ALERT,
                 str(build.partition),
                 f"run {build.flow_run_id} of {build.partition} was asked to stop, and its worker"
                 " has not let go: is the worker alive? Cancel the run in Prefect when it is over",
             )
             return False
-        return await self._replace(build, "the run did not stop when asked to", counted=True)
-
-    def _ends_by_run(self, build: ActiveBuild) -> bool:
-        dataset = self._ledger.datasets.by_name.get(build.partition.dataset)
-        return dataset is not None and dataset.ends_by == "run"
+        return await self._ends.replace(build, "the run did not stop when asked to", counted=True)
 
     async def _is_kept_waiting(self, build: ActiveBuild, run: RunState) -> bool:
         """Whether a run missed its start for a reason that is not its worker's."""
@@ -257,147 +232,14 @@ class Settler:
         if clock.now() - build.abandoned_at < self._grace:
             return False
         if build.state == BuildState.RUNNING:
-            return await self._replace(build, "the flow's process is gone", counted=True)
+            return await self._ends.replace(build, "the flow's process is gone", counted=True)
         # It had said how it ended before it died: only Prefect does not know yet. Of a run that
         # died over another build, that build's end says it.
         if build.flow_run_id is not None and not is_working:
             await self._deployments.conclude_run(
                 build.flow_run_id, f"{build.state}; the process ended before it could say so"
             )
-        return await self._end(build, None)
-
-    async def _replace(self, build: ActiveBuild, why: str, *, counted: bool) -> bool:
-        """End a run that does not end itself, and its build.
-
-        The ledger first: a run found cancelled with no such note was cancelled by a person.
-        """
-        why = build.error or why
-        if build.cancel_requested_at is None and not await self._ledger.settlement.request_cancel(
-            build, why, within=_CANCEL_WITHIN
-        ):
-            return False
-        await self._stop(build, why, force=True)
-        return await self._give_up(build, why, counted=counted)
-
-    async def _ask_to_stop(self, build: ActiveBuild) -> None:
-        why = "the build ran past the dataset's time limit"
-        if await self._ledger.settlement.request_cancel(build, why, within=_CANCEL_WITHIN):
-            await self._stop(build, why, force=False)
-
-    async def _stop(self, build: ActiveBuild, why: str, *, force: bool) -> None:
-        if build.flow_run_id is not None:
-            await self._deployments.stop_run(build.flow_run_id, why, force=force)
-
-    async def _end(self, build: ActiveBuild, run: RunState | None) -> bool:
-        if build.state == BuildState.PUBLISHED:
-            return await self._finish(build, BuildState.SUCCEEDED)
-        if build.state == BuildState.YIELDED:
-            return await self._end_yielded(build)
-        if run is not None and run.type == "COMPLETED" and self._ends_by_run(build):
-            await self._ledger.runs.publish(
-                build.id,
-                rows_bronze=None,
-                rows_silver=None,
-                rows_rejected=None,
-                loaded_at=None,
-                details={},
-            )
-            return False
-        cancelled = run is not None and run.type == "CANCELLED"
-        if run is not None and run.is_cancelled_by_policy and build.cancel_requested_at is None:
-            retry_at = clock.now() + _POLICY_WAIT
-            return await self._give_up(build, run.message, counted=False, retry_at=retry_at)
-        if cancelled and build.cancel_requested_at is None:
-            why = "cancelled in Prefect; `quicksilver rebuild` starts it again"
-            return await self._give_up(build, why, counted=True, state=BuildState.CANCELLED)
-        why = (
-            build.error
-            or (run.message if run else "")
-            or (f"the run ended {run.name} without publishing" if run else "")
-            or "the run was deleted in Prefect"
-        )
-        failed = run is not None and run.type in ("FAILED", "COMPLETED")
-        # A run that never began and was replaced for it used no attempt up.
-        never_began = build.state == BuildState.DISPATCHED and build.started_at is None
-        counted = not (cancelled and never_began)
-        return await self._give_up(
-            build, why, counted=counted, state=BuildState.FAILED if failed else BuildState.LOST
-        )
-
-    async def _end_yielded(self, build: ActiveBuild) -> bool:
-        """Build anew what changed while it was read.
-
-        With a newer generation that begins at once, and afresh. With the same one the next listing
-        may show what changed; when it shows the same again, bronze contradicts its own listing,
-        and that must not be asked for ever.
-        """
-        dataset = self._ledger.datasets.by_name.get(build.partition.dataset)
-        attempts = await self._ledger.settlement.attempts(build.partition) + 1
-        error = build.error
-        retry_at: datetime | None = clock.now()
-        if attempts >= (dataset.attempts if dataset else 1):
-            error = f"{error}; {attempts} builds met this, and the listing names no other"
-            retry_at = None
-        elif attempts > 1:
-            retry_at = clock.now() + build_delay(attempts - 1)
-        return await self._finish(
-            build, BuildState.SUPERSEDED, error=error, counted=True, retry_at=retry_at
-        )
-
-    async def _give_up(
-        self,
-        build: ActiveBuild,
-        why: str,
-        *,
-        counted: bool,
-        state: BuildState = BuildState.LOST,
-        retry_at: datetime | None = None,
-    ) -> bool:
-        # A flow of one's own has no fence to lose.
-        published = (
-            None
-            if self._ends_by_run(build)
-            else await self._warehouse.revoke(build.partition, build.id)
-        )
-        if published is not None:
-            # It did publish, and died before it could say so.
-            await self._ledger.runs.publish(build.id, **published)
-            return False
-        dataset = self._ledger.datasets.by_name.get(build.partition.dataset)
-        attempts = await self._ledger.settlement.attempts(build.partition) + int(counted)
-        limit = dataset.attempts if dataset else 1
-        if (
-            retry_at is None
-            and state != BuildState.CANCELLED
-            and not build.is_final
-            and (not counted or attempts < limit)
-        ):
-            retry_at = clock.now() + (build_delay(attempts) if counted else timedelta(0))
-        return await self._finish(build, state, error=why, counted=counted, retry_at=retry_at)
-
-    async def _finish(
-        self,
-        build: ActiveBuild,
-        state: BuildState,
-        *,
-        error: str | None = None,
-        counted: bool = False,
-        retry_at: datetime | None = None,
-    ) -> bool:
-        """End the build in the ledger; whoever ended it measures it."""
-        ended = await self._ledger.settlement.finish(
-            build, state, error=error, counted=counted, retry_at=retry_at
-        )
-        if ended:
-            if build.cancel_requested_at is not None:
-                await clear_alert(self._ledger, _ALERT, str(build.partition))
-            # A measure that the ledger cannot give now is not worth the pass.
-            with contextlib.suppress(LedgerUnavailableError):
-                row = await self._ledger.views.build(build.id)
-                if row is not None:
-                    build_ended(row, has_succeeded=state == BuildState.SUCCEEDED)
-                    _log_end(row, error, retry_at)
-        return ended
+        return await self._ends.end(build, None)
 
 
 def _by_run(builds: Sequence[ActiveBuild]) -> dict[UUID | int, list[ActiveBuild]]:
@@ -406,25 +248,3 @@ def _by_run(builds: Sequence[ActiveBuild]) -> dict[UUID | int, list[ActiveBuild]
     for build in builds:
         runs.setdefault(build.flow_run_id or build.id, []).append(build)
     return runs
-
-
-def _log_end(row: Row, error: str | None, retry_at: datetime | None) -> None:
-    """One line for each end of a build; `seconds` are its own, from its claim on."""
-    say = _log.info if row["state"] == BuildState.SUCCEEDED else _log.warning
-    say(
-        "build ended",
-        dataset=row["dataset"],
-        partition=row["partition"],
-        generation=row["generation"],
-        build=row["id"],
-        outcome=row["state"],
-        rows=row["rows_silver"],
-        rejected=row["rows_rejected"],
-        seconds=round((row["finished_at"] - row["claimed_at"]).total_seconds(), 2),
-        **({"error": error} if error else {}),
-        **({"retry_at": retry_at.isoformat()} if retry_at else {}),
-    )
-
-
-def _is_late(build: ActiveBuild) -> bool:
-    return build.deadline_at is not None and build.deadline_at < clock.now()

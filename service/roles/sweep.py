@@ -7,39 +7,29 @@ sweep, finds everything at once, also what the durable lane was about to bring.
 """
 
 import asyncio
-from collections.abc import AsyncGenerator, Collection, Iterator, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from itertools import islice, takewhile
-from time import monotonic
 
 import structlog
 
-from quicksilver.domain.arrival import Arrival, Lane, arrivals
-from quicksilver.domain.datasets import Dataset, Datasets
-from quicksilver.domain.event import ObjectEvent
-from quicksilver.domain.manifest import ListedObject
-from quicksilver.domain.partition import Match, Partition, match, matches, prefixes
+from quicksilver.domain.arrival import Arrival, Lane
+from quicksilver.domain.datasets import Dataset
+from quicksilver.domain.partition import Partition, prefixes
 from quicksilver.domain.reasons import Reason
 from quicksilver.errors import BronzeUnavailableError, LedgerUnavailableError
 from quicksilver.lake.bronze import Bronze
 from quicksilver.ledger import Ledger
-from quicksilver.ledger.comparison import KeptObject
+from quicksilver.roles import listing
 from quicksilver.roles.alerts import clear_alert, raise_alert
+from quicksilver.roles.rhythm import Rhythm
 from quicksilver.settings import Settings
 from quicksilver.support import clock
-from quicksilver.support.backoff import delay
 
 _log = structlog.get_logger(__name__)
 
 # How long the lanes have to tell of an object: the durable one's directory is read every 3 s.
 SETTLED = timedelta(seconds=10)
-
-# One page of MinIO's listing: compared and recorded before the next one is read.
-_PAGE = 1000
-
-# Found objects that are recorded in one commit: more would keep the event loop for too long.
-_RECORDED = 200
 
 # Keys named in the proof of those that fit no partition.
 _NAMED = 20
@@ -49,10 +39,6 @@ DELETIONS = 2.0
 
 # Datasets that are compared at once: a bucket that answers slowly leaves room for the others.
 _AT_ONCE = 4
-
-# A dataset that could not be compared is tried again after these many seconds, doubled each time
-# up to the sweep's own interval.
-_RETRY = 5.0
 
 ALERT = "sweep"
 
@@ -81,30 +67,6 @@ class SweepResult:
         )
 
 
-@dataclass(slots=True)
-class _Rhythm:
-    """When a dataset was last compared, and how often in a row that failed."""
-
-    compared_at: float | None = None
-    retry_at: float = 0.0
-    failures: int = 0
-
-    def due_in(self, interval: float) -> float:
-        """Seconds until it is compared again."""
-        if self.failures:
-            return self.retry_at - monotonic()
-        return self.compared_at + interval - monotonic() if self.compared_at is not None else 0.0
-
-    def fail(self, interval: float) -> None:
-        """It could not be compared."""
-        self.failures += 1
-        self.retry_at = monotonic() + delay(self.failures, base=_RETRY, cap=interval)
-
-    def succeed(self) -> None:
-        """It was compared."""
-        self.failures, self.compared_at = 0, monotonic()
-
-
 class Sweep:
     """Compares bronze with the ledger."""
 
@@ -114,7 +76,7 @@ class Sweep:
         self._bronze = bronze
         self.interval = settings.sweep_interval
         self._at_once = asyncio.Semaphore(_AT_ONCE)
-        self._rhythms = {name: _Rhythm() for name in ledger.datasets.by_name}
+        self._rhythms = {name: Rhythm() for name in ledger.datasets.by_name}
         # Ends the loop's pause; every dataset is due when somebody asked for a pass.
         self.changed = asyncio.Event()
         self._deletions_since = clock.now()
@@ -219,7 +181,7 @@ class Sweep:
         return results
 
     async def _compare_alone(self, dataset: Dataset, settled_for: timedelta) -> SweepResult:
-        rhythm = self._rhythms.setdefault(dataset.name, _Rhythm())
+        rhythm = self._rhythms.setdefault(dataset.name, Rhythm())
         try:
             async with self._at_once:
                 result = await self.compare(dataset, lane="sweep", settled_for=settled_for)
@@ -264,31 +226,33 @@ class Sweep:
             walk = self._bronze.walk(dataset.bucket, prefix)
             after, is_last = "", False
             while not is_last:
-                page, named, strays = await asyncio.to_thread(
-                    _next_page, walk, dataset, self._ledger.datasets
+                page = await asyncio.to_thread(
+                    listing.next_page, walk, dataset, self._ledger.datasets
                 )
-                is_last = len(page) < _PAGE
-                upto = None if is_last else page[-1].key
-                listed += len(page)
-                names.update(named)
-                unmatched += strays
+                is_last = len(page.objects) < listing.PAGE
+                upto = None if is_last else page.objects[-1].key
+                listed += len(page.objects)
+                names |= page.partitions
+                unmatched += page.unmatched
                 known: dict[str, str] = {}
-                etags = {o.key: o.etag for o in page}
+                etags = {o.key: o.etag for o in page.objects}
                 # More than a page where much is gone: so much of it at a time, too.
-                async for rows in self._kept(dataset, prefix, after, upto):
+                async for rows in listing.kept(self._ledger, dataset, prefix, after, upto):
                     known |= {row.key: row.etag for row in rows if row.key in etags}
                     missing = [row for row in rows if row.key not in etags]
-                    gone |= await self._record_gone(dataset, prefix, missing)
+                    gone |= await listing.record_gone(
+                        self._ledger, self._bronze, dataset, prefix, missing
+                    )
                 fresh = [
                     arrival
-                    for o in page
+                    for o in page.objects
                     if known.get(o.key) != o.etag
-                    for arrival in arrivals_of(o, dataset, self._ledger, lane)
+                    for arrival in listing.arrivals_of(o, dataset, self._ledger, lane)
                     if not self._is_left(arrival, started_at, settled_for)
                 ]
-                for start in range(0, len(fresh), _RECORDED):
+                for start in range(0, len(fresh), listing.RECORDED):
                     reasons = await self._ledger.recording.record(
-                        fresh[start : start + _RECORDED], priority=priority
+                        fresh[start : start + listing.RECORDED], priority=priority
                     )
                     found += sum(Reason.of(reason).is_open for reason in reasons)
                 after = upto or after
@@ -310,20 +274,6 @@ class Sweep:
             )
         return SweepResult(dataset.name, listed, found, len(gone))
 
-    async def _kept(
-        self, dataset: Dataset, prefix: str, after: str, upto: str | None
-    ) -> AsyncGenerator[list[KeptObject]]:
-        """What the ledger holds of a span of keys, in their order, a page at a time."""
-        while True:
-            rows = await self._ledger.comparison.kept_objects(
-                dataset.name, prefix, after=after, upto=upto, limit=_PAGE
-            )
-            if rows:
-                yield rows
-            if len(rows) < _PAGE:
-                return
-            after = rows[-1].key
-
     def _is_left(self, arrival: Arrival, now: datetime, settled_for: timedelta) -> bool:
         """Whether an object is too young to be called lost."""
         event, partition = arrival.event, arrival.partition
@@ -332,75 +282,3 @@ class Sweep:
         name = (event.bucket, event.key, event.etag or "")
         since, _ = self._fresh.setdefault(name, (now, partition))
         return now - since < settled_for
-
-    async def _record_gone(
-        self, dataset: Dataset, prefix: str, missing: Sequence[KeptObject]
-    ) -> set[Partition]:
-        """Forget objects that bronze no longer holds; the partitions that lost any.
-
-        `missing` is in the order of keys. The listing began before the ledger was read: only one
-        that began after it says that an object is gone, and what was put again since is another
-        row.
-        """
-        if not missing:
-            return set()
-        first, last = missing[0].key, missing[-1].key
-        present = await asyncio.to_thread(
-            lambda: _span(self._bronze.walk(dataset.bucket, prefix, start=first), last)
-        )
-        lost = [known for known in missing if known.key not in present]
-        gone: set[Partition] = set()
-        for start in range(0, len(lost), _RECORDED):
-            gone |= await self._ledger.comparison.record_gone(
-                dataset.bucket, lost[start : start + _RECORDED]
-            )
-        return gone
-
-
-def _next_page(
-    walk: Iterator[ListedObject], dataset: Dataset, datasets: Datasets
-) -> tuple[list[ListedObject], set[str], list[str]]:
-    """A page of a listing, the dataset's partitions that it names, and its keys of none."""
-    page = list(islice(walk, _PAGE))
-    return page, set(_names(page, dataset)), list(_unmatched(page, dataset, datasets))
-
-
-def _names(page: Sequence[ListedObject], dataset: Dataset) -> Iterator[str]:
-    """The partitions of the dataset that a page of its listing names."""
-    for o in page:
-        found = match(dataset, o.key)
-        if isinstance(found, Match):
-            yield found.partition.name
-
-
-def _span(walk: Iterator[ListedObject], last: str) -> set[str]:
-    """The keys of a listing up to the last that is of interest."""
-    return {listed.key for listed in takewhile(lambda listed: listed.key <= last, walk)}
-
-
-def _unmatched(page: Sequence[ListedObject], dataset: Dataset, datasets: Datasets) -> Iterator[str]:
-    """Keys that lie where the dataset's do, and fit no partition of any dataset."""
-    for o in page:
-        if match(dataset, o.key) in ("bad-date", "no-partition") and isinstance(
-            matches(datasets, dataset.bucket, o.key), str
-        ):
-            yield o.key
-
-
-def arrivals_of(
-    listed: ListedObject, dataset: Dataset, ledger: Ledger, lane: Lane
-) -> list[Arrival]:
-    """A listed object as the event that should have told of it; none outside the partitions."""
-    event = ObjectEvent(
-        name="ObjectCreated:Listed",
-        bucket=dataset.bucket,
-        key=listed.key,
-        etag=listed.etag,
-        version_id=None,
-        size=listed.size,
-        # Found again after a change and back: the time tells the two findings apart.
-        sequencer=f"{listed.last_modified.timestamp():.6f}",
-        event_at=listed.last_modified,
-    )
-    found = arrivals(event, ledger.datasets, lane, lane, clock.now())
-    return [one for one in found if one.partition and one.partition.dataset == dataset.name]

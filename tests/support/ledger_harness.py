@@ -29,7 +29,8 @@ from quicksilver.errors import (
 )
 from quicksilver.lake.bronze import Bronze
 from quicksilver.ledger import BUILD_SPACE, BegunBuild, Ledger
-from quicksilver.orchestrator.deployments import Deployments, RunState
+from quicksilver.orchestrator.deployments import Deployments
+from quicksilver.orchestrator.run_state import RunState
 from quicksilver.roles.dispatcher import Dispatcher
 from quicksilver.roles.settler import Settler
 from quicksilver.roles.sweep import Sweep
