@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import time
 from concurrent.futures import ThreadPoolExecutor
+from datetime import date
 
 from bench.months import small_month
 from bench.report import Figure, Outcome
@@ -18,11 +19,13 @@ _PARTITIONS, _SINGLE_PARTITIONS = 200, 16
 def measure(stage: BenchStage) -> Outcome:
     """Partitions a second with a full backlog; one run each before and after it, as a baseline."""
     count, single_count = (40, 6) if stage.quick else (_PARTITIONS, _SINGLE_PARTITIONS)
-    before = _build(stage, SINGLE, single_count)
+    with stage.declared(SINGLE):
+        before, alone = _build(stage, single_count)
     stage.say(f"backlog: {before:.2f} partitions/s, one run each")
-    together = _build(stage, WARM, count)
+    together, shared = _build(stage, count)
     stage.say(f"backlog: {together:.2f} partitions/s, {count} at once")
-    after = _build(stage, SINGLE, single_count)
+    with stage.declared(SINGLE):
+        after, more = _build(stage, single_count)
     stage.say(f"backlog: {after:.2f} partitions/s, one run each")
     # So many partitions in so many seconds: the mean that both rounds together are.
     single = 2 / (1 / before + 1 / after)
@@ -36,43 +39,45 @@ def measure(stage: BenchStage) -> Outcome:
             "rows": _ROWS,
             "together_per_second": together,
             "single_per_second": [before, after],
-            "runs": _runs(stage),
-            "step_seconds": _steps(stage),
+            "runs": {"together": _runs(stage, shared), "one each": _runs(stage, alone + more)},
+            "step_seconds": {
+                "together": _steps(stage, shared),
+                "one each": _steps(stage, alone + more),
+            },
         },
     )
 
 
-def _runs(stage: BenchStage) -> dict[str, int]:
-    """How many runs the partitions of each dataset took."""
+def _runs(stage: BenchStage, months: list[date]) -> int:
+    """How many runs the partitions took."""
     rows = stage.ledger(
-        "select dataset, count(distinct flow_run_id) as runs from quicksilver.build"
-        " where dataset = any(%s) group by dataset",
-        [WARM, SINGLE],
+        "select count(distinct flow_run_id) as runs from quicksilver.build"
+        " where dataset = %s and partition = any(%s)",
+        WARM,
+        [str(dt) for dt in months],
     )
-    return {row["dataset"]: row["runs"] for row in rows}
+    return rows[0]["runs"]
 
 
-def _steps(stage: BenchStage) -> dict[str, dict[str, float]]:
-    """Mean seconds of each step that the builds of each dataset have noted, per partition."""
+def _steps(stage: BenchStage, months: list[date]) -> dict[str, float]:
+    """Mean seconds of each step that the builds have noted, per partition."""
     rows = stage.ledger(
-        "select b.dataset, t.key as step,"
+        "select t.key as step,"
         " avg(t.value::float / (b.details ->> 'together')::int)::float as seconds"
         " from quicksilver.build as b cross join jsonb_each_text(b.details -> 'timings') as t"
-        " where b.dataset = any(%s) group by b.dataset, t.key",
-        [WARM, SINGLE],
+        " where b.dataset = %s and b.partition = any(%s) group by t.key",
+        WARM,
+        [str(dt) for dt in months],
     )
-    found: dict[str, dict[str, float]] = {}
-    for row in rows:
-        found.setdefault(row["dataset"], {})[row["step"]] = round(row["seconds"], 4)
-    return found
+    return {row["step"]: round(row["seconds"], 4) for row in rows}
 
 
-def _build(stage: BenchStage, dataset: str, count: int) -> float:
+def _build(stage: BenchStage, count: int) -> tuple[float, list[date]]:
     months = [next(stage.dts) for _ in range(count)]
     bodies = [(dt, small_month(dt, _ROWS)) for dt in months]
     began = time.time()
     with ThreadPoolExecutor(min(8, 2 * (os.cpu_count() or 1))) as pool:
-        for one in [pool.submit(stage.put, dataset, dt, body) for dt, body in bodies]:
+        for one in [pool.submit(stage.put, WARM, dt, body) for dt, body in bodies]:
             one.result()
 
     def ask() -> float | None:
@@ -81,12 +86,12 @@ def _build(stage: BenchStage, dataset: str, count: int) -> float:
             " count(*) filter (where state = 'failed') as failed,"
             " extract(epoch from max(built_at))::float as last"
             " from quicksilver.partition where dataset = %s and dt = any(%s)",
-            dataset,
+            WARM,
             months,
         )[0]
         if row["failed"]:
-            raise RuntimeError(f"{row['failed']} partitions of {dataset} failed")
+            raise RuntimeError(f"{row['failed']} partitions failed")
         return row["last"] if row["built"] == count else None
 
-    ended: float = until(ask, f"{count} partitions of {dataset}", within=420, every=0.2)
-    return count / (ended - began)
+    ended: float = until(ask, f"{count} partitions", within=420, every=0.2)
+    return count / (ended - began), months

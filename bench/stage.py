@@ -2,7 +2,7 @@
 
 Beside the stack's warm worker there is a stock one: another pool, Prefect's own job template (so
 `python -m prefect.engine`) and Prefect's own poll of 10 s. Deployments of the same flows in that
-pool, and a dataset that names them, make a PUT take the stock way through the same service.
+pool, while the dataset names them, make a PUT take the stock way through the same service.
 """
 
 from __future__ import annotations
@@ -30,27 +30,30 @@ from quicksilver.lake.bronze import minio_client
 from quicksilver.settings import Settings
 from quicksilver.stack import EmbeddedStack, Home, Program
 from quicksilver.stack.initialise import initialise_child
+from quicksilver.stack.orchestrator import service_program
 from quicksilver.support.prefect_http import prefect_auth
 from tests.support.checkout import PROJECT
 from tests.support.declared import columns_in_yaml
 from tests.support.waiting import until
 
 WARM = "nyc_tlc.yellow_tripdata"
-STOCK = "bench.stock"
 NOBODY = "bench.nobody"
 POLLING = "bench.polling"
-SINGLE = "bench.single"
 BUCKET = "datasets"
 _PREFIX = {
     WARM: "bronze/nyc_tlc/yellow_tripdata",
-    STOCK: "bronze/bench_stock",
     NOBODY: "bronze/bench_nobody",
     POLLING: "elsewhere/bench_polling",
-    SINGLE: "bronze/bench_single",
 }
-# What each dataset fires. Nobody works in the pool of the third: its runs are only created. Of the
-# last, each partition has a run of its own however many wait.
-_DEPLOYMENT = {WARM: "nyc-tlc", STOCK: "stock", NOBODY: "nobody", SINGLE: "nyc-tlc"}
+# What each dataset fires, and its own table, for a table has one owner. Nobody works in the pool
+# of the second, whose runs are only created.
+_DECLARED = {
+    WARM: {"deployment": "silver-build/nyc-tlc", "bronze_table": "bronze.yellow_tripdata"},
+    NOBODY: {"deployment": "silver-build/nobody", "bronze_table": "bronze.bench_nobody"},
+}
+# `WARM` as the baselines have it.
+STOCK = {"deployment": "silver-build/stock"}
+SINGLE = {"max_partitions_per_run": 1}
 
 
 @dataclass
@@ -74,6 +77,23 @@ class BenchStage:
             trust_env=False,
             auth=prefect_auth(self.env),
         )
+
+    @contextmanager
+    def declared(self, warm: Mapping[str, str | int]) -> Generator[None]:
+        """Have the warm dataset declared as a baseline has it, for a while."""
+        self._declare(warm)
+        try:
+            yield
+        finally:
+            self._declare({})
+
+    def _declare(self, warm: Mapping[str, str | int]) -> None:
+        Path(os.environ["QUICKSILVER_DATASETS"]).write_text(_datasets(warm), encoding="utf-8")
+        # It reads the declaration when it starts.
+        service = service_program(self.stack.home)
+        self.stack.supervisor.stop_program(service.name)
+        self.stack.supervisor.start(service)
+        self.stack.supervisor.await_ready(service)
 
     def put(self, dataset: str, dt: date, body: bytes) -> float:
         """Put a partition's file; when the PUT began, in seconds since the epoch."""
@@ -117,7 +137,7 @@ class BenchStage:
                 "select * from quicksilver.build where dataset = %s and partition = %s"
                 " order by id desc limit 1",
                 dataset,
-                dt,
+                str(dt),
             )
             return rows[0] if rows and rows[0]["finished_at"] else None
 
@@ -162,7 +182,7 @@ def staged(folder: Path, *, quick: bool, say: Callable[[str], None]) -> Generato
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True, mode=0o700)
     datasets = folder / "datasets.yaml"
-    datasets.write_text(_datasets(), encoding="utf-8")
+    datasets.write_text(_datasets({}), encoding="utf-8")
     os.environ["QUICKSILVER_DATASETS"] = str(datasets)
     # A baseline's flow lies in this package, which is not installed.
     os.environ["PYTHONPATH"] = str(PROJECT)
@@ -178,19 +198,17 @@ def staged(folder: Path, *, quick: bool, say: Callable[[str], None]) -> Generato
         yield BenchStage(stack, env, quick, say)
 
 
-def _datasets() -> str:
+def _datasets(warm: Mapping[str, str | int]) -> str:
     lines = ["datasets:"]
-    for name, deployment in _DEPLOYMENT.items():
+    for name, declared in _DECLARED.items():
+        fields = declared | (dict(warm) if name == WARM else {})
         lines += [
             f"  {name}:",
             f"    bucket: {BUCKET}",
             f"    key: {_PREFIX[name]}/dt={{dt}}/{{file}}",
-            f"    deployment: silver-build/{deployment}",
-            "    bronze_table: bronze.yellow_tripdata",
             f"    columns: {json.dumps(columns_in_yaml())}",
+            *(f"    {field}: {value}" for field, value in fields.items()),
         ]
-        if name == SINGLE:
-            lines.append("    max_partitions_per_run: 1")
     return "\n".join(lines) + "\n"
 
 
