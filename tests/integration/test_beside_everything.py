@@ -107,7 +107,7 @@ def _lake(client: Minio) -> dict[str, Any]:
             sorted(
                 (str(r.config_id), r.queue, sorted(r.events), _prefix(r))
                 for r in rules
-                if "QUICKSILVER" not in r.queue
+                if "QUICKSILVER" not in (r.queue or "")
             ),
             [(r.rule_id, r.expiration.days) for r in lifecycle.rules if r.expiration]
             if lifecycle
@@ -245,7 +245,7 @@ async def test_everything_of_theirs_stays_as_it_was(
             assert built.rows_silver == build
         assert (_lake(client), _warehouse(warehouse_url), _pool(prefect)) == before
         ours = client.get_bucket_notification("beside").queue_config_list
-        assert any("QUICKSILVER" in rule.queue for rule in ours)
+        assert any("QUICKSILVER" in (rule.queue or "") for rule in ours)
         elsewhere = client.get_bucket_notification("elsewhere").queue_config_list
         assert [rule.config_id for rule in elsewhere] == ["theirs"]
         # Their rule works on.
