@@ -144,7 +144,7 @@ def _own_clock() -> Iterator[None]:
 @pytest.fixture(autouse=True)
 def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
     # The client's own retries are waited for a moment, not a quarter of a minute.
-    monkeypatch.setattr("quicksilver.orchestrator.deployments._ANSWER_WITHIN", 6.0)
+    monkeypatch.setattr("quicksilver.orchestrator.answers._ANSWER_WITHIN", 6.0)
 
 
 @pytest.fixture(scope="module")

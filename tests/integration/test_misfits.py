@@ -13,6 +13,7 @@ import pytest
 from quicksilver.domain.partition import Partition
 from quicksilver.errors import DeploymentRefusedError
 from quicksilver.roles import dispatcher as dispatcher_role
+from quicksilver.roles import firing
 from quicksilver.roles import settler as settler_role
 from quicksilver.support import clock
 from tests.support.ledger_harness import (
@@ -104,7 +105,7 @@ class TestDispatching:
     async def test_a_listing_that_hangs_delays_nobody(
         self, kit: LedgerHarness, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(dispatcher_role, "_LIST_WITHIN", 1.0)
+        monkeypatch.setattr(firing, "_LIST_WITHIN", 1.0)
         kit.bronze.hanging.add(SICK)
         await kit.tell(*(kit.arrival(dt, "a", name=SICK) for dt in days(2)))
         dispatcher = kit.dispatcher()
