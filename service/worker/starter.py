@@ -18,6 +18,7 @@ from prefect.settings import get_current_settings
 from prefect.utilities.processutils import sanitize_subprocess_env
 
 from quicksilver.engine import launcher, protocol
+from quicksilver.support.project import PROJECT_VARIABLE, project_folder
 from quicksilver.worker.children import Child, ChildAhead, request
 
 if TYPE_CHECKING:
@@ -176,6 +177,8 @@ class WarmStarter:
     def _environment(self) -> dict[str, str]:
         """What Prefect's own starter gives a run, and the run itself."""
         env: dict[str, str | None] = {
+            # The run stands in a folder of its own, and finds the project of its worker.
+            PROJECT_VARIABLE: str(project_folder()),
             **os.environ,
             **self._configuration.env,
             **settings_environment(),

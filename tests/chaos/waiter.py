@@ -2,6 +2,7 @@
 
 import asyncio
 
+from quicksilver.ledger import claims  # noqa: F401 - its statements are known once it is imported
 from quicksilver.settings import load_settings
 from quicksilver.support.postgres import Database
 from quicksilver.warehouse.connection import Warehouse

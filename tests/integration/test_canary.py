@@ -250,7 +250,7 @@ async def test_minio_that_is_away(lanes: Lanes) -> None:
     assert await watch.run_once() == 2
     alerts = await lanes.open_alerts()
     assert list(alerts) == [f"canary:{lanes.bucket}"]
-    assert "MinIO cannot be reached" in alerts[f"canary:{lanes.bucket}"]
+    assert "the store cannot be reached" in alerts[f"canary:{lanes.bucket}"]
 
 
 async def test_an_alert_is_raised_once_and_cleared_once(lanes: Lanes) -> None:

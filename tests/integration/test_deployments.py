@@ -52,11 +52,10 @@ def test_deploys_from_anywhere_and_twice(prefect_api: str, tmp_path: Path) -> No
     for name, deployment in again.items():
         _starts_from_the_package(name, deployment)
         assert deployment["work_pool_name"] == "default"
-        assert {tag.partition(":")[0] for tag in deployment["tags"]} == {
-            "dataset",
-            "layer",
-            "owner",
-        }
+        kinds = {tag.partition(":")[0] for tag in deployment["tags"]}
+        # A run of silver-build carries the tag of its own dataset: the deployment serves several.
+        of_one = set() if name == "silver-build/nyc-tlc" else {"dataset"}
+        assert kinds == {"layer", "owner"} | of_one
         assert deployment["description"]
 
 

@@ -251,7 +251,7 @@ def write_version(engine: Engine, version: int) -> None:
 
 
 async def test_changed_code_runs_at_once_and_nothing_is_lost(stage: EngineStage) -> None:
-    engine = copy_of(stage.engine, "other")
+    engine = copy_of(stage.engine, f"other-{stage.kind}")
     write_version(engine, 1)
     engine.start()
     other = EngineStage(stage.client, engine.folder, engine, stage.kind)

@@ -200,6 +200,8 @@ def test_reconcile_is_taken_and_says_where_to_look(served: Served) -> None:
         "found": 0,
         "gone": 0,
         "error": None,
+        "sentence": "nyc_tlc.yellow_tripdata: 0 objects listed, 0 that no event told of,"
+        " 0 partitions lost objects",
     }
     assert (seen["actor"], seen["error"], seen["datasets"]) == ("token", None, [nothing])
     assert seen["started_at"] <= seen["ended_at"]

@@ -51,7 +51,7 @@ def _asked(
         }
     except ValueError as error:
         raise HTTPException(422, "from and to are days: YYYY-MM-DD") from error
-    states = [one for one in state if one]
+    states = [one for one in state if one and "\0" not in one]
     return {
         **days,
         "dataset": dataset or None,
