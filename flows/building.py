@@ -1,4 +1,4 @@
-"""`quicksilver.building()`: a flow of anybody's own says itself when its partition is built.
+"""`quicksilver.building()`: any flow can report itself that its partition is built.
 
 For a dataset that declares `ends: ledger`. The build is this run's alone from the beginning of the
 block to its end, and what the block did counts only if the build was not given up meanwhile.

@@ -41,7 +41,8 @@ async def opened(*required: str) -> AsyncGenerator[FlowContext]:
     await database.open()
     try:
         ledger = Ledger(database, datasets)
-        # Deadlines are everybody's: not this host's clock decides. One that is away is asked later.
+        # All hosts share deadlines, so this host's clock must not decide. A ledger that is away is
+        # asked later.
         with contextlib.suppress(LedgerUnavailableError):
             await ledger.upkeep.set_clock()
         yield FlowContext(settings, ledger, Bronze(settings))

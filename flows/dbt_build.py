@@ -1,4 +1,4 @@
-"""`dbt-build`: run somebody's own dbt project for a partition, as `dbt:` of its dataset says.
+"""`dbt-build`: run a user's own dbt project for a partition, as `dbt:` of its dataset says.
 
 The run's end is the build's: a failed node fails the run, which the dispatcher tries again.
 """

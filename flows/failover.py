@@ -1,6 +1,6 @@
-"""What a flow does in the service's place while no dispatcher is alive: it sees that builds end.
+"""What a flow does in the service's place while no dispatcher is alive: it settles builds.
 
-A build that nobody settles holds its partition for ever: one that published, one whose run died,
+An unsettled build holds its partition for ever: one that published, one whose run died,
 one that was fired or claimed and never began.
 """
 
@@ -33,7 +33,7 @@ class Failover:
         self._owner = f"stand-in:{uuid4()}"
 
     async def is_wanted(self) -> bool:
-        """Whether no dispatcher was heard of for a lease.
+        """Whether no dispatcher gave a sign of life for a lease.
 
         Raises:
             LedgerUnavailableError: it cannot be asked.

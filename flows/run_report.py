@@ -94,6 +94,6 @@ async def _leave(markdown: str, first: Partition, description: str) -> None:
             markdown=markdown,
             description=description,
         )
-    # Whatever went wrong: silver and the ledger stand, and a run that fails now would deny both.
+    # Whatever went wrong, silver and the ledger stand; a failed run would contradict them.
     except Exception as error:
         get_run_logger().warning("the run's report could not be left: %s", error)

@@ -1,4 +1,4 @@
-"""A build's run in traces and logs: below the event that it is for, its steps below it."""
+"""A build's run in traces and logs: a span below its event's, with its steps below it."""
 
 import asyncio
 from collections.abc import AsyncGenerator, Mapping

@@ -1,4 +1,4 @@
-"""How the builds of a run end: each is told of by itself, in the ledger and to people."""
+"""How the builds of a run end: each is reported by itself, in the ledger and to people."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -69,7 +69,7 @@ async def build_together(
 
 
 async def _tell(lake: FlowContext, build: BegunBuild, outcome: BuildOutcome) -> None:
-    """Into the ledger how a build ended, as soon as it has; into the run's log."""
+    """Write a build's end to the ledger, as soon as it has ended, and to the run's log."""
     logger = get_run_logger()
     if isinstance(outcome, BuildResult):
         failpoint.reach("after-warehouse-commit-before-mark")
@@ -88,7 +88,7 @@ async def _tell(lake: FlowContext, build: BegunBuild, outcome: BuildOutcome) -> 
         await lake.ledger.runs.yield_build(build.id, str(outcome))
         logger.info("bronze changed meanwhile, the next build takes over: %s", outcome)
     elif isinstance(outcome, FencedError):
-        # Whoever took the fence has told the ledger.
+        # The session that took the fence has told the ledger.
         logger.warning("this build was given up meanwhile: %s", outcome)
     else:
         rows = outcome.rows if isinstance(outcome, DataTestError) else ()

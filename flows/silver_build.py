@@ -27,7 +27,7 @@ from quicksilver.roles.firing import seal_listed
 from quicksilver.roles.sweep import Sweep
 from quicksilver.support import clock, failpoint
 
-# A run of its own is not one of the service's slots: it only must not be refused for their number.
+# A run started by hand takes none of the service's slots: their number must not refuse it.
 _NO_LIMIT = 1_000_000
 
 
@@ -69,7 +69,7 @@ async def _begin(
     if run is None:
         raise BuildRefusedError("silver-build runs as a Prefect flow run only")
     key = run.idempotency_key
-    # A copy of a run that somebody starts by hand has its parameters, not its key.
+    # A copy of a run, started by hand, has its parameters but not its key.
     if key is None or not (key == batch or key.startswith(f"{partition}:")):
         sealed = await _claim(lake, partition, run.id)
         if sealed is None:
@@ -162,7 +162,7 @@ async def _claim(lake: FlowContext, partition: Partition, run: UUID) -> SealedBu
     if not claims:
         async with failing_over(lake.settings, ledger) as failover:
             if await failover.is_wanted():
-                # Nobody else ends what holds it, a build of the same kind as this one perhaps.
+                # Nothing else ends the build that holds it, perhaps one of the same kind.
                 await failover.run_once()
                 claims = await ledger.claims.claim(
                     owner, slots=_NO_LIMIT, lease=lease, only=partition

@@ -24,11 +24,11 @@ class NotFoundError(QuicksilverError):
 
 
 class UnknownDatasetError(DatasetsError, NotFoundError):
-    """A dataset of that name is not declared: a wrong name to a person, a lack of the file else."""
+    """No dataset of that name is declared: a wrong name, or an entry missing in the file."""
 
 
 class ServiceUnavailableError(QuicksilverError):
-    """The running service, which a command asks, did not answer, or needs a part that is away."""
+    """The running service did not answer a command, or a part that it needs is unavailable."""
 
 
 class LedgerUnavailableError(QuicksilverError):
@@ -40,15 +40,15 @@ class LedgerRightsError(QuicksilverError):
 
 
 class PrefectUnavailableError(QuicksilverError):
-    """Prefect's API did not answer: a condition that passes, never counted as an attempt."""
+    """Prefect's API did not answer: a transient condition, never counted as an attempt."""
 
 
 class PrefectRefusedError(QuicksilverError):
-    """Prefect answered, and refused what was asked: nothing that passes by itself."""
+    """Prefect answered and refused the request: waiting does not help."""
 
 
 class DeploymentRefusedError(PrefectRefusedError):
-    """Prefect refused a run of one deployment: the trouble of the datasets that name it."""
+    """Prefect refused a run of one deployment: only the datasets that name it are affected."""
 
 
 class DeploymentNotFoundError(DeploymentRefusedError):
@@ -60,7 +60,7 @@ class BronzeUnavailableError(QuicksilverError):
 
 
 class PayloadError(QuicksilverError):
-    """The body is authentic but no notification that Quicksilver understands."""
+    """The body is authentic but is not a notification that Quicksilver can parse."""
 
 
 class ManifestChangedError(QuicksilverError):
@@ -80,7 +80,7 @@ class WarehouseUnavailableError(QuicksilverError):
 
 
 class WarehouseLockedError(WarehouseUnavailableError):
-    """A lock that somebody else holds kept a build or its settlement waiting; it passes with it."""
+    """Another session's lock kept a build or its settlement waiting, until it is released."""
 
 
 class InputMovedError(QuicksilverError):
@@ -88,15 +88,15 @@ class InputMovedError(QuicksilverError):
 
 
 class NotOursError(QuicksilverError):
-    """A schema or table of the warehouse was there before and is somebody else's: left alone."""
+    """An existing schema or table of the warehouse is not Quicksilver's: it was left alone."""
 
     is_final = True
 
 
 class BronzeFileError(QuicksilverError):
-    """A bronze file cannot become rows as it is: its own fault, and no neighbour's.
+    """A bronze file cannot become rows as it is; other files are not affected.
 
-    The message names the file, and where there is one the column and the row (or line).
+    The message names the file, and if known the column and the row (or line).
     """
 
     is_final = True
@@ -113,7 +113,7 @@ class ModelError(QuicksilverError):
 class DataTestError(QuicksilverError):
     """A dbt data test failed; the message names it; silver stays as it was.
 
-    `rows` are some that it found fault with, by column: of the data, and so for operators alone.
+    `rows` are some of the failing rows, by column: they hold data, so only operators see them.
     """
 
     def __init__(self, message: str, rows: Sequence[Mapping[str, str]] = ()) -> None:
@@ -121,8 +121,8 @@ class DataTestError(QuicksilverError):
         self.rows = tuple(rows)
 
 
-# What keeps a request from being answered and is nobody's mistake who sent it. A setting among
-# them: a receiver alone starts without the lake's credentials, and may be asked to reconcile.
+# Errors that are not the caller's mistake. A setting is among them: a receiver alone starts
+# without the lake's credentials, and may be asked to reconcile.
 UNAVAILABLE = (
     LedgerUnavailableError,
     BronzeUnavailableError,

@@ -20,7 +20,8 @@ Names = Annotated[tuple[str, ...], NoDecode]
 
 # What one process can do of the service's work; several processes may share a role.
 ROLES = ("receiver", "dispatcher", "sweep")
-# What holds bronze: who is told how, how keys are encoded, and what `init` and `doctor` can do.
+# The store of bronze: it decides how notifications are set up, how keys are encoded, and what
+# `init` and `doctor` can do.
 STORES = ("minio", "rustfs", "ceph", "aws", "versity", "other")
 # An SNS topic: the partition of AWS and the region say which host may speak for it.
 TOPIC = re.compile(
@@ -39,7 +40,7 @@ class Settings(BaseSettings):
 
     The environment variable of a field is its alias; `.env.example` lists them all.
     Durations are seconds, sizes bytes. `.env` is the project's, and relative paths are taken from
-    the project's folder, whoever starts the process and wherever it stands.
+    the project's folder, whatever the working directory.
     """
 
     model_config = SettingsConfigDict(
@@ -81,11 +82,11 @@ class Settings(BaseSettings):
     port: int = Field(8420, alias="QUICKSILVER_PORT", ge=1, le=65535)
     webhook_tokens: Tokens = Field((), alias="QUICKSILVER_WEBHOOK_TOKENS")
     operator_tokens: Tokens = Field((), alias="QUICKSILVER_OPERATOR_TOKENS")
-    # Who may only read, and who may only read the metrics.
+    # Tokens of users that may only read, and of scrapers that may only read the metrics.
     viewer_tokens: Tokens = Field((), alias="QUICKSILVER_VIEWER_TOKENS")
     metrics_tokens: Tokens = Field((), alias="QUICKSILVER_METRICS_TOKENS")
     sns_topics: Names = Field((), alias="QUICKSILVER_SNS_TOPICS")
-    # Google's Pub/Sub: who may push, and what its tokens are made out for.
+    # Google's Pub/Sub: the accounts that may push, and the audience of their tokens.
     pubsub_accounts: Names = Field((), alias="QUICKSILVER_PUBSUB_ACCOUNTS")
     pubsub_audience: str = Field("", alias="QUICKSILVER_PUBSUB_AUDIENCE")
     tls_cert: Path | None = Field(None, alias="QUICKSILVER_TLS_CERT")
@@ -97,7 +98,7 @@ class Settings(BaseSettings):
     datasets_file: Path = Field(Path(DECLARATIONS), alias="QUICKSILVER_DATASETS")
     tlc_source: str = Field("https://d37ci6vzurychx.cloudfront.net/trip-data", alias="TLC_SOURCE")
     log_format: str = Field("auto", alias="QUICKSILVER_LOG_FORMAT", pattern="^(auto|json|text)$")
-    # Who is told when something is wrong: by the service itself, or by Prefect's automations.
+    # Recipients of alerts, from the service itself or from Prefect's automations.
     notify_by: str = Field("service", alias="QUICKSILVER_NOTIFY_BY", pattern="^(service|prefect)$")
     notify_urls: SecretStr = Field(SecretStr(""), alias="QUICKSILVER_NOTIFY_URLS")
     heartbeat_url: SecretStr = Field(SecretStr(""), alias="QUICKSILVER_HEARTBEAT_URL")
@@ -113,11 +114,11 @@ class Settings(BaseSettings):
     tick: float = Field(5.0, alias="QUICKSILVER_TICK", gt=0)
     settle_interval: float = Field(0.5, alias="QUICKSILVER_SETTLE_INTERVAL", gt=0)
     sweep_interval: float = Field(300.0, alias="QUICKSILVER_SWEEP_INTERVAL", gt=0)
-    # While both lanes are silent; 0 seconds between canaries: none fly.
+    # `sweep_degraded`: while both lanes are silent; `canary_interval` 0: no canaries.
     sweep_degraded: float = Field(30.0, alias="QUICKSILVER_SWEEP_DEGRADED", gt=0)
     canary_interval: float = Field(300.0, alias="QUICKSILVER_CANARY_INTERVAL", ge=0)
     max_running: int = Field(4, alias="QUICKSILVER_MAX_RUNNING", ge=1)
-    # What workers are told to wait between two questions for runs: Prefect's own variable.
+    # How long workers wait between polls for runs: Prefect's own variable.
     worker_poll: float = Field(10.0, alias="PREFECT_WORKER_QUERY_SECONDS", gt=0)
     start_deadline: float = Field(120.0, alias="QUICKSILVER_START_DEADLINE", gt=0)
     claim_lease: float = Field(30.0, alias="QUICKSILVER_CLAIM_LEASE", gt=0)
@@ -186,7 +187,7 @@ class Settings(BaseSettings):
             for proxy in value:
                 ip_network(proxy)
         except ValueError:
-            # Its own words would repeat the value.
+            # `ip_network`'s message would repeat the value.
             raise ValueError(
                 "must be IP addresses or networks (10.0.0.0/24), separated by commas"
             ) from None
@@ -231,7 +232,7 @@ class Settings(BaseSettings):
         try:
             conninfo_to_dict(url)
         except psycopg.ProgrammingError:
-            # What libpq says of it may quote the password.
+            # libpq's message may quote the password.
             raise ValueError(
                 "must be a URL that libpq takes, postgresql://user:password@host:port/database,"
                 " with special characters of the password percent-encoded"

@@ -1,9 +1,9 @@
 {% macro trip_id() -%}
   {#
-    The name of a trip, the same for the same content whenever and in whatever layout it lands. The fees
+    The name of a trip: the same for the same content, whenever and in whatever layout it lands. The fees
     that TLC added over the years stay out: their sum is in the total, and an old month that is
     published again with a new column full of nulls or zeros keeps its names.
-    date_part and not a cast to text: that would follow the session's DateStyle and TimeZone.
+    date_part instead of a cast to text, which would follow the session's DateStyle and TimeZone.
   #}
   md5(concat(
     vendor_id, '|', date_part('epoch', pickup_at)::bigint, '|', date_part('epoch', dropoff_at)::bigint, '|',

@@ -1,8 +1,8 @@
-{# How landed values become typed ones. A value that cannot be one is null, never a failed build. #}
+{# How landed values become typed ones. A value that cannot be converted becomes null and never fails a build. #}
 
 {% macro money(column) -%}
   {#
-    By way of whole cents: a month has 30 million amounts, and a float cast to numeric goes through its text, five
+    Converted through whole cents: a month has 30 million amounts, and a float cast to numeric goes through its text, five
     times as slow. Half of them are zero. NaN and infinity compare as not below the limit; numeric(12, 2) has no
     room above it.
   #}
@@ -26,9 +26,9 @@
 
 {% macro pickup_to_utc(pickup, dropoff) -%}
   {#
-    In the night of the autumn change 01:00 to 02:00 comes twice, and Postgres reads it as the second
-    time. Only when the dropoff seems not to come later was it the first: an hour earlier, and still
-    the same time on the clock.
+    In the night of the autumn change, 01:00 to 02:00 occurs twice, and Postgres takes the second. If
+    the dropoff does not seem to be later than the pickup, the pickup was in the first: an hour
+    earlier, with the same time on the clock.
   #}
   case
     when

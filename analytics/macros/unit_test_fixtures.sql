@@ -1,7 +1,7 @@
 {#
-  dbt asks the database for the types of a unit test's input. Some models never stand in it: a staging
-  model is a part of others, judged trips exist only while a partition is built.
-  As dbt's own macro in all else: a column that a row leaves out is null.
+  dbt asks the database for the types of a unit test's input. Some models are never in it: a staging
+  model is part of others, judged trips exist only while a partition is built.
+  Otherwise this is dbt's own macro: a column that a row leaves out is null.
 #}
 {% macro get_fixture_sql(rows, column_name_to_data_types) %}
   {% set types = {} %}
@@ -16,7 +16,7 @@
     {% do types.update(unstored[model.name]) %}
   {% else %}
     {% for column in adapter.get_columns_in_relation(this) %}{% do types.update({column.name: column.data_type}) %}{% endfor %}
-    {# Every table has it, and staging reads it; a table without columns is one that is not there. #}
+    {# Every table has it, and staging reads it; a table without columns does not exist. #}
     {% if types %}{% do types.update({'ctid': 'tid'}) %}{% endif %}
   {% endif %}
   {% if not types %}

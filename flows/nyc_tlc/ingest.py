@@ -33,9 +33,9 @@ from quicksilver.support import clock
 # The stream that the yearly mart is made of.
 DATASET = "nyc_tlc.yellow_tripdata"
 
-# A source and a lake are shared with others: four downloads fill the line and not the memory.
+# Others share the source and the lake: four downloads fill the line but not the memory.
 MONTHS_AT_ONCE = 4
-# TLC publishes a month about two months late; in January this still is the year before.
+# TLC publishes a month about two months late; in January that is still the year before.
 YEAR_OF_DAYS_AGO = timedelta(days=30)
 # TLC's yellow months begin in 2009; see `_OTHER_LAYOUT`.
 FIRST_YEAR: dict[Taxi, int] = {"yellow": 2011, "green": 2013, "fhv": 2015, "fhvhv": 2019}

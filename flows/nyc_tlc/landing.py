@@ -26,7 +26,7 @@ DATA_FILE = "data.parquet"
 # s3fs holds two chunks and a few parts in memory; four months at once stay under 200 MB.
 CHUNK = 16 << 20
 _PARTS_AT_ONCE = 2
-# Of a single request, for a hiccup; a lake that is down is the task's to wait for.
+# Tries of a single request, for a hiccup; the task's retries wait for a lake that is down.
 _ATTEMPTS = 2
 # No upload of a month takes a day: what is older was left behind by a process that died.
 _ABANDONED_AFTER = timedelta(days=1)
@@ -92,7 +92,7 @@ class BronzeTarget:
 
         The SHA-256 is kept in the object's own metadata, written in the same atomic PUT, because
         an ETag is the MD5 only of an object that was put in one part and not encrypted. An object
-        of the same size that somebody else put is read and hashed.
+        of the same size that another writer put is read and hashed.
 
         Raises:
             BronzeUnavailableError: MinIO does not answer or refuses.
@@ -133,7 +133,7 @@ class BronzeTarget:
         return digest.hexdigest()
 
     def _abort_abandoned(self) -> None:
-        """Give back the room of uploads to this key whose process died; s3fs aborts its own."""
+        """Free the space of uploads to this key whose process died; s3fs aborts its own."""
         # The whole key as prefix: MinIO lists uploads only for an exact key.
         listed = cast(
             "dict[str, Any]",

@@ -136,7 +136,7 @@ class FolderSource:
         into: Path,
         known: Origin | None = None,  # noqa: ARG002  reading a local file again costs little
     ) -> Fetched | NotPublished:
-        """Copy the month, so that what is checked is what is landed, whoever writes meanwhile.
+        """Copy the month: the checked file is then the landed one, even if it is overwritten.
 
         Raises:
             SourceUnavailableError: the file is there and cannot be read.
@@ -196,7 +196,7 @@ class HttpSource:
         return Fetched(fetched.path, fetched.size, fetched.sha256, Origin(shown, etag))
 
     def publishes(self, month: date) -> bool:
-        """Ask for the month, and hang up when the answer begins.
+        """Ask for the month, and close the connection when the answer begins.
 
         Raises:
             SourceUnavailableError: unreachable, or refused.
@@ -247,8 +247,8 @@ def _is_unpublished(response: httpx.Response) -> bool:
     """Whether the answer means "no such file"; reads the body of a 403.
 
     S3 without the right to list, which is what the official address is, says 403 AccessDenied for
-    a file that does not exist. Any other 403 is somebody refusing, a page of the official host's
-    CDN that blocks this address among them: calling that "not published" would hide a wrong
+    a file that does not exist. Any other 403 is a real refusal, a page of the official host's CDN
+    that blocks this address among them: calling that "not published" would hide a wrong
     password, or a block, behind a green run.
     """
     if response.status_code in (HTTPStatus.NOT_FOUND, HTTPStatus.GONE):

@@ -15,7 +15,7 @@ Lane = Literal["fast", "durable", "push", "sweep", "poll"]
 
 @dataclass(frozen=True, slots=True)
 class Arrival:
-    """One event on its way into the ledger: what it told, who told it, where it belongs."""
+    """One event on its way into the ledger: its content, its source and its partition."""
 
     event: ObjectEvent
     partition: Partition | None
@@ -23,14 +23,14 @@ class Arrival:
     lane: Lane
     source: str
     received_at: datetime
-    # The trace of the request that brought it, where there is one.
+    # The trace of the request that delivered it, if any.
     traceparent: str | None = None
-    # Which of several partitions that its key belongs to this is: each has an event of its own.
+    # Its number among the partitions of its key: each has an event of its own.
     place: int = 0
 
     @property
     def identity(self) -> bytes:
-        """The same for one event on both lanes, retried or replayed: 32 bytes."""
+        """32 bytes, equal for one event on both lanes, retried or replayed."""
         event = self.event
         # Many senders have no sequencer: then the time tells two writes of one content apart.
         moment = event.event_at.isoformat() if event.event_at else ""
@@ -61,7 +61,7 @@ def arrivals(
     received_at: datetime,
     trace: str | None = None,
 ) -> list[Arrival]:
-    """An event at each partition that it belongs to; or once, with the reason why to none."""
+    """One arrival per partition of the event; without any, one arrival with the reason."""
     found = matches(datasets, event.bucket, event.key)
     if isinstance(found, Ignored):
         return [Arrival(event, None, event.ignored or found, lane, source, received_at)]

@@ -57,9 +57,9 @@ Globs = Annotated[tuple[str, ...], BeforeValidator(_listed)]
 Deployment = Annotated[str, Field(pattern=r"^[^/\s]+/[^/\s]+$")]
 
 
-# Known of every build; the fields of the dataset's key come beside them.
+# Fields of every build; the fields of the dataset's key are added.
 OF_A_BUILD = ("dataset", "partition", "generation", "attempt", "bucket", "prefix", "files")
-# Known where each object is a partition of its own.
+# Further fields where each object is its own partition.
 OF_AN_OBJECT = ("key", "etag", "size", "version_id")
 FIELD = re.compile(r"{([a-z_][a-z0-9_]*)}", re.ASCII)
 
@@ -77,7 +77,7 @@ def named_fields(template: Any) -> Iterator[str]:
 
 
 class Strict(BaseModel):
-    """A declaration: fields that nobody knows are refused."""
+    """A declaration that refuses unknown fields."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, ignored_types=(cached_property,))
 
@@ -137,7 +137,7 @@ class CsvRule(Strict):
 
 
 class DbtRule(Strict):
-    """A dbt project of one's own, and how a partition of the dataset is built with it."""
+    """The user's own dbt project, and how it builds a partition of the dataset."""
 
     project: str
     profiles_dir: str | None = None
@@ -155,15 +155,15 @@ class Dataset(Strict):
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9_.-]*$", max_length=200)
     bucket: str = Field(pattern=r"^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$")
     key: str
-    # What counts as data; without either, parquet for our flow and any file for one of one's own.
+    # What counts as data; without either, parquet for our flow and any file for other flows.
     files: Globs = ()
-    # With `files`, they say which, and this what they are, whatever their suffix.
+    # The format of every file, whatever its suffix; `files`, if given, still selects them.
     format: Literal["parquet", "csv", "json", "avro", "orc"] | None = None
     csv: CsvRule = CsvRule()
     # What is a partition: all files of a time and its dimensions, or each object by itself.
     each: Literal["partition", "object"] = "partition"
     deployment: Deployment
-    # Of the deployment's parameters, each a value or a template of fields: `{dt}`, `{files}`.
+    # The deployment's parameters, each a value or a template of fields: `{dt}`, `{files}`.
     parameters: dict[str, Any] | None = None
     # How a build is known to be over; None: `ledger` for our own flow, `run` for any other.
     ends: Literal["ledger", "run"] | None = None
@@ -180,16 +180,16 @@ class Dataset(Strict):
     select: str = ""
     ready: ReadinessRule = ReadinessRule()
     skip_unchanged: bool = True
-    # What becomes of silver when bronze holds no object of a partition any more.
+    # What happens to silver when bronze no longer holds an object of a partition.
     when_gone: Literal["keep", "remove"] = "keep"
     max_running: int | None = Field(default=None, ge=1, le=10_000)
     # How many partitions one run may take when a backlog waits; 1: each has a run of its own.
     max_partitions_per_run: int = Field(default=25, ge=1, le=200)
     attempts: int = Field(default=5, ge=1, le=100)
     time_limit: Duration = Field(default=timedelta(minutes=30), gt=timedelta(0))
-    # How long a dirty partition may wait before somebody is told.
+    # How long a dirty partition may wait before an alert is raised.
     overdue: Duration = timedelta(hours=1)
-    # How long nothing new may land before somebody is told; never by default.
+    # How long nothing new may land before an alert is raised; never by default.
     fresh_within: Duration | None = None
     newest_first: bool = False
     priority: int = Field(default=0, ge=-1_000_000, le=1_000_000)
@@ -290,7 +290,7 @@ class Dataset(Strict):
         return frozenset({*OF_A_BUILD, *of_key, *timed, *own} - {"file", "path"})
 
     def unknown_fields(self, template: Any) -> list[str]:
-        """Fields that a template names and nobody knows, sorted."""
+        """Unknown fields that a template names, sorted."""
         return sorted(set(named_fields(template)) - self.known_fields)
 
     def is_marker(self, rest: str) -> bool:

@@ -1,4 +1,4 @@
-"""One record of a store's notification, whoever sent it."""
+"""One record of a store's notification, from any sender."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -50,7 +50,7 @@ class ObjectEvent:
     size: int | None
     sequencer: str | None
     event_at: datetime | None
-    # The key as it was written, where the sender may have meant that: who is in doubt.
+    # The key as it was written, if it is unclear whether the sender encodes keys.
     spelling: str | None = None
 
     @property

@@ -14,7 +14,7 @@ from quicksilver.domain.datasets import Datasets, Gate
 from quicksilver.domain.keys import GRAINS, KeyPattern
 from quicksilver.domain.states import PartitionState
 
-# What needs somebody first.
+# States that need an operator come first.
 _GONE = "gone"
 _NOTHING = "nothing landed"
 _STATES = (
@@ -37,7 +37,7 @@ Row = Mapping[str, Any]
 class Missing:
     """A member that is not built at its newest generation.
 
-    `state` is a partition's, or `gone` (bronze let go of it), or `nothing landed`.
+    `state` is a partition's, or `gone` (bronze no longer holds it), or `nothing landed`.
     """
 
     dataset: str
@@ -64,7 +64,7 @@ class GateSet:
 
     @property
     def missing_by_state(self) -> list[tuple[str, list[Missing]]]:
-        """What is missing, by state: what needs somebody comes first."""
+        """What is missing, by state: states that need an operator come first."""
         groups = [(state, [m for m in self.missing if m.state == state]) for state in _STATES]
         return [(state, members) for state, members in groups if members]
 

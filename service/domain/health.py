@@ -1,4 +1,4 @@
-"""What each part of an installation is like: states, sentences, and what fixes them."""
+"""The health of each part of an installation: states, sentences, and what fixes them."""
 
 from dataclasses import asdict, dataclass
 from datetime import datetime
@@ -12,7 +12,7 @@ VITAL = ("ledger", "prefect")
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """One part: what it is like since when, in a sentence, and the command that fixes it.
+    """One part: its state and since when, a sentence, and the command that fixes it.
 
     `unknown` could not be asked, `unused` is not part of this installation. `seen_at` is when the
     part last gave a sign of life, where that is known.
@@ -26,7 +26,7 @@ class Part:
     since: datetime | None = None
 
     def shown(self) -> dict[str, Any]:
-        """As JSON takes it."""
+        """The part as a JSON object."""
         return {
             **asdict(self),
             "seen_at": self.seen_at.isoformat() if self.seen_at else None,
@@ -60,7 +60,7 @@ class Health:
 
 
 class HealthView(Protocol):
-    """Something that knows what the parts are like."""
+    """A source of the parts' health."""
 
     async def look(self, *, fresh: float = ...) -> Health:
         """The parts now, or as they were at most `fresh` seconds ago."""

@@ -33,7 +33,7 @@ _PARTS: dict[str, str] = {
     "hour": r"\d{1,2}",
     "minute": r"\d{1,2}",
 }
-# Of strptime's words, those that have a fixed width; and the finest grain that each brings.
+# strptime's directives of fixed width, each with the finest grain that it gives.
 _DIRECTIVES: dict[str, tuple[str, Grain | None]] = {
     "Y": (r"\d{4}", "year"),
     "y": (r"\d{2}", "year"),
@@ -122,7 +122,7 @@ class KeyPattern:
         return _written(moment, _NAMES[self.grain or "day"])
 
     def fields_of(self, name: str) -> dict[str, str] | None:
-        """The pattern's fields of a partition by its name, padded; None for no name of it.
+        """The fields of the partition of that name, padded; None if the pattern has no such name.
 
         `dt` is always among them where the pattern has a time: its first day, YYYY-MM-DD.
         """
@@ -183,7 +183,7 @@ class KeyPattern:
         return key[len(self.prefix) : end] or key
 
     def object_key(self, name: str) -> str:
-        """The key of the object that `object_name` called so."""
+        """The key of the object to which `object_name` gives this name."""
         return f"{self.prefix}{name}{self.suffix}"
 
 
@@ -192,7 +192,7 @@ def parse_pattern(text: str) -> KeyPattern:
     """Parse a `key:`.
 
     Raises:
-        ValueError: what is wrong with it, for a person.
+        ValueError: the message says what is wrong with it.
     """
     if text.startswith("/") or "//" in text:
         raise ValueError("has an empty path segment")
@@ -238,7 +238,7 @@ def _read(text: str, form: str) -> datetime:
     """A date as it is written.
 
     Raises:
-        ValueError: it is none, or would be written otherwise.
+        ValueError: it is not a date, or is not in its canonical form.
     """
     moment = datetime.strptime(text, form).replace(tzinfo=UTC)
     if _written(moment, form).lower() != text.lower():

@@ -9,7 +9,7 @@ from quicksilver.domain.declaration import FIELD
 from quicksilver.domain.manifest import ManifestFile
 from quicksilver.domain.partition import Partition, fields, prefixes
 
-# What a flow that speaks to the ledger is given by default: `dt` is the partition's name there.
+# Default parameters of a flow that reports to the ledger; `dt` is the partition's name.
 OF_OUR_FLOW = {"dataset": "{dataset}", "dt": "{partition}", "generation": "{generation}"}
 
 
@@ -62,10 +62,10 @@ def fill(template: Any, known: Mapping[str, Any]) -> Any:
 def parameters_of(
     dataset: Dataset, asked: Asked, taken: Collection[str] | None = None
 ) -> dict[str, Any]:
-    """What a run for this build is given.
+    """The parameters of a run for this build.
 
-    The dataset's own templates; without them what our flow takes, or, for a flow of one's own, the
-    fields among the parameters that it is known to take (`taken`; None: not known, so none).
+    The dataset's own templates. Without them: what our flow takes or, for another flow, the fields
+    among the parameters that it takes (`taken`; None: unknown, so no parameters).
     """
     known = values(dataset, asked)
     if dataset.parameters is not None:

@@ -8,7 +8,7 @@ from quicksilver.domain.datasets import Dataset, Datasets
 from quicksilver.domain.keys import KeyPattern
 from quicksilver.domain.reasons import Ignored
 
-# Where the service's own heartbeat objects lie: outside every partition, told of like them.
+# Where the service's own heartbeat objects lie: outside every partition, but notified like them.
 CANARY_PREFIX = "_quicksilver/canary/"
 
 _TIME = re.compile(r"(\d{4})(?:-(\d{2})(?:-(\d{2})(?:T\d{2}(?::\d{2})?)?)?)?(?:/|$)", re.ASCII)
@@ -65,7 +65,7 @@ class Match:
 
 
 def match(dataset: Dataset, key: str) -> Match | Ignored:
-    """The partition of one dataset that a key belongs to, or why to none.
+    """The partition of one dataset that a key belongs to, or the reason why there is none.
 
     Returns:
         A `Match`, or one of `outside-datasets`, `no-partition` (it lies where the dataset's keys
@@ -85,12 +85,12 @@ def match(dataset: Dataset, key: str) -> Match | Ignored:
     return Match(Partition(dataset.name, name, dt), found.rest)
 
 
-# What says most about a key that belongs nowhere comes last.
+# For a key without a partition: the most telling reason comes last.
 _TELLING = list(Ignored)
 
 
 def matches(datasets: Datasets, bucket: str, key: str) -> tuple[Match, ...] | Ignored:
-    """The partitions that a key belongs to, at most one of each dataset, or why to none.
+    """The partitions that a key belongs to, at most one of each dataset, or the reason.
 
     Returns:
         Matches in the order of the datasets; or `canary`, `unknown-bucket`, or the most telling

@@ -18,7 +18,7 @@ class FolderState:
 
 @dataclass(frozen=True, slots=True)
 class Readiness:
-    """Ready from `due_at` on; or waiting, with the reason, for what no clock can bring."""
+    """Ready from `due_at` on; or waiting, with the reason, for more files."""
 
     due_at: datetime | None
     reason: str | None

@@ -6,7 +6,7 @@ from enum import StrEnum
 class Reason(StrEnum):
     """Why an event did or did not fire.
 
-    `ignored` and `quarantined` are families: what stands behind their colon says why.
+    `ignored` and `quarantined` are families: the part after the colon says why.
     """
 
     FIRED = "fired"
@@ -35,10 +35,10 @@ class Reason(StrEnum):
 
     @classmethod
     def of(cls, code: str) -> "Reason":
-        """The reason of a code, or the family that it is of.
+        """The reason of a code, or its family.
 
         Raises:
-            KeyError: no code begins so.
+            KeyError: the code is unknown.
         """
         return _BY_CODE[code.partition(":")[0]]
 
@@ -76,7 +76,7 @@ class Ignored(StrEnum):
     LOST_OBJECT = "lost-object"
     OTHER_EVENT = "other-event"
     CANARY = "canary"
-    # By its key: what says most about one that belongs nowhere comes last.
+    # By its key: for a key without a partition, the most telling reason comes last.
     UNKNOWN_BUCKET = "unknown-bucket"
     OUTSIDE_DATASETS = "outside-datasets"
     NO_PARTITION = "no-partition"
@@ -99,7 +99,7 @@ _OF_QUARANTINE = {
     ),
 }
 
-# Behind a reason's colon: the sender that a body looks like, and what to do with that one.
+# After a reason's colon: the sender that a body looks like, and what to do about it.
 _SENDERS = {
     "sns": (
         "It looks like Amazon SNS: subscribe `/events/sns`, which checks SNS' signatures, and name"

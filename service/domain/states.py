@@ -1,7 +1,7 @@
-"""What a partition and a build can be like: every state that the ledger keeps, told once.
+"""The states of partitions and builds, defined once.
 
-The ledger's own side are the checks of its tables, and its functions `shown_state`, `is_dirty` and
-`is_active`; a test compares the two.
+The ledger repeats them in the checks of its tables and in its functions `shown_state`, `is_dirty`
+and `is_active`; a test compares the two.
 """
 
 from enum import StrEnum

@@ -1,6 +1,6 @@
-"""The shapes in which senders tell of objects, told apart by the body alone.
+"""The shapes of senders' notifications, told apart by the body alone.
 
-So that what lies in quarantine can be replayed without knowing on which path it came.
+So a body in quarantine can be replayed without knowing its path.
 """
 
 from typing import Any
@@ -24,7 +24,7 @@ from quicksilver.intake.senders import (
 def decode(body: bytes) -> Notification:
     """Decode a body of any known sender.
 
-    Records that cannot be understood do not hide their neighbours: they are named in `problems`.
+    Records that cannot be parsed do not hide the others: they are named in `problems`.
     A test message decodes to no event at all.
 
     Raises:
@@ -43,7 +43,7 @@ def decode(body: bytes) -> Notification:
 
 
 def _looks_like(tree: Any) -> str | None:
-    """The sender of a body that tells of objects in a way that is not taken."""
+    """The sender that a body looks like, when its shape is not accepted."""
     fields = fields_of(tree)
     if aws.is_sns(fields) or "SubscribeURL" in fields:
         return "sns"

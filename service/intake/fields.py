@@ -1,4 +1,4 @@
-"""A notification's fields, read strictly: what Postgres cannot hold never gets that far."""
+"""A notification's fields, read strictly: what Postgres cannot hold is refused here."""
 
 from datetime import UTC, datetime
 from typing import Any, cast
@@ -11,12 +11,12 @@ _MAX_SIZE = 2**63 - 1
 
 
 def fields_of(value: Any) -> dict[str, Any]:
-    """A JSON object's fields; none where it is something else."""
+    """A JSON object's fields; empty for any other value."""
     return cast("dict[str, Any]", value) if isinstance(value, dict) else {}
 
 
 def items_of(value: Any) -> list[Any]:
-    """A JSON array's items; none where it is something else."""
+    """A JSON array's items; empty for any other value."""
     return cast("list[Any]", value) if isinstance(value, list) else []
 
 
@@ -56,7 +56,7 @@ def size_of(value: Any) -> int | None:
 
 
 def moment_of(value: Any) -> datetime | None:
-    """The sender's time; one that cannot be read is no reason to lose the event."""
+    """The sender's time; an unreadable one does not lose the event."""
     try:
         moment = datetime.fromisoformat(value)
         return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).astimezone(UTC)
@@ -65,7 +65,7 @@ def moment_of(value: Any) -> datetime | None:
 
 
 def since_epoch(value: Any, per_second: int) -> datetime | None:
-    """The sender's time as a count of parts of a second since 1970; None where it is none."""
+    """The sender's time as a count of parts of a second since 1970; None for any other value."""
     try:
         return datetime.fromtimestamp(int(value) / per_second, UTC)
     except (TypeError, ValueError, OverflowError, OSError):

@@ -56,7 +56,7 @@ class Recorder:
         """
         if not arrivals:
             return []
-        # A body that is larger than the queue is taken alone: refused, it would come for ever.
+        # A body that is larger than the queue is taken alone: refused, it would be resent for ever.
         if self._count and self._count + len(arrivals) > _WAITING:
             raise LedgerUnavailableError("too many events wait for the ledger; send again later")
         request = _Request(arrivals)
@@ -100,7 +100,7 @@ class Recorder:
             for request in batch:
                 _fail(request, LedgerUnavailableError(f"the ledger cannot be written: {first}"))
         except Exception as error:
-            # One arrival that cannot be recorded must not take its neighbours with it.
+            # One arrival that cannot be recorded must not fail the others.
             if len(batch) > 1:
                 for request in batch:
                     await self._commit([request])

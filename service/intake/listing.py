@@ -1,9 +1,8 @@
-"""What a sender leaves open, the listing decides: which of two keys is meant, and which etag.
+"""A listing decides what a sender leaves open: which of two keys is meant, and which etag.
 
-A sender that may or may not encode its keys tells of `a+b` and means `a b`, or it means `a+b`. One
-that leaves the etag out tells of an object that the next sweep would take for a lost one. Both are
-asked for in bronze, before anything is recorded; without an answer the event stands as it is, and
-the sweep fixes it.
+A sender that may or may not encode its keys sends `a+b` and means `a b` or `a+b`. An object sent
+without an etag would look to the next sweep like a missed one. Bronze is asked about both before
+anything is recorded; without an answer the event stays as it is, and the sweep fixes it.
 """
 
 import asyncio
@@ -22,10 +21,10 @@ from quicksilver.settings import Settings
 
 _log = structlog.get_logger(__name__)
 
-# A body may tell of thousands; bronze is asked a few at a time.
+# A body may hold thousands of events; bronze is asked about a few at a time.
 _AT_ONCE = 8
 
-# Less than any sender waits for its answer but Versity, which sends once whatever comes.
+# Less than any sender waits for its answer, except Versity, which sends only once anyway.
 _WITHIN = 2.0
 
 
@@ -55,7 +54,7 @@ async def settle_open_questions(
 
 
 def _chosen(event: ObjectEvent, store: str, datasets: Datasets) -> ObjectEvent:
-    """As far as sender and datasets decide: a spelling of no dataset is not meant."""
+    """The event as sender and datasets decide it: a spelling that fits no dataset is wrong."""
     if event.spelling is None:
         return event
     written = replace(event, key=event.spelling, spelling=None)
@@ -76,7 +75,7 @@ def _is_declared(event: ObjectEvent, datasets: Datasets) -> bool:
 def _is_open(event: ObjectEvent, datasets: Datasets) -> bool:
     if event.ignored is not None or (event.spelling is None and event.etag is not None):
         return False
-    # Last: it asks every dataset's pattern, and nearly no event comes so far.
+    # Last, because it tries every dataset's pattern; few events get here.
     return _is_declared(event, datasets)
 
 

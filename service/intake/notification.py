@@ -1,4 +1,4 @@
-"""What a sender's body says, once it was decoded."""
+"""A sender's decoded body."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -24,7 +24,7 @@ class Notification:
 def each_of(
     records: Sequence[Any], understand: Callable[[dict[str, Any]], ObjectEvent]
 ) -> Notification:
-    """Every record understood by itself: one that is wrong does not hide its neighbours."""
+    """Each record parsed by itself: a wrong one does not hide the others."""
     events: list[ObjectEvent] = []
     problems: list[str] = []
     for record in records:

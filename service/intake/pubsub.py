@@ -1,7 +1,7 @@
-"""Google's Pub/Sub as a sender: who signed its push, for whom, and on whose behalf.
+"""Google's Pub/Sub as a sender: the signature, audience and account of its pushes.
 
-Each push carries a short-lived token that Google signs. Anybody may have Google sign one for any
-audience, so the account in it decides: only those of QUICKSILVER_PUBSUB_ACCOUNTS may speak.
+Each push carries a short-lived token that Google signs. Anyone can have Google sign one for any
+audience, so the account in it decides: only those of QUICKSILVER_PUBSUB_ACCOUNTS may push.
 """
 
 import asyncio
@@ -28,11 +28,11 @@ _LEEWAY = 60
 
 
 class PushRefusedError(Exception):
-    """The push is not believed; the text says why, to the sender too."""
+    """The push is rejected; the text says why, to the sender too."""
 
 
 class PushUnavailableError(Exception):
-    """Google's keys cannot be had; the same push may be believed later."""
+    """Google's keys cannot be fetched; the same push may be accepted later."""
 
 
 async def fetch_keys() -> bytes:
@@ -68,11 +68,11 @@ class Pushes:
         return bool(self._accounts)
 
     async def check(self, token: str | None) -> None:
-        """Believe a push's bearer token, or refuse it.
+        """Accept a push's bearer token, or refuse it.
 
         Raises:
             PushRefusedError: signature, issuer, audience, time or account is not right.
-            PushUnavailableError: Google's keys cannot be had now.
+            PushUnavailableError: Google's keys cannot be fetched now.
         """
         if not token:
             raise PushRefusedError("the push has no token: enable authentication for it")
@@ -80,7 +80,7 @@ class Pushes:
         try:
             claims = _verified(token, keys)
         except (JoseError, ValueError):
-            # A key that Google made meanwhile is told from a forged one by looking again.
+            # Fetching again tells a key that is new from a forged one.
             claims = _verified_or_refused(token, await self._known(_LOOK_AGAIN))
         registry = jwt.JWTClaimsRegistry(
             now=lambda: int(clock.now().timestamp()),
@@ -110,7 +110,7 @@ class Pushes:
 
 
 def _verified(token: str, keys: KeySet) -> dict[str, Any]:
-    # What a token says of its own algorithm is not asked: Google signs with this one.
+    # The token's own claim of its algorithm is ignored: Google signs with this one.
     return jwt.decode(token, keys, algorithms=["RS256"]).claims
 
 

@@ -30,7 +30,7 @@ class Recorded:
 
 @dataclass(frozen=True, slots=True)
 class Intake:
-    """What recording needs; an application's state has it too. Without `bronze` none is asked."""
+    """What recording needs; an application's state has it too. Without `bronze`, no look-ups."""
 
     settings: Settings
     ledger: Ledger

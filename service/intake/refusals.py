@@ -1,4 +1,4 @@
-"""When the receiver last refused a sender's token, told to the ledger."""
+"""Records in the ledger when the receiver last refused a sender's token."""
 
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -7,7 +7,7 @@ from quicksilver.domain.lanes import WEBHOOK_LANES
 from quicksilver.ledger import Ledger
 from quicksilver.support import clock
 
-# Whoever is refused costs the ledger one row this often, however fast they try.
+# Refused senders cost the ledger one row per interval, however fast they try.
 FLUSH_SECONDS = 2.0
 
 
@@ -23,10 +23,10 @@ class Refusals:
             self.last[lane] = clock.now()
 
     async def run_once(self, ledger: Ledger) -> int:
-        """Tell the ledger of what is new; how many lanes that were.
+        """Record new refusals in the ledger; the number of lanes.
 
         Raises:
-            LedgerUnavailableError: it is told again later.
+            LedgerUnavailableError: they are recorded later.
         """
         told = 0
         for lane, at in list(self.last.items()):

@@ -1,8 +1,8 @@
-"""Messages of Amazon SNS: who signed them, for which topic, and what is in them.
+"""Messages of Amazon SNS: their signature, topic and content.
 
-Anybody may post to a public address, so a message is believed only when its topic is allowed, its
-certificate comes from the topic's own region of AWS, and its signature holds. Checked in that
-order: a stranger costs no more than the reading of a small body.
+Anyone can post to a public address, so a message is accepted only when its topic is allowed, its
+certificate comes from the topic's own region of AWS, and its signature is valid. Checked in that
+order: a forged message costs no more than reading a small body.
 """
 
 import asyncio
@@ -37,7 +37,7 @@ _SIGNED = {
     ),
 }
 _SIGNED["UnsubscribeConfirmation"] = _SIGNED["SubscriptionConfirmation"]
-_HASHES = {"1": hashes.SHA1, "2": hashes.SHA256}  # AWS's choice, not ours: a topic says which
+_HASHES = {"1": hashes.SHA1, "2": hashes.SHA256}  # AWS's choice: a topic says which
 
 # A certificate has about 2 kB; a confirmation's answer less than 1 kB.
 _LONGEST_ANSWER = 65_536
@@ -50,16 +50,16 @@ _FETCHES, _FETCH_WINDOW = 20, 60.0
 
 
 class SnsRefusedError(Exception):
-    """The message is not believed; the text says why, to the sender too."""
+    """The message is rejected; the text says why, to the sender too."""
 
 
 class SnsUnavailableError(Exception):
-    """AWS could not be asked; the same message may be believed later."""
+    """AWS could not be reached; the same message may be accepted later."""
 
 
 @dataclass(frozen=True, slots=True)
 class SnsMessage:
-    """A message whose signature holds."""
+    """A message with a valid signature."""
 
     type: str
     topic: str
@@ -68,10 +68,10 @@ class SnsMessage:
 
 
 async def fetch(url: str) -> bytes:
-    """GET a small document over https, following nobody.
+    """GET a small document over https, following no redirect.
 
     Raises:
-        SnsUnavailableError: no answer, no 200, or too long a one.
+        SnsUnavailableError: no answer, a status other than 200, or too long a body.
     """
     try:
         async with (
@@ -107,8 +107,8 @@ class Topics:
         """Check a message.
 
         Raises:
-            SnsRefusedError: it is none, its topic is not allowed, or its signature does not hold.
-            SnsUnavailableError: its certificate cannot be had now.
+            SnsRefusedError: not an SNS message, a topic not allowed, or an invalid signature.
+            SnsUnavailableError: its certificate cannot be fetched now.
         """
         fields = _fields(body)
         kind, topic = fields["Type"], fields["TopicArn"]
@@ -151,7 +151,7 @@ class Topics:
             raise SnsRefusedError("SigningCertURL is not one of the topic's own region")
         known = self._keys.get(url)
         if known is not None:
-            # It waits behind nobody's unknown certificate.
+            # A known certificate does not wait behind another message's unknown one.
             return known
         async with self._fetching:
             if url not in self._keys:

@@ -73,7 +73,7 @@ class Bronze:
         `start` is the first key of interest.
         """
         try:
-            # The API lists what comes after a key: one that ends before it begins just earlier.
+            # The API lists the keys after a given one; `start` cut by a character sorts before it.
             after = start[:-1] or None
             for item in self._client.list_objects(
                 bucket, prefix=prefix, recursive=True, start_after=after
@@ -94,7 +94,7 @@ class Bronze:
 
 
 async def list_partition(bronze: Bronze, dataset: Dataset, name: str) -> list[ListedObject]:
-    """Every object that lies where a partition's do, each once; some may be nobody's.
+    """Every object that lies where a partition's do, each once; some may belong to no partition.
 
     Raises:
         BronzeUnavailableError: the store did not answer or refused.

@@ -1,4 +1,4 @@
-"""What an administrator of the store does where we may not: commands and a policy.
+"""Commands and a policy for the store's administrator, where Quicksilver has no rights.
 
 The same buckets, targets and rules that `configure_lanes` sets, as `mc` commands for a person.
 """

@@ -1,4 +1,4 @@
-"""Which store answers at an address, told by what it says of itself to anybody."""
+"""Which store answers at an address, recognized by its public responses."""
 
 import re
 from urllib.parse import urlsplit
@@ -20,12 +20,12 @@ _SERVERS = {
     "amazons3": ("aws", "Amazon S3"),
     "seaweedfs": ("other", "SeaweedFS"),
 }
-# Ceph before 19 names itself nowhere, but numbers its requests as nobody else does.
+# Ceph before 19 does not name itself, but its request ids have a form of their own.
 _CEPH_REQUEST = re.compile(r"tx[0-9a-f]{21}-[0-9a-f]{10}-[0-9a-f]+-.+")
 
 
 def detect_store(url: str, *, timeout: float = 5.0) -> tuple[str, str] | None:
-    """The kind (for QUICKSILVER_STORE) and the title of what answers; None where nothing says it.
+    """The kind (for QUICKSILVER_STORE) and the title of the store that answers; None if unknown.
 
     Raises:
         httpx.HTTPError: nothing answers.

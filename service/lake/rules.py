@@ -43,7 +43,7 @@ def configure_lanes(
         receiver_url: the service's address as MinIO reaches it.
         queue_dir: a folder on MinIO's own disk, where the durable lane keeps what was not taken;
             None leaves the one that is set.
-        renew: set both targets again though they look right: nobody can compare their tokens.
+        renew: set both targets again though they look right: their tokens cannot be compared.
 
     Raises:
         BronzeUnavailableError: MinIO did not answer.
@@ -68,7 +68,7 @@ def configure_lanes(
 
 
 def make_buckets(settings: Settings, datasets: Datasets, say: Say) -> list[str]:
-    """Make the buckets that datasets name and the store has not; all that they name.
+    """Make the missing buckets that datasets name; returns all that they name.
 
     Raises:
         BronzeUnavailableError: the store did not answer.
@@ -86,7 +86,7 @@ def make_buckets(settings: Settings, datasets: Datasets, say: Say) -> list[str]:
 
 @contextmanager
 def refusals_told(settings: Settings) -> Generator[None]:
-    """Raise what the store refused, or that it is away, in our own words."""
+    """Translate the store's refusals and outages into our errors."""
     title = store_of(settings).title
     try:
         yield

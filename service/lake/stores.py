@@ -1,4 +1,4 @@
-"""What the stores differ in: how they tell, how loudly, and what is left to their own settings."""
+"""How the stores differ: how they notify, how reliably, and what their own settings must do."""
 
 import json
 import shlex
@@ -16,10 +16,10 @@ from quicksilver.settings import Settings
 class Store:
     """One kind of store.
 
-    `lanes` are the ways on which a canary must come: `fast` is sent once, `durable` again until it
-    was taken. `instructions` gives, for a receiver's address, the lines that its administrator
-    needs for what `quicksilver init` does not set itself, None where it sets all; tokens, which are
-    secrets, are not in it.
+    `lanes` are those on which a canary must arrive: `fast` sends once, `durable` again until it is
+    accepted. `instructions` gives, for a receiver's address, the lines that an administrator needs
+    for what `quicksilver init` does not set, without tokens, which are secrets; None where it sets
+    everything.
     """
 
     title: str
@@ -32,7 +32,7 @@ _STAND_IN = "TOKEN"
 
 
 def with_token(receiver_url: str, lane: str, token: str) -> str:
-    """The address for senders that know no header of their own: the token as a password."""
+    """The address for senders that cannot set a header: the token is its password."""
     scheme, _, address = receiver_url.partition("://")
     return f"{scheme}://quicksilver:{quote(token, safe='')}@{address}/events/s3?lane={lane}"
 
@@ -135,7 +135,7 @@ STORES = {
     "ceph": Store("Ceph", _BOTH),
     "aws": Store("Amazon S3", (lanes.DURABLE,), _aws),
     "versity": Store("Versity S3 Gateway", (lanes.FAST,), _versity),
-    # May tell or not: what comes is measured, and nothing is expected.
+    # May notify or not: what arrives is measured, and nothing is expected.
     "other": Store("the store", (), _other),
 }
 

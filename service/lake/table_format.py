@@ -21,7 +21,7 @@ _LOGS = (
     # `.hoodie/` above, `.hoodie_partition_metadata` in the partition.
     (".hoodie", "", "Apache Hudi"),
 )
-# A folder called `metadata` may be anybody's; Iceberg's holds one metadata file per commit, beside
+# The name `metadata` proves nothing; Iceberg's folder holds one metadata file per commit, beside
 # at most a few manifests each.
 _LOOKED_AT = 200
 # Folders above a partition are few; a request each and format, all at once.
@@ -31,7 +31,7 @@ _AT_ONCE = 8
 def refuse_table_formats(client: Minio, bucket: str, keys: Iterable[str]) -> None:
     """Look above and in the folders of these keys.
 
-    A lake that lets nobody list is not looked at.
+    A lake that does not allow listing is not checked.
 
     Raises:
         BronzeFileError: they are files of such a table.

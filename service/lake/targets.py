@@ -1,4 +1,4 @@
-"""MinIO's two webhook targets: what they are now, and how they become what they should be."""
+"""MinIO's two webhook targets: reading their configuration, and correcting it."""
 
 import json
 import re
@@ -33,7 +33,7 @@ _OLD_ENOUGH = 3
 _VALUE = re.compile(r'(\w+)=(?:"([^"]*)"|(\S*))')
 _VARIABLE = re.compile(r"# MINIO_NOTIFY_WEBHOOK_([A-Z]+(?:_[A-Z]+)*?)_(QUICKSILVER_\w+)=(.*)")
 
-# Go's words for an address where nobody answers.
+# Go's error messages for an address that does not answer.
 _UNREACHED = re.compile(r"\bdial\b|\blookup\b|timeout|deadline exceeded|connection re(fused|set)")
 
 Say = Callable[[str], None]
@@ -41,9 +41,9 @@ Say = Callable[[str], None]
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """A webhook target as MinIO runs it; its token is told to nobody.
+    """A webhook target as MinIO runs it; MinIO never shows its token.
 
-    `is_of_environment`: MinIO's own environment sets it, and wins over what it is told.
+    `is_of_environment`: MinIO's own environment sets it, and overrides its configuration.
     """
 
     endpoint: str
@@ -89,7 +89,7 @@ def configured_targets(admin: MinioAdmin) -> dict[str, Target]:
     try:
         text = admin.config_get("notify_webhook")
     except (MinioAdminException, UnboundLocalError) as error:
-        # The client hides what MinIO refused behind a slip of its own.
+        # The client hides MinIO's refusal behind an error of its own.
         raise QuicksilverError(
             "MinIO refused to show its webhook targets: the credentials of `quicksilver init`"
             " need admin:ConfigUpdate"
@@ -132,7 +132,7 @@ def configure_targets(
 ) -> None:
     """Make both targets what they should be; MinIO restarts by itself when one was not.
 
-    A queue directory that is not named stays. Nobody can compare the tokens: `renew` sets them.
+    A queue directory that is not named stays. Tokens cannot be compared: `renew` sets them.
 
     Raises:
         BronzeUnavailableError: MinIO did not answer.
@@ -207,12 +207,12 @@ def _said(error: MinioAdminException) -> str:
 
 
 def _restart(admin: MinioAdmin, wanted: Iterable[str]) -> None:
-    """Restart MinIO, which then runs what it was told, and wait until it shows the targets.
+    """Restart MinIO to apply its configuration, and wait until it shows the targets.
 
     Raises:
         BronzeUnavailableError: it does not in time.
     """
-    # Only by its age a new process is told from the old one, which still answers for a moment.
+    # Only its age tells a new process from the old one, which still answers for a moment.
     while min(_ages(_info(admin)), default=_OLD_ENOUGH) < _OLD_ENOUGH:
         time.sleep(0.25)
     admin.service_restart()
@@ -233,7 +233,7 @@ def _restart(admin: MinioAdmin, wanted: Iterable[str]) -> None:
 
 
 def _ages(info: dict[str, Any]) -> list[int]:
-    """For how many whole seconds each server runs, as it counts them itself."""
+    """Each server's uptime in whole seconds, by its own count."""
     return [int(server.get("uptime") or 0) for server in info.get("servers") or []]
 
 

@@ -1,4 +1,4 @@
-"""What a bucket is to tell of, whatever the store: one rule for each lane, prefix and suffix."""
+"""What a bucket must notify, on any store: one rule for each lane, prefix and suffix."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -8,13 +8,13 @@ from quicksilver.domain import lanes
 from quicksilver.domain.datasets import Dataset, Datasets
 from quicksilver.domain.partition import CANARY_PREFIX
 
-# Deletes and tags are told too: the ledger says why they fire nothing.
+# Deletes and tags are notified too: the ledger says why they fire nothing.
 _EVENTS = ("s3:ObjectCreated:*", "s3:ObjectRemoved:*")
 
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """Have a lane told of these events of what begins and ends so; empty filters match all."""
+    """Notify a lane of these events for keys with this prefix and suffix; empty ones match all."""
 
     name: str
     lane: str

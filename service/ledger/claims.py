@@ -20,12 +20,12 @@ from quicksilver.ledger.turns import ActiveRuns, choose_runs, most_needed
 from quicksilver.support import clock
 from quicksilver.support.postgres import Transaction
 
-# One advisory lock of the database: whoever holds it claims.
+# One advisory lock of the database: the session that holds it claims.
 _CLAIM_LOCK = 0x51_53_43_4C
 
 
 async def give_back(tx: Transaction, build: ClaimedBuild, owner: str, why: str) -> bool:
-    """End a claim that no run is wanted for; False when it is no longer this owner's claim.
+    """End a claim that needs no run; False when it is no longer this owner's claim.
 
     Once sealed it may have reached Prefect although the answer was lost: its key is then spent
     and the row stays, so that the next build of the generation gets another key, and a run.
@@ -172,8 +172,8 @@ class Claims(LedgerPart):
         now = clock.now()
         marked = 0
         async with self.database.transaction() as tx:
-            # In the database's order, as everybody locks them: Python's is another where the
-            # collation is not C, and two who lock in two orders wait for each other.
+            # In the database's order, as every transaction locks them: Python's order differs
+            # where the collation is not C, and two orders deadlock.
             await tx.fetch(
                 "lock_partitions", items=as_json([where_of(b.partition) for b in builds])
             )

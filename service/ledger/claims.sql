@@ -1,5 +1,5 @@
 -- name: adopt_build
--- A claim whose owner was not heard of for a lease: the key makes a second create harmless.
+-- A claim whose owner gave no sign of life for a lease: the key makes a second create harmless.
 update quicksilver.build as b set
     owner = %(owner)s,
     deadline_at = %(deadline)s
@@ -65,7 +65,7 @@ order by p.dataset, priority desc, p.turn, p.partition
 
 
 -- name: take_partitions
--- A partition that somebody else has locked is taken by the next pass.
+-- A partition that another session has locked is taken by the next pass.
 with chosen as (
     select p.dataset, p.partition, i.run_key, i.place
     from quicksilver.partition as p
@@ -131,7 +131,7 @@ order by b.id
 
 
 -- name: release_build
--- A claim that never had a key leaves no trace: nobody was told of it.
+-- A claim that never had a key leaves no trace: Prefect never saw it.
 delete from quicksilver.build
 where id = %(build)s and state = 'claimed' and owner = %(owner)s and idempotency_key is null
 returning id
@@ -143,7 +143,7 @@ update quicksilver.partition set
     wait_reason = %(wait_reason)s,
     due_at = %(due_at)s,
     error = coalesce(%(error)s, error),
-    -- Whatever refuses a run may be fixed: an attempt is left for the build itself.
+    -- The cause of a refusal may be fixed: an attempt is left for the build itself.
     attempts = least(attempts + %(counted)s, greatest(attempts, %(at_most)s)),
     updated_at = %(now)s
 where dataset = %(dataset)s and partition = %(partition)s and state = 'running'

@@ -28,7 +28,7 @@ class KeptObject:
 
     @property
     def partition(self) -> Partition:
-        """Whose it is; read off its name only when it is asked for, of a million objects of few."""
+        """Its partition; parsed on demand, because few of a million objects need it."""
         return Partition(self.dataset, self.partition_name)
 
 
@@ -39,9 +39,9 @@ async def mark_gone(
     waiting: Mapping[Partition, int],
     now: datetime,
 ) -> None:
-    """Bronze holds nothing of partitions any more: what silver holds of them stays.
+    """Mark partitions of which bronze holds no object any more; their silver stays.
 
-    Those in `waiting`, dirty at a generation, wait for a file and are late for nothing meanwhile.
+    Those in `waiting`, dirty at a generation, wait for a file and are not overdue meanwhile.
     """
     dirty = as_json([{**where_of(p), "generation": n} for p, n in waiting.items()])
     gone = as_json([where_of(p) for p in partitions])
@@ -92,13 +92,13 @@ class Comparison(LedgerPart):
         return [partition_of(row) for row in rows]
 
     async def record_gone(self, bucket: str, lost: Sequence[KeptObject]) -> set[Partition]:
-        """Objects that bronze no longer holds, as they were read: a newer one of that key stays.
+        """Remove objects that bronze no longer holds, as read; a newer object of a key stays.
 
         What remains of a partition is built anew; a partition of which nothing remains is marked
         gone, and emptied where its dataset says so.
 
         Returns:
-            The partitions that lost any.
+            The partitions that lost an object.
         """
         places = as_json([where_of(partition) for partition in sorted({o.partition for o in lost})])
         keys = [

@@ -4,7 +4,7 @@ where dataset = %(dataset)s and bucket = %(bucket)s and key = any(%(keys)s)
 
 
 -- name: forget_gone
--- What was read, and nothing that came since: an object put again has another row.
+-- Only what was read: an object that was put again since has another row.
 delete from quicksilver.object as o
 using jsonb_to_recordset(%(items)s::jsonb) as i (
     dataset text, key text, etag text, seen_at timestamptz

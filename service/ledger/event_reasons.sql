@@ -37,7 +37,7 @@ where
 
 
 -- name: events_recovered
--- Silver stands at their generation, or past it. That they failed stays true, and stays told.
+-- Silver is at their generation, or past it; that they failed stays on record.
 update quicksilver.event set
     outcome = 'made good by build ' || %(build)s::bigint || ', generation ' || %(generation)s::bigint
 where

@@ -47,7 +47,7 @@ select
     p.rows_silver,
     p.rows_rejected,
     p.updated_at,
-    -- Of its active build, and what the newest one that told of itself warned of.
+    -- State of its active build, and the number of warnings of the newest build that has details.
     (
         select b.state
         from quicksilver.build as b

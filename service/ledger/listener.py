@@ -56,7 +56,7 @@ class LedgerListener:
         try:
             async with connection:
                 await connection.execute(f"listen {CHANNEL}")
-                # What was notified while nobody listened is found by looking once.
+                # One look finds what was notified while this process did not listen.
                 self.wake()
                 async for _ in connection.notifies():
                     self.wake()

@@ -10,7 +10,7 @@ from quicksilver.support.postgres import conninfo
 
 MIGRATIONS = Path(__file__).with_name("migrations")
 
-# One arbitrary number, the same in every replica: whoever holds it migrates, the others wait.
+# One arbitrary number, the same in every replica: the holder migrates, the others wait.
 _LOCK = 0x51_53_4D_49
 
 

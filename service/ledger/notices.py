@@ -1,4 +1,4 @@
-"""Causes of trouble: failures grouped, and whom was told what of which alert."""
+"""Causes of trouble: grouped failures, and the alerts that people were told of."""
 
 from collections.abc import Iterable
 from datetime import datetime, timedelta
@@ -8,14 +8,14 @@ from quicksilver.ledger.rows import LedgerPart, partition_of
 from quicksilver.support import clock
 from quicksilver.support.postgres import Row
 
-# A replica that died while it told people delays the next try by so much.
+# How long a replica that died while sending delays the next try.
 _LEASE = timedelta(seconds=60)
 
 _CAUSES = 200
 _AT_ONCE = 50
 
 
-# Alerts that a store that is away brings with it, and within how long its own alert is there.
+# Alerts that an unreachable store causes, and how soon its own alert follows.
 _CONSEQUENCES = ["sweep", "lane", "canary", "misfit"]
 _CAUSE_WITHIN = timedelta(seconds=25)
 
@@ -40,7 +40,7 @@ class Notices(LedgerPart):
         return [partition_of(row) for row in rows]
 
     async def restate(self, kind: str, subject: str, *, text: str, count: int, link: str) -> None:
-        """Bring an open alert's words and number up to date; nobody is told again."""
+        """Bring an open alert's words and number up to date, without another message."""
         async with self.database.transaction() as tx:
             await tx.run(
                 "restate_alert",
@@ -57,15 +57,15 @@ class Notices(LedgerPart):
             return await tx.fetch("list_alerts", is_open=is_open, limit=limit, now=clock.now())
 
     async def alert(self, alert: int) -> Row | None:
-        """An open alert, None when none has this id."""
+        """The open alert with this id, or None."""
         async with self.database.transaction() as tx:
             return await tx.one("open_alert", id=alert)
 
     async def lease(self, *, older_than: timedelta) -> list[Row]:
-        """Take what people are to be told; other replicas leave it alone for a minute.
+        """Take the alerts to send; other replicas leave them alone for a minute.
 
         An alert must be open for `older_than`, so that its number is known; a silenced one waits,
-        and so does what a store that is away brings with it.
+        and so does an alert that an unreachable store causes.
         """
         now = clock.now()
         async with self.database.transaction() as tx:
@@ -80,17 +80,17 @@ class Notices(LedgerPart):
             )
 
     async def mark_told(self, ids: Iterable[int], *, ended: Iterable[int]) -> None:
-        """People were told of these alerts; of the `ended` ones, that they are over."""
+        """Note that these alerts were sent, or for the `ended` ones their end."""
         async with self.database.transaction() as tx:
             await tx.run("mark_told", ids=list(ids), ended=list(ended), now=clock.now())
 
     async def release(self, ids: Iterable[int]) -> None:
-        """Nobody could be told: to be tried again."""
+        """Sending failed: it will be tried again."""
         async with self.database.transaction() as tx:
             await tx.run("release_notices", ids=list(ids))
 
     async def silence(self, alert: int, until: datetime, actor: str, reason: str) -> Row | None:
-        """Tell nobody of an open alert until then; its kind and subject, None if it is not open."""
+        """Silence an open alert until then; its kind and subject, None if it is not open."""
         async with self.database.transaction() as tx:
             return await tx.one("silence_alert", id=alert, until=until, actor=actor, reason=reason)
 

@@ -61,7 +61,7 @@ where a.id = %(id)s and a.cleared_at is null
 
 
 -- name: lease_notices
--- What people are to be told: that an alert is there, or that one they were told of is over.
+-- Alerts to send: new ones, and the end of those that were sent.
 update quicksilver.alert as a set telling_until = %(until)s
 from (
     select x.id
@@ -72,7 +72,7 @@ from (
         and (
             (
                 x.told_at is null and x.cleared_at is null and x.raised_at <= %(raised_before)s
-                -- What a store that is away brings with it: its own alert is the cause.
+                -- Alerts that an unreachable store causes: its own alert names the cause.
                 and (
                     not x.kind = any(%(consequences)s)
                     or (

@@ -37,7 +37,7 @@ class Operators(LedgerPart):
             await tx.run("close_session", id=session, expires_at=clock.now() + keep)
 
     async def is_closed(self, session: str) -> bool:
-        """Whether somebody logged out of a session."""
+        """Whether a session was ended by a logout."""
         async with self.database.transaction() as tx:
             return await tx.one("closed_session", id=session) is not None
 

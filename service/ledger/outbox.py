@@ -1,4 +1,4 @@
-"""What others want to hear of: written with what makes it true, sent afterwards, at least once."""
+"""Announcements: written in the transaction that makes them true, sent later, at least once."""
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
@@ -49,7 +49,7 @@ class Announcements(LedgerPart):
     """The outbox."""
 
     async def unsent(self, *, limit: int = 100) -> list[Row]:
-        """The oldest announcements that nobody has sent."""
+        """The oldest unsent announcements."""
         async with self.database.transaction() as tx:
             return await tx.fetch("unsent_announcements", limit=limit)
 

@@ -1,4 +1,4 @@
-"""Proof that nothing was lost: bronze, ledger and silver compared, and who told of what."""
+"""Proof that nothing was lost: bronze, ledger and silver compared, and each object's source."""
 
 from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
@@ -63,10 +63,10 @@ class Proof(LedgerPart):
         return {partition_of(row): row["build_id"] for row in rows}
 
     async def origins(self, *, last: int = 2000) -> list[Row]:
-        """Per dataset, of the object versions among the last events: who told of them.
+        """Per dataset, which sources reported the object versions among the last events.
 
-        `fast` is every version that the fast lane brought; `only_durable`, `only_sweep` (the
-        measured loss of push) and `only_poll` are those that nothing faster brought.
+        `fast` is every version that the fast lane brought; `only_durable`, `only_sweep`
+        (missed by notifications) and `only_poll` are those that nothing faster brought.
         """
         async with self.database.transaction() as tx:
             return await tx.fetch("origins", last=last)

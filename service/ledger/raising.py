@@ -1,4 +1,4 @@
-"""Generations: what makes a partition dirty raises its own, never back."""
+"""Generations: each change to a partition raises its generation, none lowers it."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass

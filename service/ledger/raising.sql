@@ -12,9 +12,9 @@ update quicksilver.partition as p set
     dirty_since = case
         when p.state = 'failed' then i.received_at else coalesce(p.dirty_since, i.received_at)
     end,
-    -- A rebuild is no landing.
+    -- A rebuild is not a landing.
     changed_at = case when i.is_forced then coalesce(p.changed_at, i.received_at) else i.received_at end,
-    -- A backfill does not send back what waits in its own right.
+    -- A backfill does not lower the priority of a partition that waits already.
     priority = case
         when quicksilver.is_dirty(p.state) then greatest(p.priority, i.priority) else i.priority
     end,

@@ -100,7 +100,7 @@ class Recording(LedgerPart):
         locked, events, objects = await tx.fetch_together(statements)
         if len(locked) < len(partitions):
             await tx.run("create_partitions", items=places)
-            # Anew, all of it: who made a partition meanwhile may have told of its objects, too.
+            # Read all again: the session that made a partition may have recorded its objects, too.
             locked, events, objects = await tx.fetch_together(statements)
         return (
             {partition_of(row): row for row in locked},
@@ -175,7 +175,7 @@ def _object_row(arrival: Arrival) -> dict[str, Any]:
 
 
 def _put_at(row: dict[str, Any]) -> float:
-    """When an object row's version was put; first of all where nobody said so."""
+    """When an object row's version was put; the earliest time where it is unknown."""
     return row["last_modified"].timestamp() if row["last_modified"] else 0.0
 
 

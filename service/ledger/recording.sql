@@ -19,7 +19,7 @@ inner join jsonb_to_recordset(%(items)s::jsonb) as i (dataset text, bucket text,
 
 
 -- name: lock_partitions
--- In one order everywhere, so that two recorders never wait for each other in a circle.
+-- In one order everywhere, so that two recorders cannot deadlock.
 select
     p.dataset,
     p.partition,

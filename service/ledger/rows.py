@@ -76,7 +76,7 @@ class ActiveBuild:
     cancel_requested_at: datetime | None
     error: str | None
     is_held: bool
-    # Its error is the data's: another try of the same content would end the same way.
+    # The data caused its error: another try of the same content would end the same way.
     is_final: bool = False
     started_at: datetime | None = None
 

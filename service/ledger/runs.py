@@ -26,8 +26,8 @@ class Runs(LedgerPart):
         time_limit: timedelta,
         taken_at: datetime | None = None,
     ) -> list[BegunBuild]:
-        """A flow run takes up its builds, in the order of their claims: none that was given up or
-        is another run's. Where several share the run, each has the time of all of them.
+        """Begin a flow run's builds, in the order of their claims, without those that were given up
+        or belong to another run. Where several share the run, each has the time of all of them.
 
         `taken_at`: when a worker began to start the run.
         """
@@ -82,9 +82,9 @@ class Runs(LedgerPart):
         loaded_at: datetime | None,
         details: Mapping[str, Any],
     ) -> bool:
-        """Silver stands in the warehouse: say so. False when the build was settled already.
+        """Record that silver stands in the warehouse. False when the build was settled already.
 
-        Of a flow that does not speak to the ledger nobody knows rows: None. What is to follow a
+        The rows of a flow that does not report to the ledger are unknown: None. What is to follow a
         partition is opened in the same commit, once for each generation.
         """
         now = clock.now()

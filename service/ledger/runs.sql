@@ -18,7 +18,7 @@ returning id, dataset, partition, generation, attempt, manifest, traceparent
 
 
 -- name: lock_partition_of
--- Partition first, build second: one order everywhere, so that no two transitions wait in a circle.
+-- Partition first, build second: one order everywhere, so that transitions cannot deadlock.
 -- Those of a run that several builds share in their own order, for the same reason.
 select p.dataset, p.partition
 from quicksilver.partition as p
@@ -60,7 +60,7 @@ update quicksilver.build set
     rows_rejected = %(rows_rejected)s,
     details = %(details)s::jsonb,
     error = null
--- A run of a flow that does not speak to the ledger ends as it was dispatched.
+-- A run of a flow that does not report to the ledger ends as it was dispatched.
 where id = %(build)s and state in ('dispatched', 'running')
 returning dataset, partition, generation, manifest
 

@@ -148,7 +148,7 @@ class Sealing(LedgerPart):
         keys = [o.key for o in files]
         if all(dataset.is_marker(key) for key in keys):
             if dataset.when_gone == "remove" and row["built_manifest"]:
-                # Silver holds what bronze does not: a build of no file empties the partition.
+                # Silver holds what bronze does not: a build without files empties the partition.
                 await mark_gone(tx, [build.partition], waiting={}, now=now)
                 return None
             await give_back(tx, build, owner, "no file in the folder")

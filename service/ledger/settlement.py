@@ -8,7 +8,7 @@ from quicksilver.ledger.outbox import FAILED, announce_partition
 from quicksilver.ledger.rows import NEVER, ActiveBuild, LedgerPart, partition_of, where_of
 from quicksilver.support import clock
 
-# The space of the advisory locks by which flows hold their builds (see `queries/hold_build.sql`).
+# The space of the advisory locks by which flows hold their builds (see `hold_build`).
 BUILD_SPACE = 0x51_53
 
 
@@ -105,12 +105,12 @@ class Settlement(LedgerPart):
         return int(row["generation"]) if row else 0
 
     async def record_abandoned(self, build_id: int, at: datetime | None) -> None:
-        """Since when nobody holds a running build; None when somebody does again."""
+        """Note since when no session holds a running build; None once one does again."""
         async with self.database.transaction() as tx:
             await tx.run("record_abandoned", build=build_id, at=at)
 
     async def note_begun(self, build: ActiveBuild, *, within: timedelta) -> bool:
-        """A run works on a build and has not told the ledger: it has so long from here on.
+        """A run works on a build but has not told the ledger: give it this long from now.
 
         False when that was noted before, or the build moved on.
         """
@@ -119,7 +119,7 @@ class Settlement(LedgerPart):
             return bool(await tx.run("note_begun", build=build.id, now=now, deadline=now + within))
 
     async def extend_start(self, build: ActiveBuild, why: str, within: timedelta) -> bool:
-        """A run is kept from beginning, for a reason that is not its worker's: it has longer."""
+        """Give a run longer to begin, when something other than its worker holds it up."""
         now = clock.now()
         async with self.database.transaction() as tx:
             return bool(

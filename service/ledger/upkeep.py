@@ -11,7 +11,7 @@ class Upkeep(LedgerPart):
     """What keeps the ledger in order."""
 
     async def beat(self, owner: str) -> None:
-        """A dispatcher is alive."""
+        """Note that a dispatcher is alive."""
         async with self.database.transaction() as tx:
             await tx.run("beat", owner=owner, now=clock.now())
 
@@ -27,7 +27,7 @@ class Upkeep(LedgerPart):
         return int(row["alive"]) if row else 0
 
     async def set_clock(self) -> None:
-        """Go by the clock of the ledger's Postgres from here on: deadlines are judged by all."""
+        """Use the clock of the ledger's Postgres from here on: every host judges deadlines."""
         async with self.database.transaction() as tx:
             before = monotonic()
             row = await tx.one("present_time")
@@ -53,16 +53,16 @@ class Upkeep(LedgerPart):
             await tx.run("sync_datasets", items=as_json(items))
 
     async def undeclare_datasets(self) -> list[str]:
-        """Have nothing claimed any more of datasets that are not declared; those that were."""
+        """Stop claims of datasets that are no longer declared; their names."""
         names = [d.name for d in self.datasets.datasets]
         async with self.database.transaction() as tx:
             return [r["name"] for r in await tx.fetch("undeclare_datasets", names=names)]
 
     async def raise_build_ids(self, above: int) -> bool:
-        """Let coming builds have ids above that; whether they would not have had them.
+        """Give later builds ids above `above`; whether that changed anything.
 
-        A ledger that would not is another one than the warehouse knows: made anew, or restored.
-        Prefect may know its keys, so that it gets an identity of its own.
+        If it did, the warehouse knows another ledger than this one, which was made anew or
+        restored. Prefect may know its keys, so it gets a new identity.
         """
         async with self.database.transaction() as tx:
             is_raised = await tx.one("raise_build_ids", above=above) is not None

@@ -26,7 +26,7 @@ where expires_at < %(now)s
 
 
 -- name: next_due
--- When the dispatcher must look again although nobody woke it.
+-- When the dispatcher must look again without a notification.
 select min(p.due_at) as due_at
 from quicksilver.partition as p
 inner join quicksilver.dataset as d
@@ -39,7 +39,7 @@ select clock_timestamp() as moment
 
 
 -- name: prune_events
--- Generations live with the partition: an event that goes frees none.
+-- Generations live with the partition: pruning an event frees none.
 delete from quicksilver.event
 where id in (
     select e.id from quicksilver.event as e

@@ -37,7 +37,7 @@ select
     e.size, e.sequencer, e.event_at, e.received_at, e.fast_at, e.durable_at, e.deliveries,
     e.source, e.reason, e.outcome
 from quicksilver.event as e
--- A duplicate is no event of its own: it adds to the deliveries of the first.
+-- A duplicate is not an event of its own: it adds to the deliveries of the first.
 where
     (%(dataset)s::text is null or e.dataset = %(dataset)s)
     and (%(partition)s::text is null or e.partition = %(partition)s)
@@ -84,7 +84,7 @@ select
     p.rows_silver,
     p.rows_rejected,
     p.updated_at,
-    -- Of its active build, and what the newest one that told of itself warned of.
+    -- State of its active build, and the number of warnings of the newest build that has details.
     (
         select b.state
         from quicksilver.build as b

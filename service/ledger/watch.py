@@ -12,7 +12,7 @@ from quicksilver.support.postgres import Row
 _KEEP_CANARIES = timedelta(days=7)
 _KEEP_ALERTS = timedelta(days=90)
 
-# A lane that comes back may still bring a canary's event; after an hour nobody asks for it.
+# A lane that comes back may still bring a canary's event; after an hour it no longer matters.
 _KEEP_CANARY_EVENTS = timedelta(hours=1)
 
 

@@ -54,14 +54,14 @@ delete from quicksilver.alert where cleared_at < %(before)s
 
 
 -- name: raise_alert
--- Raised already: nothing is added, whoever saw it second.
+-- Raised already: a second observer adds nothing.
 insert into quicksilver.alert (kind, subject, text, raised_at)
 values (%(kind)s, %(subject)s, %(text)s, %(now)s)
 on conflict (kind, subject) where cleared_at is null do nothing
 
 
 -- name: record_canary
--- A canary's events have told all they could: of it only the measure stays.
+-- A canary's events are not needed any more: only its measurement stays.
 with told as (
     delete from quicksilver.event
     where

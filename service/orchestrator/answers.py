@@ -20,13 +20,13 @@ _ANSWER_WITHIN = 15.0
 NOT_FOUND = 404
 _SERVER_ERROR = 500
 
-# The answers that pass by themselves, beside those of class 5: asked too slowly, or too often.
+# Transient answers, beside those of class 5: request time-out, and too many requests.
 _PASSING = {408, 429}
 
 
 @asynccontextmanager
 async def translated(what: str) -> AsyncGenerator[None]:
-    """Errors of one question to Prefect are ours, within a time limit."""
+    """Translate the errors of one request to Prefect into ours, within a time limit."""
     try:
         # Prefect's client tries again by itself for a minute and more, pausing longer each time.
         # Cut short: our own next try begins as soon as Prefect is back.
@@ -47,11 +47,11 @@ async def translated(what: str) -> AsyncGenerator[None]:
 
 @asynccontextmanager
 async def of_deployment(name: str) -> AsyncGenerator[None]:
-    """What Prefect refuses within is the trouble of one deployment."""
+    """A refusal within the block concerns one deployment."""
     try:
         yield
     except DeploymentRefusedError:
-        raise  # It says so itself.
+        raise  # Already about a deployment.
     except PrefectRefusedError as error:
         raise DeploymentRefusedError(
             f"{error}. Correct deployment {name} in Prefect, or the dataset that names it"

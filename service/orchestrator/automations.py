@@ -1,4 +1,4 @@
-"""Prefect's automations as code: who is told of what. Applied by `quicksilver init`.
+"""Prefect's automations as code: which messages go to which channel. Applied by `quicksilver init`.
 
 Prefect does not force the names of automations to be unique: ours are found by name, the first
 one is brought up to date, further ones are removed.
@@ -19,7 +19,7 @@ from quicksilver.settings import Settings
 
 Actions = list[Any]
 
-# Tags of the deployments in prefect.yaml: runs of others are none of our business.
+# Tags of the deployments in prefect.yaml: other runs are ignored.
 _TAGS = ["prefect.tag.layer:bronze", "prefect.tag.layer:silver", "prefect.tag.layer:gold"]
 
 _RUN_SUBJECT = "Quicksilver: {{ flow_run.name }} ended {{ flow_run.state.name }}"
@@ -48,7 +48,7 @@ def _on(event: set[str], resource: str, related: dict[str, Any] | None = None) -
             "expect": event,
             "match": {"prefect.resource.id": resource},
             "match_related": related or {},
-            # One message a resource: two partitions that fail are two messages.
+            # One message per resource: two partitions that fail are two messages.
             "for_each": {"prefect.resource.id"},
             "posture": Posture.Reactive,
             "threshold": 1,
@@ -130,7 +130,7 @@ async def channels(client: PrefectClient, settings: Settings) -> list[Channel]:
     service itself tells people (QUICKSILVER_NOTIFY_BY)."""
     found: list[Channel] = []
     if settings.notify_by != "prefect":
-        # The service tells people itself: from both they would hear everything twice.
+        # The service sends alerts itself: with both, people would get each alert twice.
         return found
     slack = settings.notify_slack_url.get_secret_value()
     if slack:
@@ -172,7 +172,7 @@ async def apply(client: PrefectClient, automations: list[AutomationCore]) -> lis
         for extra in present[1:]:
             await client.delete_automation(extra.id)
         if not automation.actions:
-            # Without a channel there is nobody to tell.
+            # Without a channel there is no recipient.
             for old in present[:1]:
                 await client.delete_automation(old.id)
             continue

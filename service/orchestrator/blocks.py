@@ -43,7 +43,7 @@ async def settings_of_run() -> Settings:
     """The settings of a flow run: the environment's, and above them what the named blocks hold.
 
     Raises:
-        SettingsError: a block is not there, or holds what is no setting.
+        SettingsError: a block does not exist, or holds an invalid value.
         PrefectUnavailableError: Prefect cannot be asked for one.
     """
     settings = load_settings()

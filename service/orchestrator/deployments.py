@@ -119,11 +119,11 @@ class Deployments:
         return None
 
     def takes(self, name: str, parameter: str) -> bool:
-        """Whether the deployment's flow takes a parameter; asks nobody, so False when not known."""
+        """Whether the deployment's flow takes a parameter; from a cache, False when unknown."""
         return parameter in self.taken(name)
 
     def taken(self, name: str) -> frozenset[str]:
-        """The parameters that the deployment's flow takes; asks nobody, so none when not known."""
+        """The parameters that the deployment's flow takes; from a cache, empty when unknown."""
         schema = self._schemas.get(name) or {}
         return frozenset(schema.get("properties") or ())
 

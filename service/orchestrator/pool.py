@@ -1,4 +1,4 @@
-"""The work pool that the project's deployments run in: made by us, or somebody's and left alone."""
+"""The work pool that the project's deployments run in: made by us, or existing and left alone."""
 
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
@@ -18,7 +18,7 @@ from quicksilver.settings import Settings
 
 # The embedded stack's pool, and the one that a project's prefect.yaml names.
 POOL = "default"
-# A pool that begins like this is ours to change.
+# A pool whose description begins like this is ours to change.
 MARK = "Made by `quicksilver init`"
 _DESCRIPTION = f"{MARK}: runs are forked from the warm engine."
 # Types of pools whose runs are processes of the worker's host, as our worker's and Prefect's are.

@@ -32,7 +32,7 @@ class RunState:
 
     @property
     def is_cancelled_by_policy(self) -> bool:
-        """Whether Prefect cancelled it for a limit of its own, and no person did."""
+        """Whether Prefect cancelled it for a limit of its own, not a person."""
         return self.type == "CANCELLED" and _POLICY in self.message.lower()
 
     @property

@@ -1,4 +1,4 @@
-"""Who takes runs up: a work pool, its workers, and the runs that nobody took in time."""
+"""A work pool, its workers, and the runs that no worker took in time."""
 
 import asyncio
 from dataclasses import dataclass
@@ -20,7 +20,7 @@ from quicksilver.settings import Settings
 
 _ANSWER_WITHIN = 4.0
 
-# More late runs than that are "many" to anybody.
+# More late runs than this need no exact number.
 _MOST_LATE = 200
 
 
@@ -28,8 +28,8 @@ _MOST_LATE = 200
 class PoolView:
     """A work pool as Prefect's server sees it; `is_there` is False when it knows none.
 
-    `polled_at` is when any worker last asked for runs; `late` counts runs that nobody took though
-    they were due, which Prefect says after 15 s.
+    `polled_at` is when any worker last asked for runs; `late` counts due runs that no worker
+    took, which Prefect says after 15 s.
     """
 
     name: str

@@ -1,10 +1,10 @@
-"""How long to wait before the next try. Pure but for the dice."""
+"""How long to wait before the next try. Pure except for the jitter."""
 
 import random
 from datetime import timedelta
 
-# A build that failed: 5 s, 10 s, 20 s, … up to 10 minutes. Below that a broken warehouse is
-# hammered, above it a repaired one waits for nothing.
+# A build that failed: 5 s, 10 s, 20 s, … up to 10 minutes. Shorter waits hammer a broken
+# warehouse, longer ones leave a repaired one idle.
 BUILD_BASE = 5.0
 BUILD_CAP = 600.0
 

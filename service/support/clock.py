@@ -1,7 +1,7 @@
 """The one clock of the service: UTC, aware, the database's where there is one, movable in tests.
 
-Deadlines are set by one host and judged by another. Each process therefore goes by Postgres' clock,
-as it was last told it, and by its own monotonic time since: a host's clock may jump as it likes.
+One host sets a deadline and another judges it. So each process uses Postgres' clock as last read,
+plus its own monotonic time since: a jump of a host's clock does no harm.
 """
 
 from datetime import UTC, datetime, timedelta
@@ -21,7 +21,7 @@ def now() -> datetime:
 
 
 def tell(moment: datetime, at: float) -> None:
-    """Set the clock by another: it was `moment` there at this process's monotonic time `at`."""
+    """Set the clock: Postgres' time was `moment` at this process's monotonic time `at`."""
     global _told
     _told = moment.astimezone(UTC), at
 

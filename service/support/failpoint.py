@@ -1,7 +1,7 @@
-"""Named places at which a chaos test may have this process killed; nothing anywhere else.
+"""Named places at which a chaos test can kill this process; otherwise they do nothing.
 
 `QUICKSILVER_FAILPOINTS` names a folder. A file in it arms the place of that name: the first
-process that gets there takes the file away and dies by SIGKILL, as if somebody had pulled the plug.
+process that gets there takes the file away and dies by SIGKILL, as in a power cut.
 """
 
 import os
@@ -31,7 +31,7 @@ def reach(name: str) -> None:
     if not folder:
         return
     try:
-        # Taking it away is what decides: of two processes one dies, and it dies once.
+        # Removing the file decides: of two processes only one dies, and only once.
         (Path(folder) / name).unlink()
     except OSError:
         return

@@ -10,7 +10,7 @@ def local_http_client() -> httpx.Client:
     """The one client of this process for it.
 
     `httpx.get` makes a client for each call, and that loads the system's certificates: 30 ms of
-    CPU, for connections that use none. None is kept: the servers asked may be restarted.
+    CPU, which plain HTTP never uses. Connections are not kept: the servers may be restarted.
     """
     return httpx.Client(
         timeout=60, trust_env=False, limits=httpx.Limits(max_keepalive_connections=0)

@@ -5,7 +5,7 @@ import sys
 
 import structlog
 
-# A run's process belongs to Prefect, which has the root logger set up its own way.
+# A run's process belongs to Prefect, which configures the root logger itself.
 _OURS = ("quicksilver",)
 
 

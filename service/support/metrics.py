@@ -12,7 +12,7 @@ from prometheus_client import Counter, Gauge, Histogram, disable_created_metrics
 
 from quicksilver.support.postgres import Row
 
-# When each series began is of no use to anybody here, and doubles what is scraped.
+# The creation time of each series is not used here, and doubles what is scraped.
 disable_created_metrics()
 
 _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300)

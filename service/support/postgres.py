@@ -29,8 +29,8 @@ Statement = tuple[str, dict[str, Any]]
 def conninfo(url: str, *options: str, **parameters: Any) -> str:
     """How to connect to a URL, with settings of the session (`-c name=value`) beside its own.
 
-    A host that vanishes says no goodbye: either end notices within half a minute instead of hours,
-    and what waits for an answer or a notification, or holds a lock, lets go.
+    A host that vanishes closes no connection. With these settings either end notices within half a
+    minute instead of hours, stops waiting and releases its locks.
     """
     own = conninfo_to_dict(url).get("options") or os.environ.get("PGOPTIONS", "")
     liveness = (f"-c {name}={value}" for name, value in _SERVER.items())
@@ -77,7 +77,7 @@ class Transaction:
 
 @asynccontextmanager
 async def translated() -> AsyncGenerator[None]:
-    """Driver errors that pass by themselves become `LedgerUnavailableError`; others stay bugs."""
+    """Transient driver errors become `LedgerUnavailableError`; others are bugs and stay."""
     try:
         yield
     except (PoolTimeout, PoolClosed, psycopg.OperationalError, psycopg.InterfaceError) as error:

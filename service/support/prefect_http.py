@@ -10,7 +10,7 @@ _CHANGING = {"POST", "PUT", "PATCH", "DELETE"}
 
 
 class PrefectAuth(httpx.Auth):
-    """Shows the password, and asks for a CSRF token before the first request that changes anything.
+    """Sends the password, and asks for a CSRF token before the first request that changes anything.
 
     Args:
         api_url: Prefect's API, http(s)://host:port/api.
@@ -29,7 +29,7 @@ class PrefectAuth(httpx.Auth):
         self._token: str | None = None
 
     def auth_flow(self, request: httpx.Request) -> Generator[httpx.Request, httpx.Response]:
-        """httpx's way to sign a request."""
+        """httpx's hook to sign a request."""
         request.headers.update(self._headers)
         if request.method in _CHANGING:
             if self._token is None:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from quicksilver.errors import SettingsError
 
-# Handed to every child: flow runs stand in temporary folders.
+# Passed to every child process: flow runs work in temporary folders.
 PROJECT_VARIABLE = "QUICKSILVER_PROJECT"
 DECLARATIONS = "datasets.yaml"
 
@@ -41,7 +41,7 @@ def project_folder() -> Path:
 
 
 def in_project(path: Path) -> Path:
-    """An absolute path; a relative one is the project's, whoever starts the process.
+    """An absolute path; a relative one is taken from the project's folder.
 
     Raises:
         SettingsError: QUICKSILVER_PROJECT is not an absolute path of a folder.

@@ -1,13 +1,13 @@
-"""A failure that comes again and again is said once, and counted."""
+"""A repeated failure is reported once, and counted."""
 
 from time import monotonic
 
-# The same failure is said again after so many seconds: a log that is cut every hour shows it too.
+# Seconds until the same failure is reported again, so that an hourly log file shows it too.
 _SAY_AGAIN = 600.0
 
 
 class Repeated:
-    """The failures in a row of one thing since it last went well."""
+    """The consecutive failures of one thing since its last success."""
 
     def __init__(self) -> None:
         self.failures = 0
@@ -15,7 +15,7 @@ class Repeated:
         self._said_at = 0.0
 
     def is_news(self, text: str) -> bool:
-        """Count a failure; whether it is to be said: it is the first, another one, or long ago."""
+        """Count a failure; whether to report it: it is new, or was last reported long ago."""
         self.failures += 1
         if text == self._said and monotonic() - self._said_at <= _SAY_AGAIN:
             return False
@@ -23,6 +23,6 @@ class Repeated:
         return True
 
     def end(self) -> int:
-        """It went well; how many failures there were before."""
+        """Note a success; the number of failures before it."""
         failures, self.failures, self._said = self.failures, 0, ""
         return failures

@@ -1,12 +1,12 @@
-"""Text that somebody else wrote, made harmless to look at: in a page, in a terminal."""
+"""Untrusted text, made safe to show on a page or in a terminal."""
 
 from typing import Any
 
 
 def escape_control_characters(text: Any, keep: str = "") -> str:
-    """Foreign text with everything invisible spelled out: controls, and what turns writing round.
+    """Untrusted text with invisible characters escaped: controls and marks of direction.
 
-    What it says as HTML is the template's to escape; `keep` lists characters left as they are.
+    Escaping HTML is left to the template; `keep` lists characters left as they are.
     """
     return "".join(c if c.isprintable() or c in keep else _spelled(c) for c in str(text))
 

@@ -1,4 +1,4 @@
-"""Without a warehouse: Quicksilver as a trigger alone."""
+"""Running without a warehouse: Quicksilver only triggers."""
 
 from typing import Any
 
@@ -6,9 +6,9 @@ from quicksilver.domain.partition import Partition
 
 
 class NoWarehouse:
-    """What the settler asks of a warehouse, where none is configured: nothing was ever published.
+    """The settler's warehouse where none is configured: nothing was ever published.
 
-    A build that dies is given up without a last word: there is no fence that it could pass.
+    A build that dies is given up without a check: there is no fence that it could pass.
     """
 
     async def revoke(self, partition: Partition, build_id: int) -> dict[str, Any] | None:  # noqa: ARG002

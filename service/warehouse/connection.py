@@ -2,7 +2,7 @@
 
 A partition's fence row names the one build that may publish it. `take` gives it to a newer build,
 `settle` takes it away for good, `publish` (in `warehouse.publish`) checks it in the transaction
-that changes silver. All three lock the same row, so each sees the others' outcome or none of it.
+that changes silver. All three lock the same row, so each sees the others' whole outcome or nothing.
 """
 
 from collections.abc import AsyncGenerator, Sequence
@@ -46,7 +46,7 @@ class Warehouse:
 
         Raises:
             WarehouseUnavailableError: Postgres does not answer, here or later on in the block.
-            WarehouseLockedError: somebody else holds a lock for longer than the session waits.
+            WarehouseLockedError: another session holds a lock for longer than this one waits.
             SettingsError: no warehouse is configured.
         """
         self._settings.require("warehouse_url")
@@ -71,7 +71,7 @@ class Warehouse:
             raise WarehouseUnavailableError(f"the warehouse does not answer: {first}") from error
 
     @retry(
-        # Many processes may prepare the warehouse at once, and one at a time does.
+        # Many processes may prepare the warehouse at once; they take turns.
         retry=retry_if_exception_type(WarehouseLockedError),
         wait=wait_random_exponential(0.1, max=2),
         stop=stop_after_delay(60),
@@ -82,17 +82,17 @@ class Warehouse:
 
         Raises:
             WarehouseUnavailableError: Postgres does not answer.
-            NotOursError: a schema that we need is somebody else's; nothing was changed.
+            NotOursError: a schema that we need is not Quicksilver's; nothing was changed.
         """
         async with self.connect() as connection:
             try:
                 async with connection.transaction():
                     await connection.execute("select pg_advisory_xact_lock(%s)", (DDL_LOCK,))
-                    # "already exists, skipping" is no news.
+                    # "already exists, skipping" is not worth a log line.
                     await connection.execute("set local client_min_messages = warning")
                     await own_schemas(connection, self._settings.scratch_schema)
             except psycopg.errors.InsufficientPrivilege as error:
-                # The settler's own role makes nothing; the owner's `quicksilver init` has.
+                # The settler's own role may create nothing; the owner's `quicksilver init` did.
                 found = await connection.execute(
                     "select to_regclass('quicksilver.installation') is not null as is_made"
                 )
@@ -117,13 +117,13 @@ class Warehouse:
             await self.ensure()
         key = {**key_of(partition), "build": build_id}
         async with self.connect() as connection:
-            # Its sessions first: what they lock, the fence's row among it, nobody need wait for.
+            # End its sessions first: nothing must wait for their locks, the fence's row among them.
             held = await (await connection.execute(statement("fence_worker"), key)).fetchone()
             await end_sessions(connection, build_id, held["worker"] if held else None)
             async with watched(connection, self.connect()) as holders:
                 try:
                     async with connection.transaction():
-                        # Revoked first, asked then: what was not published by now never will be.
+                        # Revoke first, then ask: what is not published by now never will be.
                         await connection.execute(statement("fence_revoke"), key)
                         found = await connection.execute(statement("publication_of"), key)
                         published = await found.fetchone()
@@ -159,7 +159,7 @@ class Warehouse:
 
 
 async def end_sessions(connection: Connection, build_id: int, worker: int | None = None) -> None:
-    """End the sessions that a build which lost its fence has left: their locks and their work."""
+    """End the sessions of a build that lost its fence, and with them their locks and work."""
     names = [application_name(name) for name in (build_id, worker) if name is not None]
     try:
         await connection.execute(statement("end_sessions"), {"applications": names})

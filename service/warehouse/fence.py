@@ -12,7 +12,7 @@ from quicksilver.warehouse.session import Connection, key_of
 class FenceGrant:
     """The fence was taken; `previous` is the build that held it before, if any.
 
-    `previous_worker` is the build under whose name that one's sessions worked, if not its own.
+    `previous_worker` is the build that named the previous build's sessions, if another one did.
     """
 
     build_id: int
@@ -25,7 +25,7 @@ async def take(
 ) -> FenceGrant:
     """Make the build the holder of its partition's fence.
 
-    `worker`: the build under whose name its sessions work, if not its own.
+    `worker`: the build that names its sessions, if another one does.
 
     Raises:
         FencedError: a newer build holds it, or this one was given up.

@@ -66,7 +66,7 @@ where fence.holder <= excluded.holder
 
 
 -- name: fence_worker
--- Read without a lock: nobody's transaction is waited for.
+-- Read without a lock, so it waits for no transaction.
 select worker
 from quicksilver.fence
 where dataset = %(dataset)s and partition = %(partition)s and holder = %(build)s

@@ -1,4 +1,4 @@
-"""Locks that somebody else holds: waited for briefly at a time, and named with who holds them."""
+"""Locks of other sessions: waited for briefly at a time, and reported with their holders."""
 
 import asyncio
 from collections.abc import AsyncGenerator, Mapping
@@ -28,7 +28,7 @@ _TRANSIENT_WORDS = (
 
 
 def is_transient(error: BaseException) -> bool:
-    """Whether a statement failed for another session's sake only, so that a next try may do."""
+    """Whether a statement failed only because of another session, so that a retry may succeed."""
     return isinstance(error, psycopg.Error) and (
         error.sqlstate in _TRANSIENT or (error.sqlstate == "XX000" and _CONCURRENTLY in str(error))
     )
@@ -49,7 +49,7 @@ retry_while_others_work = retry(
 
 @dataclass(slots=True)
 class Holders:
-    """Who held up a session when it was last looked at, as a sentence; empty: nobody."""
+    """What blocked a session when it was last checked, as a sentence; empty: nothing."""
 
     told: str = ""
 
@@ -58,9 +58,9 @@ class Holders:
 async def watched(
     connection: Connection, other: AbstractAsyncContextManager[Connection]
 ) -> AsyncGenerator[Holders]:
-    """Look who holds up `connection` while the block runs, by the `other` one.
+    """Watch over the `other` connection what blocks `connection` while the block runs.
 
-    That is opened only when the block takes longer than most do.
+    The other one is opened only when the block takes longer than most do.
     """
     holders = Holders()
     watching = asyncio.create_task(_watch(connection.info.backend_pid, other, holders))
@@ -68,7 +68,7 @@ async def watched(
         yield holders
     finally:
         watching.cancel()
-        # Who holds a lock is worth a sentence, never a failure.
+        # A failure to name the lock's holder must not fail the block.
         with suppress(asyncio.CancelledError, Exception):
             await watching
 
@@ -87,7 +87,7 @@ async def _watch(
 
 
 def _sentence(row: Mapping[str, Any]) -> str:
-    """Who holds it and since when; of another role's session only pg_read_all_stats sees more."""
+    """The holder and since when; another role's session shows more only to pg_read_all_stats."""
     who = f"session {row['pid']} of {row['usename']}"
     if row["query_start"] is None:
         return f"{who} holds what it needs (grant pg_read_all_stats to see its statement)"

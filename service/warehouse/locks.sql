@@ -1,5 +1,5 @@
 -- name: lock_holders
--- Who keeps a session waiting; a session that sleeps in its transaction shows its last statement.
+-- Sessions that block a session; one that is idle in its transaction shows its last statement.
 select
     pid,
     usename,

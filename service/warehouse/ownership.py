@@ -1,4 +1,4 @@
-"""What of a warehouse is Quicksilver's: nothing else is ever changed, filled or dropped.
+"""Which schemas and tables are Quicksilver's: no other is ever changed, filled or dropped.
 
 A schema is ours when its comment carries this installation's id, or when we found it empty and
 marked it so. A table is ours when `quicksilver.published_table` names it. A warehouse of an earlier
@@ -33,7 +33,7 @@ async def own_schemas(connection: Connection, scratch: str) -> None:
     scratch tables.
 
     Raises:
-        NotOursError: a schema or table of that name is somebody else's; nothing was changed.
+        NotOursError: a schema or table of that name is not Quicksilver's; nothing was changed.
     """
     row = await (
         await connection.execute(statement("warehouse_kind"), {"schema": BOOKKEEPING})
@@ -88,7 +88,7 @@ async def refuse_foreign_tables(connection: Connection, relations: Collection[Re
     """Make sure that each of the tables is ours, or not there.
 
     Raises:
-        NotOursError: somebody else made one of them; nothing was changed.
+        NotOursError: one of them is not Quicksilver's; nothing was changed.
     """
     found = await connection.execute(statement("foreign_tables"), _listed(relations))
     foreign = [f"{row['schema_name']}.{row['table_name']}" for row in await found.fetchall()]

@@ -1,6 +1,6 @@
 -- name: warehouse_kind
 -- Whether schema quicksilver is ours: its table `installation` says so; or an earlier version's, whose
--- fence and publication are there; or taken by others. The ledger may live in the same database.
+-- fence and publication are there; or another tool's. The ledger may live in the same database.
 select
     to_regclass('quicksilver.installation') is not null as is_ours,
     (
@@ -20,7 +20,7 @@ select
 
 
 -- name: installation
--- Made once; `is_earlier`: an earlier version's warehouse was found, whose tables nobody listed.
+-- Made once; `is_earlier`: an earlier version's warehouse was found, which kept no list of its tables.
 insert into quicksilver.installation (is_earlier) values (%(is_earlier)s)
 on conflict (is_only) do update set is_only = true
 returning id

@@ -69,7 +69,7 @@ async def publish(
                 "select pg_advisory_xact_lock_shared(%s, %s)", (YEAR_LOCK, partition.day.year)
             )
         # Sorted: two builds that lock the same tables lock them in the same order. Before the
-        # fence, for which the settler waits: whoever holds a table up does not hold the fence up.
+        # fence, for which the settler waits: a blocked table then does not block the fence.
         there = [await _lock(connection, table, partition, cut) for table in sorted(tables)]
         await assert_holder(connection, partition, build_id)
         fences = {**_fences(tables, partition, cut), "build": build_id}

@@ -4,7 +4,8 @@ create schema if not exists silver;
 create schema if not exists gold;
 create schema if not exists quicksilver;
 
--- Who may publish a partition. The row is also its lock: whoever has it FOR UPDATE decides alone.
+-- The build that may publish a partition. The row is also its lock: the session that has it FOR UPDATE
+-- decides alone.
 create table if not exists quicksilver.fence (
     dataset text not null,
     partition text not null,
@@ -19,7 +20,7 @@ create table if not exists quicksilver.fence (
 );
 
 -- The build under whose name the holder's sessions work: the first of those that share its run. Asked
--- first, because an alter waits for everybody who publishes even when it has nothing to do.
+-- first, because an alter waits for every publishing session even when it has nothing to do.
 do $$
 begin
     if not exists (
@@ -122,7 +123,7 @@ create table if not exists quicksilver.seed (
 );
 
 -- The fence of each partition of each published table: several datasets may have models in common, and
--- who publishes one of those holds its row. Its build is also what others that read it compare.
+-- the session that publishes one of those holds its row. Builds that read it compare its build.
 create table if not exists quicksilver.table_partition (
     schema_name text not null,
     table_name text not null,

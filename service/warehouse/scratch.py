@@ -1,6 +1,6 @@
 """Scratch tables of builds, in a schema of Quicksilver's own: making them, clearing them away.
 
-A comment on each table says that it is scratch, and whose: what has none is never dropped.
+A comment on each table names its build: a table without that comment is never dropped.
 """
 
 from collections.abc import Collection, Mapping, Sequence
@@ -88,7 +88,7 @@ async def create_shared_scratch(
             *_filled(child, columns, cut, one),
             _marked(child, worker),
         ]
-    # One journey for all of them.
+    # One round trip for all of them.
     await connection.execute(sql.SQL("; ").join(statements))
 
 
@@ -158,7 +158,7 @@ async def _drop(connection: Connection, schema: str, tables: Sequence[str]) -> N
     try:
         async with connection.transaction():
             await connection.execute("set local lock_timeout = '200ms'")
-            # "does not exist, skipping" is no news.
+            # "does not exist, skipping" is not worth a log line.
             await connection.execute("set local client_min_messages = warning")
             await connection.execute(
                 sql.SQL("drop table if exists {}").format(
@@ -166,5 +166,5 @@ async def _drop(connection: Connection, schema: str, tables: Sequence[str]) -> N
                 )
             )
     except (psycopg.errors.LockNotAvailable, psycopg.errors.DependentObjectsStillExist):
-        # In use, or a view of somebody's stands on it: left to the next clean-up.
+        # In use, or a user's view depends on it: left to the next clean-up.
         return

@@ -9,12 +9,12 @@ from psycopg.rows import DictRow
 from quicksilver.domain.partition import Partition
 from quicksilver.support.postgres import conninfo
 
-# Two processes may prepare the warehouse, or add a column, at once: one at a time, please.
+# Two processes may prepare the warehouse, or add a column, at once: they take turns.
 DDL_LOCK = 0x51_53_44_4C
 
 Connection = psycopg.AsyncConnection[DictRow]
 
-# The service asks short questions: what takes longer waits for somebody, and is asked again later.
+# The service's queries are short: a longer one is blocked by a lock, and is tried again later.
 SERVICE_OPTIONS = ("-c lock_timeout=5s", "-c statement_timeout=30s")
 
 
@@ -22,7 +22,7 @@ def build_options(time_limit: timedelta) -> tuple[str, ...]:
     """Settings of a build's own session: it waits briefly for locks, in any one statement no longer
     than the whole build may take, and ends soon after its process has."""
     return (
-        # Short, because everybody who asks for the lock after it queues behind it.
+        # Short, because every session that asks for the lock after it queues behind it.
         "-c lock_timeout=2s",
         f"-c statement_timeout={int(time_limit.total_seconds() * 1000)}",
         "-c client_connection_check_interval=5s",
@@ -32,8 +32,8 @@ def build_options(time_limit: timedelta) -> tuple[str, ...]:
 def scratch_options(time_limit: timedelta) -> tuple[str, ...]:
     """Settings of a session that writes scratch tables only.
 
-    What a crash takes from them nobody misses, and the publish, which waits for the disk, waits for
-    everything before it too. A full month sorts and hashes millions of rows; the default of 4 MB
+    A crash may lose their writes without harm: the publish waits for the disk, and with that for
+    everything before it. A full month sorts and hashes millions of rows; the default of 4 MB
     would send all of them through temporary files.
     """
     return (*build_options(time_limit), "-c synchronous_commit=off", "-c work_mem=64MB")

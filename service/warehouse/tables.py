@@ -89,7 +89,7 @@ async def ensure_columns(connection: Connection, tables: Sequence[Table], cut: C
 
     Raises:
         ModelError: a column changed its type; a person must decide what becomes of the old rows.
-        NotOursError: somebody else made a table of that name; nothing was changed.
+        NotOursError: a table of that name is not Quicksilver's; nothing was changed.
     """
     await refuse_foreign_tables(connection, [(table.schema, table.name) for table in tables])
     known = await columns_of(
@@ -137,7 +137,7 @@ async def make_table(
     """Create a table, and its schema, unless it is there; safe when two do so at once.
 
     Raises:
-        NotOursError: somebody else made a table of that name.
+        NotOursError: a table of that name is not Quicksilver's.
     """
     if await exists(connection, schema, name):
         await refuse_foreign_tables(connection, [(schema, name)])

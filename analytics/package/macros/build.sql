@@ -10,7 +10,7 @@
 
 
 {% macro scratch_relation(relation, prefix='') %}
-  {# Postgres cuts names at 63 bytes; a name cut in silence could be another build's. #}
+  {# Postgres cuts names at 63 bytes; a silently cut name could be another build's. #}
   {% set identifier = prefix ~ relation.identifier ~ '__' ~ build_id() %}
   {% if identifier | length > 63 %}
     {% do exceptions.raise_compiler_error(
@@ -26,10 +26,10 @@
 
 {% macro partitions_of_build() %}
   {#
-    What a build is of: the `column` that tells partitions apart and its `type`, and of each of the
+    The partitions of a build: the `column` that tells them apart, its `type`, and for each of the
     `partitions` its `value`, its `tag` in names of tables, and whether its scratch tables are `unlogged`.
-    `is_shared`: several partitions have one dbt, and each a scratch table of its own below one of all.
-    None where no partition is built (a year, or dbt by hand).
+    `is_shared`: one dbt run builds several partitions, each with a scratch table below a shared one.
+    None when no partition is built (a year, or dbt by hand).
   #}
   {{ return(fromjson(env_var('QUICKSILVER_BUILD_PARTITIONS', 'null')) if execute else none) }}
 {% endmacro %}

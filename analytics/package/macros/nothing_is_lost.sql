@@ -1,5 +1,5 @@
 {% macro lost_rows(bronze, silver, rejected) -%}
-  {# Partitions in which some landed row is in neither or both of silver and the rejected ones. #}
+  {# Partitions in which a landed row is in neither or both of silver and the rejected rows. #}
   select
     dt,
     sum(bronze) as bronze,

@@ -1,9 +1,9 @@
 {#
   Materialization `partition`: the model becomes a scratch table of the running build, in a schema of
   Quicksilver's own. Quicksilver publishes it when every test has passed: in one transaction, all models
-  of the partition at once. No view is swapped, nothing that another build touches is touched.
-  Where a build takes several partitions, what is published is a scratch table of each partition below
-  one of them all: Postgres sorts the rows into them.
+  of the partition at once. No view is swapped, and nothing that another build uses is changed.
+  A build of several partitions publishes one scratch table per partition, below a shared one: Postgres
+  routes the rows into them.
 #}
 {% materialization partition, adapter='postgres' %}
   {%- if not build_id() -%}
@@ -91,7 +91,7 @@
     {% do names.append(adapter.quote(column.name) if column.quote else column.name) %}
   {% endfor %}
   {% if names %}
-    {# One look at the table for all of them. #}
+    {# One scan of the table for all of them. #}
     alter table {{ scratch }}
     {% for name in names %}alter column {{ name }} set not null{{ ',' if not loop.last }}
     {% endfor %};
@@ -101,8 +101,8 @@
 
 {% macro keyed_by_build(scratch, build) %}
   {#
-    A model need not carry the column that tells partitions apart: here it fills itself. The table may
-    become the partition as it is: the check spares Postgres the scan that proves it.
+    A model need not have the column that tells partitions apart: a default fills it. The table may
+    become the partition as it is: the check saves Postgres the scan that would prove it.
   #}
   {% if build %}
     {% set value = build_value(build, build.partitions[0]) %}

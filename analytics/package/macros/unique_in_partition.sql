@@ -1,5 +1,5 @@
 {% test unique_in_partition(model, column_name) %}
-  {# A build may take several partitions at once; what lies in another one is the yearly tests' matter. #}
+  {# A build may take several partitions at once; the yearly tests compare partitions. #}
   {# Sorted: of millions of keys all are different, and a hash of them all is larger than memory. #}
   select
     dt,

@@ -1,4 +1,4 @@
-"""The loop around any queue: receive, record, and only then say that it is done.
+"""The loop around any queue: receive, record, and only then acknowledge.
 
 Killed anywhere it loses nothing, because the queue still has the message, and counts nothing twice,
 because the ledger knows an event that comes again. While the ledger is away the messages are held
@@ -30,7 +30,7 @@ class QueueUnavailableError(QuicksilverError):
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """One message: what its sender wrote, and how its queue knows it."""
+    """One message: its sender's body, and its queue's handle."""
 
     body: bytes
     handle: Any
@@ -41,7 +41,7 @@ class Source(Protocol):
 
     # For people and for the ledger: `sqs:orders`.
     name: str
-    # Seconds for which the queue gives a received message to nobody else.
+    # Seconds for which the queue hides a received message from other consumers.
     hold: float
 
     async def receive(self) -> Sequence[Message]:

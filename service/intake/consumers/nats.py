@@ -36,7 +36,7 @@ class Nats:
         await self._each(messages, "in_progress")
 
     async def done(self, messages: Sequence[Message]) -> None:
-        # The server's answer is waited for: an acknowledgement that got lost would be a duplicate.
+        # Wait for the server's answer: a lost acknowledgement would cause a duplicate.
         await self._each(messages, "ack_sync")
 
     async def _each(self, messages: Sequence[Message], say: str) -> None:

@@ -1,5 +1,5 @@
-"""One module a sender: its shape, told from all others by the body alone.
+"""One module per sender: its shape, recognized by the body alone.
 
 Each function takes a parsed body, and answers None where the body is not of its sender's shape.
-Names of events are put into S3's words, so that the ledger asks for one vocabulary.
+Names of events are translated into S3's, so that the ledger knows one vocabulary.
 """

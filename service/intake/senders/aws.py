@@ -1,4 +1,4 @@
-"""AWS' ways beside S3's own notifications: EventBridge's events and the envelopes of SQS."""
+"""AWS' formats beside S3's own notifications: EventBridge's events and the envelopes of SQS."""
 
 from collections.abc import Callable
 from typing import Any
@@ -18,7 +18,7 @@ from quicksilver.intake.fields import (
 )
 from quicksilver.intake.notification import Notification, each_of
 
-# In the words of S3's own notifications: told on both ways, an event is known as the same one.
+# S3's own names of events, so that an event sent in both formats is recognized as one.
 _CREATED = {
     "PutObject": "Put",
     "POST Object": "Post",
@@ -39,7 +39,7 @@ _OTHERS = {
 
 
 def eventbridge(tree: Any) -> Notification | None:
-    """The event of an API destination, or None where the body is something else."""
+    """The event of an API destination, or None for any other body."""
     return each_of([tree], _event) if "detail-type" in fields_of(tree) else None
 
 
@@ -55,7 +55,7 @@ def _event(event: dict[str, Any]) -> ObjectEvent:
     return ObjectEvent(
         name=name,
         bucket=text(mapping(detail.get("bucket"), "bad-bucket").get("name"), "bad-bucket"),
-        # Not form-encoded, other than in S3's own notifications.
+        # Not form-encoded, unlike in S3's own notifications.
         key=text(thing.get("key"), "bad-key"),
         etag=optional(thing.get("etag"), "bad-etag", strip='"'),
         version_id=optional(thing.get("version-id"), "bad-version"),
@@ -92,7 +92,7 @@ def _is_message(record: Any) -> bool:
 
 
 def sns_text(body: bytes) -> bytes:
-    """What SNS wrapped, where it did: in a queue a message lies with its envelope."""
+    """The body inside SNS' envelope, if there is one: queues hold messages with it."""
     try:
         tree: Any = orjson.loads(body)
     except ValueError:

@@ -10,7 +10,7 @@ _FAMILIES = {"ObjectDeleted": "ObjectRemoved", "HideMarkerCreated": "ObjectRemov
 
 
 def events(tree: Any) -> Notification | None:
-    """Backblaze's event notifications; its test event is none."""
+    """Backblaze's event notifications; its test event gives no events."""
     found = items_of(fields_of(tree).get("events"))
     if not any(_kind(event).startswith("b2:") for event in found):
         return None

@@ -17,12 +17,12 @@ from quicksilver.intake.fields import (
 )
 from quicksilver.intake.notification import Notification
 
-# Who is known to encode keys as an HTML form does, as AWS documents it, and who sends them as they
-# are. All others are in doubt: AWS and Versity both call themselves aws:s3.
+# Senders that encode keys like an HTML form, as AWS documents it, and senders that do not encode.
+# All others are unclear: AWS and Versity both call themselves aws:s3.
 _ENCODED = {"minio:s3", "rustfs:s3"}
 _CEPH = "ceph:s3"
 _PLAIN = {_CEPH, "noobaa:s3"}
-# Whose records say the same as S3's documentation: their trouble needs no sender's name.
+# Senders whose records follow S3's documentation: their problems need no sender's name.
 _STANDARD = {"aws", "minio"}
 
 
@@ -42,14 +42,14 @@ def records(tree: Any) -> Notification | None:
 
 
 def test_message(tree: Any) -> Notification | None:
-    """What a store sends when its notifications are set up: no event, and no trouble."""
+    """What a store sends when its notifications are set up: neither an event nor a problem."""
     if tree == "test notification":  # NooBaa's
         return Notification()
     return Notification() if fields_of(tree).get("Event") == "s3:TestEvent" else None
 
 
 def _named(problem: str, fields: dict[str, Any]) -> str:
-    """A problem's word, with its sender behind it where that is known to err."""
+    """A problem's code, followed by its sender if that is known to deviate."""
     if "cos" in fields:
         return f"{problem}:tencent-cos"
     source = fields.get("eventSource")
@@ -79,7 +79,7 @@ def _event(record: Any) -> ObjectEvent:
 
 
 def _key(value: Any, source: str) -> tuple[str, str | None]:
-    """The key, and the other one that it may be where the sender's encoding is in doubt."""
+    """The key, and its other reading where the sender's encoding is unclear."""
     if source in _PLAIN:
         return text(value, "bad-key"), None
     # Three times as long while it is encoded: `%F0` for one byte.

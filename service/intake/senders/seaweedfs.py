@@ -1,4 +1,4 @@
-"""SeaweedFS, whose filer tells of files: those below `/buckets/` are objects."""
+"""SeaweedFS, whose filer reports files: those below `/buckets/` are objects."""
 
 from typing import Any
 
@@ -12,7 +12,7 @@ _CREATED = {"create": "Put", "update": "Put", "rename": "Rename"}
 
 
 def change(tree: Any) -> Notification | None:
-    """A change that the filer's webhook tells of; folders are no objects."""
+    """A change that the filer's webhook reports; folders are not objects."""
     fields = fields_of(tree)
     if not {"key", "event_type", "message_data"} <= set(fields):
         return None
