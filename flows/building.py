@@ -33,7 +33,7 @@ class Building:
 
     `files` is the manifest: the objects to read, each with `key`, `etag`, `version_id`, `size` in
     bytes. `token` rises with every build of a partition: a table that keeps the highest one it was
-    written with turns a run that was given up away. `rows` and `details` are for the flow to set:
+    written with can reject a run that was given up. `rows` and `details` are for the flow to set:
     the pages show them.
     """
 

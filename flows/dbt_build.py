@@ -28,7 +28,7 @@ from quicksilver.settings import Settings
 from quicksilver.support.postgres import Database, conninfo
 from quicksilver.support.project import project_folder
 
-# Of advisory locks: runs of a dbt project, told apart by a digest of its folder.
+# Class of advisory locks: runs of a dbt project, told apart by a digest of its folder.
 _PROJECT_SPACE = 0x51_44
 _ASK_AGAIN = 0.5
 

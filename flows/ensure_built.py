@@ -31,7 +31,7 @@ async def ensure_built(
     """Wait until partitions are built; with no service to do it, have them built here.
 
     What bronze holds is made known to the ledger first, so that a lost event does not matter and
-    a partition that the webhook told of is built once. What the service had under way when it went
+    a partition that the webhook reported is built once. What the service had under way when it went
     is seen to its end first; a retry and a readiness rule wait here as they do there.
 
     Returns:

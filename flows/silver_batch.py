@@ -43,7 +43,7 @@ async def build_together(
         await _tell(lake, build, outcome)
 
     async def waits(build: BegunBuild, why: str) -> None:
-        # Shown beside the build while it runs; being published takes it away.
+        # Shown beside the build while it runs; publishing removes it.
         await lake.ledger.runs.record_error(build.id, why)
         get_run_logger().warning("%s", why)
 

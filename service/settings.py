@@ -23,7 +23,7 @@ ROLES = ("receiver", "dispatcher", "sweep")
 # The store of bronze: it decides how notifications are set up, how keys are encoded, and what
 # `init` and `doctor` can do.
 STORES = ("minio", "rustfs", "ceph", "aws", "versity", "other")
-# An SNS topic: the partition of AWS and the region say which host may speak for it.
+# An SNS topic: its AWS partition and region decide which host serves it.
 TOPIC = re.compile(
     r"arn:(aws|aws-cn|aws-us-gov):sns:([a-z]{2}(?:-[a-z]+)+-\d):\d{12}:[\w-]{1,256}(?:\.fifo)?",
     re.ASCII,

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 # Up to here one request is cheaper than several, and the file fits beside everything else: a
 # 3,000,000-row TLC month is about 50 MB.
 _WHOLE_BYTES = 16 * 1024 * 1024
-# What one ranged request fetches at least: a column chunk's page header alone is no reason to ask.
+# What one ranged request fetches at least: a page header alone is not worth a request.
 _READ_AHEAD = 4 * 1024 * 1024
 
 _GONE = {"PreconditionFailed", "NoSuchKey", "NoSuchVersion", "NoSuchObject"}

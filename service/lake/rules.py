@@ -38,8 +38,8 @@ def configure_lanes(
 
     Args:
         settings: endpoint, credentials and webhook tokens.
-        datasets: whose prefixes and suffixes are to be told of.
-        say: is told what was done, for people.
+        datasets: their prefixes and suffixes are to be notified.
+        say: called with each thing that was done, for people.
         receiver_url: the service's address as MinIO reaches it.
         queue_dir: a folder on MinIO's own disk, where the durable lane keeps what was not taken;
             None leaves the one that is set.

@@ -24,7 +24,7 @@ _LOGS = (
 # The name `metadata` proves nothing; Iceberg's folder holds one metadata file per commit, beside
 # at most a few manifests each.
 _LOOKED_AT = 200
-# Folders above a partition are few; a request each and format, all at once.
+# Folders above a partition are few: one request per folder and format, all at once.
 _AT_ONCE = 8
 
 

@@ -75,7 +75,7 @@ def notification(
 
 def _filters(datasets: Datasets, bucket: str) -> list[tuple[str, str, str]]:
     """Prefix, suffix and the dataset's name of each rule that is needed: none that another covers,
-    since a store refuses rules that overlap, or tells twice."""
+    since a store refuses rules that overlap, or notifies twice."""
     wanted = [
         (dataset.prefix, suffix, dataset.name)
         for dataset in datasets.datasets

@@ -1,4 +1,4 @@
-"""The ledger: what landed, what must still be built, who builds it. The only SQL of the service.
+"""The ledger: what landed, what must be built, and which builds run. The only SQL of the service.
 
 Each method is one transaction and runs the statements of the `.sql` files here by their names. A
 method that changes a state names the state (and owner) it expects; finding none is an answer, not

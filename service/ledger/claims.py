@@ -57,8 +57,8 @@ class Claims(LedgerPart):
             slots: how many runs may be under way at once, over all datasets and owners.
             lease: how long the claims are this owner's without a sign of life.
             only: this partition and no other.
-            batches: for which datasets, and how many at most, builds may share a run: they do when
-                a backlog waits.
+            batches: by dataset, how many builds at most may share a run: they do when a backlog
+                waits.
             held: datasets of which nothing is claimed now.
             on_trial: datasets of which one run may be under way.
         """

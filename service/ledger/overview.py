@@ -7,7 +7,7 @@ from quicksilver.ledger.rows import LedgerPart
 from quicksilver.support import clock
 from quicksilver.support.postgres import Row
 
-# Every fifth row refused is no longer the odd bad record.
+# A fifth of the rows refused is more than the odd bad record.
 REJECTED_SHARE = 0.2
 
 

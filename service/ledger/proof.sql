@@ -102,7 +102,7 @@ from recent as r
 
 -- name: origins
 -- Which sources reported the newest object versions. Copies of one version, and events that came after a
--- sweep had found it, count once: only what no event ever told of is the sweep's alone.
+-- sweep had found it, count once: only what no event ever reported is the sweep's alone.
 with recent as (
     select e.dataset, e.bucket, e.key, e.etag, e.generation, e.fast_at, e.durable_at, e.source
     from quicksilver.event as e

@@ -148,9 +148,9 @@ def _name_of(arrival: Arrival) -> ObjectName:
 
 
 def _tells_news(arrival: Arrival, known: KnownObject | None) -> bool:
-    """Whether an event that was told before tells of other content than the ledger holds.
+    """Whether a repeated event reports other content than the ledger holds.
 
-    A listing that shows once more what had gone does: an undone delete. And an event without a
+    A listing that shows a removed object again does: an undone delete. So may an event without a
     sequencer or a version, whose identity is weak: A, B and A again may look alike.
     """
     event = arrival.event

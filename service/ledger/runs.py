@@ -66,7 +66,7 @@ class Runs(LedgerPart):
         return [partition_of(row) for row in rows]
 
     async def note_details(self, flow_run_id: UUID, details: Mapping[str, Any]) -> bool:
-        """What a run found worth telling of its build, whose end is the run's; False: no build."""
+        """Keep what a run reports of its build, which ends with the run; False: no build."""
         async with self.database.transaction() as tx:
             return bool(
                 await tx.run("note_details", flow_run_id=flow_run_id, details=as_json(details))

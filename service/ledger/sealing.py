@@ -32,7 +32,7 @@ class Sealing(LedgerPart):
 
         `seen` is the partition's generation before the listing began: if an event raised it
         meanwhile, the listing may be older than the event (`stale`: list again). A listing that
-        differs from what the events told raises the generation itself.
+        differs from the events raises the generation itself.
         """
         dataset = self.datasets.get(build.partition.dataset)
         where = where_of(build.partition)
@@ -58,12 +58,12 @@ class Sealing(LedgerPart):
                 received_at = now
                 raised = await tx.one("raise_partition", now=now, put_at=put_at, **where)
                 generation = raised["generation"] if raised else seen
-                # What no event told of is as new as the listing that showed it.
+                # An object without an event is as new as the listing that showed it.
                 row["changed_at"] = now
             refusal = await self._refuse(tx, build, owner, dataset, row, files, generation, now)
             if refusal is not None:
                 return refusal
-            # A version is of the content that its event told of, and of no other.
+            # A version belongs only to the content that its event reported.
             versions = {(o["key"], o["etag"]): o["version_id"] for o in told}
             manifest = tuple(
                 ManifestFile(o.key, o.etag, versions.get((o.key, o.etag)), o.size)

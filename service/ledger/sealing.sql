@@ -18,7 +18,7 @@ order by o.key
 
 
 -- name: raise_partition
--- A listing saw what no event told.
+-- A listing saw what no event reported.
 update quicksilver.partition set
     generation = generation + 1,
     attempts = 0,

@@ -1,7 +1,7 @@
 """Which due partitions are built next, and which of them share a run. Pure.
 
 A slot is a run. Datasets take turns within a priority: the one with the fewest runs is next, so
-that the backlog of one keeps no other waiting. Where a backlog is long, neighbours in its order
+that the backlog of one does not delay the others. Where a backlog is long, neighbours in its order
 share a run; a partition that failed before runs alone.
 """
 
@@ -74,7 +74,7 @@ def most_needed(slots: int, batches: Mapping[str, int]) -> int:
 def _runs_of(rows: Sequence[Row], active: ActiveRuns, limit: int, at_most: int) -> list[list[Row]]:
     sharing = [row for row in rows if row["attempts"] == 0]
     size = 1
-    # A backlog that is being worked off in batches is so to its end; its slots share it evenly.
+    # A backlog that is built in batches stays so to its end; its slots share it evenly.
     if at_most > 1 and (active.has_batches or len(sharing) > BACKLOG):
         size = min(at_most, max(_LEAST, ceil(len(sharing) / limit)))
     shared = {id(sharing[n]): sharing[n : n + size] for n in range(0, len(sharing), size)}

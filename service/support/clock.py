@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 from time import monotonic
 
 _offset = timedelta(0)
-# Postgres' time as it was told, and the monotonic time at which it was.
+# Postgres' time as last read, and the monotonic time of that reading.
 _told: tuple[datetime, float] | None = None
 
 

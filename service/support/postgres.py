@@ -15,9 +15,9 @@ from quicksilver.support.statements import statement
 
 Row = DictRow
 
-# Keepalives ask on a line that is quiet. On one where something sent was not acknowledged they are
-# silent, and the kernel sends it again for a quarter of an hour: `tcp_user_timeout`, milliseconds,
-# ends that. Postgres' own time limits do not run between the statements of a pipeline.
+# Keepalives probe an idle connection. While sent data is unacknowledged they are silent, and the
+# kernel resends it for a quarter of an hour: `tcp_user_timeout`, in milliseconds, ends that.
+# Postgres' own time limits do not run between the statements of a pipeline.
 _KEEPALIVES = {"keepalives_idle": 10, "keepalives_interval": 5, "keepalives_count": 4}
 _USER_TIMEOUT = {"tcp_user_timeout": 15_000}
 _SERVER = {f"tcp_{name}": value for name, value in _KEEPALIVES.items()} | _USER_TIMEOUT
@@ -117,7 +117,7 @@ class Database:
             # Long enough for a Postgres that restarts, short enough for a sender that waits.
             timeout=5.0,
             # The pool doubles its wait after every failure, without a cap: after an hour without
-            # Postgres it would look again in an hour. Given up soon, the next request begins anew.
+            # Postgres it would look again in an hour. Given up soon, the next request starts anew.
             reconnect_timeout=4.0,
             check=cast("Any", AsyncConnectionPool.check_connection),
             kwargs={"autocommit": True, "row_factory": dict_row},

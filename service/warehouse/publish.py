@@ -24,7 +24,7 @@ from quicksilver.warehouse.ownership import CHILDREN, Relation
 from quicksilver.warehouse.session import Connection, key_of
 from quicksilver.warehouse.tables import Table, columns_of, exists
 
-# Publishing a partition shares the lock of its year, what spans the year's partitions owns it.
+# Publishing a partition takes its year's lock shared, publishing the whole year exclusively.
 YEAR_LOCK = 0x51_59
 
 
