@@ -1,7 +1,7 @@
 """What operators do, once: the page, the API and the command line call these, and nothing else.
 
-Each action is checked, carried out, and logged when the ledger has accepted it: what changed
-nothing and what was refused leave no line in the log.
+Each action is checked, carried out, and logged once the ledger has accepted it: an action that
+changed nothing or was refused is not logged.
 """
 
 from collections.abc import Sequence
@@ -21,7 +21,7 @@ from quicksilver.operators.backfill import Backfill
 from quicksilver.roles.sweep import Sweep, SweepResult
 from quicksilver.support import clock
 
-# A sentence, not a report.
+# A sentence is enough.
 _REASON = 500
 
 # One bulk rebuild: what is left is asked for again.
@@ -30,7 +30,7 @@ _AT_ONCE = 10_000
 
 @dataclass(frozen=True, slots=True)
 class Actions:
-    """What one person or program may do; `actor` is the name in the log of actions.
+    """The actions of one person or program; `actor` is the name in the log of actions.
 
     Every method raises LedgerUnavailableError when nothing was done because the ledger is away.
     """
@@ -53,7 +53,7 @@ class Actions:
         return changed
 
     async def resume(self, dataset: str) -> bool:
-        """Build again what accumulated. False: it was not paused.
+        """Resume building, beginning with what accumulated. False: it was not paused.
 
         Raises:
             NotFoundError: the dataset is not declared.
@@ -65,7 +65,7 @@ class Actions:
         return changed
 
     async def rebuild(self, partition: Partition) -> int:
-        """Build a partition anew though nothing changed; its new generation.
+        """Build a partition again although nothing changed; its new generation.
 
         Raises:
             NotFoundError: the dataset is not declared, or nothing of the partition ever landed.
@@ -81,10 +81,10 @@ class Actions:
         return raised[0]
 
     async def rebuild_many(self, partitions: Sequence[Partition]) -> int:
-        """Build partitions anew, each logged; how many. Those that never landed are left out.
+        """Build partitions again, each logged; how many. Those that never landed are left out.
 
         Raises:
-            NotFoundError: a dataset of them is not declared; nothing was done.
+            NotFoundError: one of the datasets is not declared; nothing was done.
         """
         await self._declared(*{partition.dataset for partition in partitions})
         raised = await self.ledger.recording.rebuild(partitions, asked_by=self.actor)
@@ -94,7 +94,7 @@ class Actions:
     async def rebuild_found(
         self, dataset: str, state: str | None, first: date | None, last: date | None
     ) -> tuple[int, int]:
-        """Build anew what is in a state and in a range of days, as far as they are given.
+        """Build again the partitions in a state and a range of days, where these are given.
 
         Returns:
             How many partitions, at most 10,000 at once, and how many more there are.
@@ -116,7 +116,7 @@ class Actions:
         return len(rows), rows[0]["found"] - len(rows)
 
     async def rebuild_cause(self, alert: int) -> tuple[int, int]:
-        """Build anew every partition that failed of an alert's cause; otherwise as `rebuild_found`.
+        """Build again every partition that failed for an alert's cause; else as `rebuild_found`.
 
         Raises:
             NotFoundError: no open alert has this id, it is not about failures, or nothing of it
@@ -133,7 +133,7 @@ class Actions:
         return count, max(0, row["count"] - count)
 
     async def silence(self, alert: int, span: timedelta, reason: str) -> str:
-        """Tell nobody of an open alert for so long; its subject.
+        """Silence an open alert for so long; its subject.
 
         Raises:
             NotFoundError: no open alert has this id.
@@ -171,7 +171,7 @@ class Actions:
         newest_first: bool = False,
         rebuild: bool = False,
     ) -> Backfill:
-        """Make dirty what bronze holds from `first` to `last`, both included, and silver does not.
+        """Mark dirty what bronze holds from `first` to `last`, both included, and silver does not.
 
         Raises:
             NotFoundError: the dataset is not declared.
@@ -191,7 +191,7 @@ class Actions:
         return work
 
     async def replay(self, row_id: int, intake: Any) -> str:
-        """Take a quarantined body again, as if it had just come; what became of it, in words.
+        """Process a quarantined body again, as if it had just arrived; the outcome in words.
 
         Args:
             row_id: the row in quarantine; parsed this time, it leaves.
@@ -234,7 +234,7 @@ class Actions:
         return count
 
     async def _declared(self, *names: str) -> None:
-        """Refuse what is not declared; a pause needs the rest's rows in the database."""
+        """Refuse undeclared datasets; a pause needs the declared ones' rows in the database."""
         for name in sorted(names):
             self.ledger.datasets.get(name)
         await self.ledger.upkeep.sync_datasets()

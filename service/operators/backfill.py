@@ -1,7 +1,7 @@
-"""Backfill: bring a range of partitions to silver behind the back of live events.
+"""Backfill: bring a range of partitions to silver, with a lower priority than live events.
 
-What to do is written to the ledger with a low priority, and the dispatcher does it: a backfill
-that is interrupted goes on by itself, and asking for it again finds only what is left.
+The work is written to the ledger with a low priority, and the dispatcher does it: an interrupted
+backfill goes on by itself, and starting it again finds only what is left.
 """
 
 import asyncio
@@ -22,7 +22,7 @@ from quicksilver.operators.shapes.backfills import Progress
 from quicksilver.roles.listing import arrivals_of
 from quicksilver.support import clock
 
-# Below every live event (0) and every dataset's own priority that a person would choose.
+# Below every live event (0) and any priority that a user would give a dataset.
 PRIORITY = -100
 
 _PAGE = 1000
@@ -35,7 +35,7 @@ _LOOK = 0.5
 
 @dataclass(frozen=True, slots=True)
 class Backfill:
-    """What a backfill comes to: the partitions in range, those built already, those to do."""
+    """The size of a backfill: the partitions in range, those built already, those to do."""
 
     partitions: tuple[Partition, ...]
     skipped: int
@@ -52,7 +52,7 @@ async def schedule(
     newest_first: bool = False,
     rebuild: bool = False,
 ) -> Backfill:
-    """Make dirty what bronze holds from `first` to `last` and silver does not.
+    """Mark dirty what bronze holds from `first` to `last` and silver does not.
 
     With `rebuild`, also what is built and unchanged.
 
@@ -85,7 +85,7 @@ async def schedule(
         )
     scheduled = 0
     now = clock.now()
-    # The order of the backlog is the order of the changes: one microsecond apart says it.
+    # The backlog is ordered by time of change: one microsecond apart keeps the order.
     turn = enumerate(order)
     while page := list(islice(turn, _PAGE)):
         batch = [
@@ -110,7 +110,7 @@ async def schedule(
 async def _unbuilt(
     ledger: Ledger, dataset: Dataset, partitions: Iterable[Partition]
 ) -> list[Partition]:
-    """Of unchanged partitions, those that failed: what waits or runs goes on by itself."""
+    """The unchanged partitions that failed: those that wait or run go on by themselves."""
     names = [partition.name for partition in partitions]
     rows = (
         await ledger.views.partitions(dataset=dataset.name, names=names, limit=len(names))
@@ -138,7 +138,7 @@ async def progress(ledger: Ledger, dataset: str, first: date, last: date) -> Pro
 async def watch(
     ledger: Ledger, dataset: str, first: date, last: date
 ) -> AsyncGenerator[tuple[int, Progress]]:
-    """Look at a range again and again until all of it ended: how many have, and the progress."""
+    """Poll a range until all of it ended: how many have, and the progress."""
     while True:
         seen = await progress(ledger, dataset, first, last)
         states = seen["partitions"]

@@ -1,5 +1,7 @@
-"""Whether what datasets name may be listed, and whether its bucket tells: as `check` and `doctor`
-ask, with the calls of a sweep alone, so that the least rights are enough."""
+"""Whether datasets' folders can be listed and their buckets notify, for `check` and `doctor`.
+
+Only the sweep's own calls are used, so that the least rights are enough.
+"""
 
 import asyncio
 from dataclasses import dataclass
@@ -15,7 +17,7 @@ from quicksilver.settings import Settings
 
 
 class Refusal(StrEnum):
-    """Why a listing did not come."""
+    """Why a listing failed."""
 
     NO_BUCKET = "no bucket"
     RIGHTS = "rights"
@@ -32,7 +34,7 @@ class Unlisted:
 
 
 async def try_to_list(settings: Settings, client: Minio, dataset: Dataset) -> Unlisted | None:
-    """Ask for the first object of a dataset; None when the listing came, empty or not."""
+    """List the first object of a dataset; None if the listing succeeded, empty or not."""
     listing = client.list_objects(dataset.bucket, prefix=dataset.prefix, recursive=True)
     try:
         await asyncio.to_thread(next, listing, None)
@@ -58,7 +60,7 @@ async def try_to_list(settings: Settings, client: Minio, dataset: Dataset) -> Un
 
 
 async def has_rules(client: Minio, bucket: str, datasets: Datasets) -> bool | None:
-    """Whether a MinIO bucket's rules tell of what is declared; None when we may not read them."""
+    """Whether a MinIO bucket's rules cover what is declared; None if we may not read them."""
     try:
         return await asyncio.to_thread(rules_in_place, client, bucket, datasets)
     except S3Error:

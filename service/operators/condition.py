@@ -1,7 +1,7 @@
-"""What a partition is like, more finely than its state: the word, and three sentences. Pure.
+"""A partition's condition, finer than its state: a word and three sentences. Pure.
 
-The six states say what the ledger does with a partition. An operator asks other things: what is
-wrong, what readers see meanwhile, and what to do.
+The six states say what the ledger does with a partition. An operator asks other questions: what
+is wrong, what readers see meanwhile, and what to do.
 """
 
 from collections.abc import Mapping
@@ -26,7 +26,7 @@ _BUILDING: Mapping[str, tuple[str, str]] = {
 class Condition:
     """`detail` is the finer word; then what is wrong or going on, what readers see, what to do.
 
-    `is_warning` marks what is built and yet worth a look.
+    `is_warning` marks a built partition that is worth a look.
     """
 
     detail: str
@@ -141,7 +141,7 @@ def _readers(row: Mapping[str, Any]) -> str:
     if not row["built_generation"]:
         return "Readers see nothing of it yet."
     rows = "" if row["rows_silver"] is None else f", {row['rows_silver']:,} rows"
-    # A build that runs has none of its own yet.
+    # A running build has none of its own yet.
     since = row.get("served_at") or row["built_at"]
     at = f", since {since:%Y-%m-%d %H:%M} UTC" if since else ""
     still = "still " if row["built_generation"] < row["generation"] else ""

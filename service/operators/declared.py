@@ -17,7 +17,7 @@ def example_key(dataset: Dataset, now: datetime, newest: str | None = None) -> s
     try:
         start = prefixes(dataset, newest)[0]
     except ValueError:
-        # Of a declaration that was another one then.
+        # The name comes from an earlier declaration.
         return example_key(dataset, now)
     if dataset.each == "object" or not pattern.tail:
         return start

@@ -19,12 +19,12 @@ from quicksilver.support.postgres import Row
 
 _EVENTS = 50
 
-# A person waits for the page: what the store says is one fact among several.
+# A person waits for the page, and the store's answer is only one fact among several.
 _ANSWER_WITHIN = 4.0
 
 
 def _spellings(key: str) -> list[str]:
-    """A key as it is, and as a notification may have written it or a person copied it from one."""
+    """A key as it is, and decoded in case it was copied from a notification."""
     forms = (key, unquote_plus(key), unquote(key), quote_plus(key, safe="/"), quote(key))
     return list(dict.fromkeys(forms))
 
@@ -55,7 +55,7 @@ async def explain(ledger: Ledger, bronze: Bronze | None, location: str) -> dict[
     builds: list[Row] = []
     if events and events[0]["dataset"]:
         partition = Partition(events[0]["dataset"], events[0]["partition"])
-        # Rows of the data are a partition's own page's, for those who may see them.
+        # Rows of the data are only on the partition's page, for users with the right to see them.
         builds = [
             {**row, "failed_rows": None} for row in await ledger.views.builds(partition, limit=20)
         ]
@@ -92,7 +92,7 @@ def _summary(key: str, bucket: str | None, events: Sequence[Row], held: Sequence
 
 
 def _fitting(datasets: Datasets, bucket: str | None, fits: Sequence[KeyFinding]) -> list[str]:
-    """Which patterns the key fits; where it fits none, why."""
+    """Which patterns the key fits; if none, why."""
     if not fits:
         declared = _list(sorted({d.bucket for d in datasets.datasets})) or "none"
         return [f"No dataset is declared for bucket {bucket}: declared are {declared}"]

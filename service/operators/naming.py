@@ -7,7 +7,7 @@ from quicksilver.domain.partition import Partition
 def meant(datasets: Datasets, dataset: str, name: str) -> Partition:
     """The partition of that name; a month of a dataset of days is that of its first day.
 
-    A dataset that is not declared any more has its partitions by their whole names.
+    A dataset that is no longer declared has its partitions by their whole names.
     """
     declared = datasets.by_name.get(dataset)
     if declared is not None and declared.each == "partition":

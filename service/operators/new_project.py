@@ -1,4 +1,4 @@
-"""`quicksilver new`: a project of one's own, from the templates that come with the package."""
+"""`quicksilver new`: makes a project from the templates that come with the package."""
 
 import shutil
 from enum import StrEnum

@@ -1,4 +1,4 @@
-"""`quicksilver init --plan`: what init would do, and how somebody else does it instead."""
+"""`quicksilver init --plan`: what init would do, and how an administrator does it instead."""
 
 from collections.abc import Callable
 from typing import Any
@@ -26,7 +26,7 @@ async def plan(
 ) -> None:
     """Say what `initialise` with the same arguments would do; nothing is changed.
 
-    A part that does not answer is said, and the rest is planned all the same.
+    A part that does not answer is reported, and the rest is planned all the same.
 
     Raises:
         SettingsError, DatasetsError: a setting or `datasets.yaml` is wrong.

@@ -1,4 +1,4 @@
-"""The proof that nothing was lost, whole: the sides, who told of what, the lanes."""
+"""The proof that no event was lost: both sides, the source of each event, the lanes."""
 
 from typing import Any
 
@@ -7,7 +7,7 @@ from quicksilver.operators.shapes.delivery import Proven
 
 
 async def read_proof(ledger: Ledger, *, dataset: str | None, last: int) -> Proven:
-    """The proof of all datasets or one; `last` is how many of the newest events are looked at."""
+    """The proof of all datasets or one; `last` is how many of the newest events are read."""
     sides: Any = [row for row in await ledger.proof.compare() if dataset in (None, row["dataset"])]
     origins: Any = [
         {

@@ -1,4 +1,4 @@
-"""Reconcile on request: a long listing goes on by itself, one at a time in each process."""
+"""Reconcile on request: a long listing goes on in the background, one at a time per process."""
 
 import asyncio
 from collections.abc import Sequence
@@ -47,7 +47,7 @@ class Reconciler:
         self.last: Reconciliation | None = None
 
     def start(self, actions: Actions, datasets: Sequence[str] | None = None) -> Reconciliation:
-        """Begin to compare; while a comparison runs, no other begins, and that one is given.
+        """Begin to compare; while a comparison runs, it is returned and no other begins.
 
         Raises:
             SettingsError: the lake's credentials are not set here.
@@ -60,12 +60,12 @@ class Reconciler:
         return begun
 
     async def wait(self, seconds: float) -> None:
-        """Until the comparison ends, or the time is over: it goes on then."""
+        """Wait until the comparison ends or the time is over; it then goes on in the background."""
         if self._task is not None:
             await asyncio.wait({self._task}, timeout=seconds)
 
     async def close(self) -> None:
-        """End the comparison that runs; what it found until now stays."""
+        """Cancel the running comparison; what it found so far stays."""
         if self._task is not None:
             self._task.cancel()
             await asyncio.wait({self._task})

@@ -1,4 +1,4 @@
-"""What Prefect keeps of a run: its log, and the report beside it."""
+"""What Prefect keeps of a run: its log and its report."""
 
 import asyncio
 from dataclasses import dataclass

@@ -23,7 +23,7 @@ Say = Callable[[str], None]
 
 
 def wants_warehouse(datasets: Datasets) -> bool:
-    """Whether the project's datasets become tables; else Quicksilver is a trigger alone."""
+    """Whether the project's datasets become tables; otherwise Quicksilver only fires flows."""
     return any(dataset.bronze_table for dataset in datasets.datasets)
 
 
@@ -40,9 +40,9 @@ async def initialise(
 ) -> None:
     """Ledger, warehouse, work pool, blocks, deployments, automations; buckets and lanes last.
 
-    MinIO takes a webhook target only where the service answers, and the service starts only where
-    the deployments are: the first call makes all that the service needs, one more after its start
-    sets the lanes. Without `lanes` MinIO is left alone.
+    MinIO accepts a webhook target only if the service answers, and the service starts only if the
+    deployments exist: the first call makes all that the service needs, and a second one after its
+    start sets the lanes. Without `lanes`, MinIO is left alone.
 
     Raises:
         QuicksilverError: a part refused or is away; what was done before it stays, and calling
@@ -83,7 +83,7 @@ def _set_up_store(
 ) -> None:
     """What the store's API sets, and the lines for what it does not."""
     store = store_of(settings)
-    with suppress(httpx.HTTPError):  # one that is away is told by what is asked of it next
+    with suppress(httpx.HTTPError):  # the next call reports a store that is away
         if wrong := contradiction(settings.store, settings.minio_endpoint_url):
             raise QuicksilverError(
                 f"{wrong}: correct the one or the other, for every part of Quicksilver"

@@ -1,7 +1,7 @@
-"""Alerts: what somebody must know of, raised once and cleared once.
+"""Alerts: trouble that an operator must know about, raised once and cleared once.
 
-The ledger says who was first: however many replicas see the same trouble, one of them gets True
-and tells people. A NOTIFY with the payload `alert` goes with each change.
+The ledger decides which replica was first: however many see the same trouble, one of them gets True
+and notifies people. Each change sends a NOTIFY with the payload `alert`.
 """
 
 from collections.abc import Collection, Mapping
@@ -12,7 +12,7 @@ from quicksilver.ledger import Ledger
 
 _log = structlog.get_logger(__name__)
 
-# More open alerts than that no look at a part can have raised.
+# More than any check of a part can raise.
 _MOST = 1000
 
 
@@ -23,7 +23,7 @@ async def raise_alert(ledger: Ledger, kind: str, subject: str, text: str) -> boo
         ledger: where it is kept.
         kind: a plain word, the same for all alerts of a kind: `lane`.
         subject: what it is about: `datasets/fast`.
-        text: what happened, to what, and what to do; at most 2,000 characters are kept.
+        text: what happened, where, and what to do; at most 2,000 characters are kept.
 
     Raises:
         LedgerUnavailableError: it is not known whether it is raised; try again later.

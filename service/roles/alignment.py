@@ -1,7 +1,7 @@
-"""Alignment: coming builds may publish, though the ledger is younger than the warehouse.
+"""Alignment: future builds can publish although the ledger is younger than the warehouse.
 
-A ledger made anew, or restored from a backup, would give ids to builds that the warehouse's fences
-take for given up, and keys that Prefect knows already.
+A ledger that was recreated, or restored from a backup, would assign build ids that the warehouse's
+fences treat as given up, and keys that Prefect already knows.
 """
 
 from typing import Protocol
@@ -12,7 +12,7 @@ from quicksilver.ledger import Ledger
 
 _log = structlog.get_logger(__name__)
 
-# Somebody may restore a backup under a running service: it is asked for again, seldom.
+# A backup may be restored while the service runs, so the check is repeated, rarely.
 INTERVAL = 300.0
 
 
@@ -32,7 +32,7 @@ class Alignment:
         self._warehouse = warehouse
 
     async def run_once(self) -> bool:
-        """Raise the ids of coming builds where the warehouse knows newer ones; whether it does.
+        """Raise the ids of future builds if the warehouse knows newer ones; whether it does.
 
         Raises:
             LedgerUnavailableError, LedgerRightsError, WarehouseUnavailableError: not known yet.

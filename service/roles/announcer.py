@@ -1,4 +1,4 @@
-"""The announcer: sends what the ledger has to tell as Prefect events, for anybody's automations.
+"""The announcer: sends the ledger's announcements as Prefect events, for users' automations.
 
 Best effort on Prefect's side (its events may be lost), at least once on ours.
 """
@@ -28,7 +28,7 @@ class Announcer:
         self._deployments = deployments
 
     async def run_once(self) -> int:
-        """Send everything that waits, a batch after the other; how many.
+        """Send all waiting announcements, one batch after another; how many.
 
         Raises:
             LedgerUnavailableError, PrefectUnavailableError: the batch is not marked, and is sent
@@ -57,7 +57,7 @@ class Announcer:
             payload["link"] = f"{self._url}/partitions/{payload['dataset']}/{payload['partition']}"
         else:
             payload["link"] = self._url
-        # Labels of the resource are what an automation's template can read most simply.
+        # An automation's template can read the resource's labels most easily.
         labels = {
             f"quicksilver.{name}": str(payload[name])
             for name in ("dataset", "partition", "dt", "reason", "link", "generation")

@@ -23,10 +23,10 @@ _log = structlog.get_logger(__name__)
 # The alert of a build that cannot be settled.
 ALERT = "settle"
 
-# From the request to stop to the last word, in seconds: a worker kills after 30 s of grace itself.
+# From the request to stop until the build is ended, in seconds: the worker itself kills after 30 s.
 _CANCEL_WITHIN = timedelta(seconds=45)
 
-# What Prefect cancelled for a limit of the deployment: its runs take a while to make room.
+# After Prefect cancelled a run for a deployment's limit: other runs take a while to make room.
 _POLICY_WAIT = timedelta(seconds=10)
 
 
@@ -47,7 +47,7 @@ class BuildEnds:
         self._warehouse = warehouse
 
     def ends_by_run(self, build: ActiveBuild) -> bool:
-        """Whether the run alone says how its build ends: a flow that knows nothing of us."""
+        """Whether the run alone says how its build ends: the flow does not know Quicksilver."""
         dataset = self._ledger.datasets.by_name.get(build.partition.dataset)
         return dataset is not None and dataset.ends_by == "run"
 
@@ -103,7 +103,7 @@ class BuildEnds:
             or "the run was deleted in Prefect"
         )
         failed = run is not None and run.type in ("FAILED", "COMPLETED")
-        # A run that never began and was replaced for it used no attempt up.
+        # A run that was replaced because it never began does not count as an attempt.
         never_began = build.state == BuildState.DISPATCHED and build.started_at is None
         counted = not (cancelled and never_began)
         return await self._give_up(
@@ -111,11 +111,11 @@ class BuildEnds:
         )
 
     async def _end_yielded(self, build: ActiveBuild) -> bool:
-        """Build anew what changed while it was read.
+        """Build again what changed while it was read.
 
-        With a newer generation that begins at once, and afresh. With the same one the next listing
-        may show what changed; when it shows the same again, bronze contradicts its own listing,
-        and that must not be asked for ever.
+        A newer generation starts at once, with fresh attempts. With the same generation, the next
+        listing may show the change; if it shows none, bronze contradicts its own listing, and the
+        build must not be retried for ever.
         """
         dataset = self._ledger.datasets.by_name.get(build.partition.dataset)
         attempts = await self._ledger.settlement.attempts(build.partition) + 1
@@ -139,14 +139,14 @@ class BuildEnds:
         state: BuildState = BuildState.LOST,
         retry_at: datetime | None = None,
     ) -> bool:
-        # A flow of one's own has no fence to lose.
+        # A user's own flow has no fence to lose.
         published = (
             None
             if self.ends_by_run(build)
             else await self._warehouse.revoke(build.partition, build.id)
         )
         if published is not None:
-            # It did publish, and died before it could say so.
+            # It published, and died before it could report that.
             await self._ledger.runs.publish(build.id, **published)
             return False
         dataset = self._ledger.datasets.by_name.get(build.partition.dataset)
@@ -170,14 +170,14 @@ class BuildEnds:
         counted: bool = False,
         retry_at: datetime | None = None,
     ) -> bool:
-        """End the build in the ledger; whoever ended it measures it."""
+        """End the build in the ledger; the process that ended it records its metrics."""
         ended = await self._ledger.settlement.finish(
             build, state, error=error, counted=counted, retry_at=retry_at
         )
         if ended:
             if build.cancel_requested_at is not None:
                 await clear_alert(self._ledger, ALERT, str(build.partition))
-            # A measure that the ledger cannot give now is not worth the pass.
+            # Failing the pass is not worth it for a metric that the ledger cannot give now.
             with contextlib.suppress(LedgerUnavailableError):
                 row = await self._ledger.views.build(build.id)
                 if row is not None:

@@ -19,7 +19,7 @@ from quicksilver.ledger import Ledger
 from quicksilver.support import clock
 from quicksilver.support.postgres import Row
 
-# The durable lane's directory is read every 3 s; twice that, and the lane is silent.
+# The durable lane's directory is read every 3 s; after twice that, the lane is silent.
 PATIENCE = 8.0
 
 
@@ -69,7 +69,7 @@ async def send_canary(
             row = next((r for r in rows if r["event_name"].startswith("ObjectCreated")), None)
             if row and all(row[f"{lane}_at"] for lane in lanes):
                 break
-            # The fast lane is measured by its first deliveries' clocks, not by this one's looks.
+            # The fast lane is measured by the times of its first deliveries, not by our polls.
             await asyncio.sleep(0.2 if row else 0.05)
     finally:
         await asyncio.to_thread(remove, client, bucket, key, put.version_id)
@@ -82,13 +82,13 @@ def remove(client: Minio, bucket: str, key: str, version: str | None) -> None:
     try:
         client.remove_object(bucket, key, version_id=version)
     except (MinioException, urllib3.exceptions.HTTPError, OSError):
-        # Six bytes that stay do no harm; the next canary has another name.
+        # Six leftover bytes do no harm; the next canary has another name.
         return
 
 
 def _lag(row: Row | None, lane: str, put_at: datetime) -> float | None:
     if row is None or row[lane] is None:
         return None
-    # Some senders tell the second alone, which began before the PUT did.
+    # Some senders send the time in whole seconds, which may lie before the PUT.
     since = max(put_at, row["event_at"] or put_at)
     return max(0.0, (row[lane] - since).total_seconds())

@@ -1,4 +1,4 @@
-"""The canary role: every few minutes each lane is measured; a silent one makes push poll.
+"""The canary role: measures each lane every few minutes; while one is silent, the sweep polls.
 
 A lane that misses one canary gets a second; missing that too, it is silent: an alert says which
 hop broke, and the sweep runs more often until the lane is back.
@@ -25,13 +25,13 @@ from quicksilver.support import clock
 
 _log = structlog.get_logger(__name__)
 
-# After a start: MinIO's durable lane looks every 3 s whether its receiver is back.
+# After a start: MinIO's durable lane checks every 3 s whether its receiver is back.
 FIRST = 10.0
 
-# While something is wrong: how soon to look whether it was fixed, in seconds.
+# While something is wrong: seconds until the next check whether it was fixed.
 _RECHECK = 20.0
 
-# With one lane silent the other still tells of nearly everything: the sweep need not carry it all.
+# With one lane silent the other still reports nearly everything: the sweep need not find it all.
 _ONE_SILENT = 4
 
 
@@ -53,11 +53,11 @@ class LaneReport:
 
     @property
     def missing(self) -> int:
-        """How many of two ways do not bring what lands; with 2 the sweep alone finds it."""
+        """How many of the two lanes do not deliver; with 2, only the sweep finds what lands."""
         count = len(self.silent)
         if self.states["durable"] == "none":
             count += 1
-        # Where only a durable lane is wanted, that is enough.
+        # Where only a durable lane is expected, it is enough.
         if self.states["fast"] == "none" and self.states["durable"] not in ("up", "late"):
             count += 1
         return count
@@ -84,7 +84,7 @@ class CanaryWatch:
         self._sweep = sweep
         self._patience = patience
         self._normal = sweep.interval
-        # A canary that MinIO does not take at once is not worth a second try of the client's own.
+        # A canary that MinIO does not accept at once is not worth a retry by the client.
         self._client: Minio | None = None
         self._lanes = store_of(settings).lanes
         self._missing: dict[str, int] = {}
@@ -104,7 +104,7 @@ class CanaryWatch:
         buckets = sorted({d.bucket for d in self._ledger.datasets.datasets})
         reports = await asyncio.gather(*(self._measure(bucket) for bucket in buckets))
         for report in reports:
-            # What cannot be measured is as it was: nothing says that it changed.
+            # A lane that cannot be measured keeps its last state: nothing says that it changed.
             if not report.is_unknown:
                 self._missing[report.bucket] = report.missing
         self._adjust_sweep_interval()
@@ -184,7 +184,7 @@ class CanaryWatch:
             sweep_interval=interval,
         )
         self._sweep.interval = interval
-        # At once: for what was lost until now, and so that the new rhythm begins now.
+        # At once: to find what was lost until now, and to start the new interval now.
         self._sweep.ask()
 
     async def _report(self, report: LaneReport) -> None:

@@ -1,6 +1,6 @@
-"""Whether the deployments that datasets and gates name can be fired, asked before anything lands.
+"""Checks that the deployments of datasets and gates can be fired, before anything lands.
 
-One that cannot is its datasets' trouble alone: an alert names it, and everything else goes on.
+One that cannot be fired affects only its own datasets: an alert names it, and the rest goes on.
 """
 
 from collections.abc import Collection
@@ -11,7 +11,7 @@ from quicksilver.ledger import Ledger
 from quicksilver.orchestrator.deployments import Deployments
 from quicksilver.roles.alerts import keep_alerts
 
-# A deployment that was changed to something else is told of within so many seconds.
+# A deployment that was changed is reported within so many seconds.
 INTERVAL = 300.0
 
 ALERT = "deployment"

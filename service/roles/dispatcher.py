@@ -27,7 +27,7 @@ from quicksilver.support.backoff import delay
 
 _log = structlog.get_logger(__name__)
 
-# Seconds for what is on its way when the service is asked to stop: one call of Prefect's.
+# Seconds for runs that are being created when the service is asked to stop: one call to Prefect.
 _END_WITHIN = 2.0
 
 
@@ -51,16 +51,16 @@ class Dispatcher:
         self._beat_at = float("-inf")
         # Set when there is something to claim, or room to claim it; the loop waits for it.
         self._changed = changed or asyncio.Event()
-        # Prefect's failures in a row, and until when nothing is asked of it.
+        # Prefect's failures in a row, and until when it is not called.
         self._failures = 0
         self._away_until = 0.0
         self._firing = Firing(settings, ledger, bronze, deployments, owner)
-        # Claims of this owner that a pass could not bring to their end, and those on their way.
+        # Claims of this owner that a pass could not finish, and those in progress.
         self._is_behind = False
         self._under_way: dict[asyncio.Task[int | None], set[int]] = {}
 
     async def run_once(self) -> int:
-        """One pass to its end: take up what was left, claim what is due, bring it to Prefect.
+        """One complete pass: resume what was left, claim what is due, bring it to Prefect.
 
         Returns:
             How many builds were brought to Prefect.
@@ -71,7 +71,7 @@ class Dispatcher:
         results = await asyncio.gather(*await self._start(), return_exceptions=True)
         broken = [result for result in results if isinstance(result, BaseException)]
         if broken:
-            # One build's trouble was not its neighbours'; all of them have ended by now.
+            # One build's error did not stop the others; all of them have ended by now.
             raise broken[0]
         return sum(result for result in results if isinstance(result, int))
 
@@ -142,7 +142,7 @@ class Dispatcher:
         return started
 
     async def _left(self) -> list[ClaimedBuild]:
-        """This owner's claims that nothing brings to Prefect; those of a paused dataset go back."""
+        """This owner's claims that no task brings to Prefect; those of a paused dataset go back."""
         on_their_way = set[int]().union(*self._under_way.values())
         left: list[ClaimedBuild] = []
         for build in await self._ledger.claims.own_claims(self.owner):
@@ -169,16 +169,16 @@ class Dispatcher:
         elif task.result() is None:
             self._is_behind = True
             if not self._failures or monotonic() >= self._away_until:
-                # Otherwise it is of the same burst: one failure, however many runs met it.
+                # Otherwise it belongs to the same burst: one failure, however many runs met it.
                 self._failures += 1
                 self._away_until = monotonic() + delay(self._failures, base=0.25, cap=10)
         else:
             self._failures = 0
-        # A slot may be free again: for the next in turn.
+        # A slot may be free again for the next build.
         self._changed.set()
 
     def _batches(self) -> dict[str, int]:
-        """How many builds a run of each dataset may take, where its flow says that it takes any."""
+        """How many builds a run of each dataset may take, where its flow takes several."""
         return {
             dataset.name: dataset.max_partitions_per_run
             for dataset in self._ledger.datasets.datasets
@@ -189,7 +189,7 @@ class Dispatcher:
 
 
 def _by_run(builds: Sequence[ClaimedBuild]) -> list[list[ClaimedBuild]]:
-    """Those that share a run together, in the order of their claims."""
+    """The builds grouped by the run that they share, in the order of their claims."""
     runs: dict[str | int, list[ClaimedBuild]] = {}
     for build in builds:
         runs.setdefault(build.run_key or build.id, []).append(build)

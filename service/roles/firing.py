@@ -30,10 +30,10 @@ from quicksilver.support.metrics import DISPATCH_ERRORS
 
 _log = structlog.get_logger(__name__)
 
-# Seconds for one listing; a folder that takes longer is tried again, and takes nobody's slot.
+# Seconds for one listing; a folder that takes longer is tried again, without holding a slot.
 _LIST_WITHIN = 60.0
 
-# How often a listing is taken again because events arrived meanwhile, before the claim waits.
+# How often a listing is repeated because events arrived meanwhile, before the claim waits.
 _MAX_LISTINGS = 5
 
 
@@ -44,18 +44,18 @@ _REASONS: dict[type[QuicksilverError], str] = {
     DatasetsError: "dataset-unknown",
 }
 
-# Prefect's server creates about 23 runs a second; more at once only queue inside it.
+# Prefect's server creates about 23 runs a second; more at once would only queue there.
 _MAX_CONCURRENT = 4
 
-# Listings of one dataset at once: a bucket that answers slowly leaves threads to the others.
+# Concurrent listings of one dataset: a slow bucket leaves threads for the others.
 _MAX_LISTED = 2
 
-# The alert of a dataset of which no build can begin.
+# The alert of a dataset whose builds cannot begin.
 _ALERT = "misfit"
 
 
 class Firing:
-    """Brings claimed builds to Prefect, side by side, and puts off what cannot go there now."""
+    """Brings claimed builds to Prefect in parallel, and postpones those that cannot go now."""
 
     def __init__(
         self,
@@ -85,12 +85,12 @@ class Firing:
         try:
             dataset = self._ledger.datasets.get(builds[0].partition.dataset)
         except DatasetsError as error:
-            # A claim taken over from a replica that declares more datasets.
+            # The claim came from a replica that declares more datasets.
             await self._put_off(builds, error, [builds[0].partition.dataset])
             return 0
         async with self._traced(builds[0]):
             try:
-                # Asked first: a claim that cannot be brought to Prefect needs no key.
+                # Checked first: a claim that cannot be brought to Prefect needs no key.
                 await self._deployments.deployment_id(dataset.deployment)
                 sealed = [one for build in builds if (one := await self._seal(build))]
                 if not sealed:
@@ -118,7 +118,7 @@ class Firing:
         return [d.name for d in declared if d.deployment == dataset.deployment]
 
     async def _seal(self, build: ClaimedBuild) -> SealedBuild | None:
-        # One that shares a run belongs to the trace of its own event; one alone is in it already.
+        # A build that shares a run joins its own event's trace; a single build is in it already.
         span = self._traced(build) if build.run_key else nullcontext()
         name = build.partition.dataset
         try:
@@ -135,7 +135,7 @@ class Firing:
     async def _put_off(
         self, builds: Sequence[ClaimedBuild], error: QuicksilverError, datasets: Sequence[str]
     ) -> None:
-        """Give claims back, and leave the datasets whose trouble it is alone for a while."""
+        """Give claims back, and let the datasets in trouble wait for a while."""
         DISPATCH_ERRORS.labels(_REASONS.get(type(error), "other")).inc(len(builds))
         until = self.misfits.record(datasets, str(error))
         is_refused = isinstance(error, DeploymentRefusedError)

@@ -1,4 +1,4 @@
-"""The freshness watch: tells of partitions that wait too long, and of datasets that fell silent."""
+"""The freshness watch: reports partitions that wait too long and datasets that fell silent."""
 
 from datetime import datetime
 
@@ -6,7 +6,7 @@ from quicksilver.ledger import Ledger
 from quicksilver.roles.alerts import keep_alerts
 from quicksilver.support import clock
 
-# Nobody is told sooner than a minute late, and nothing here costs more than three queries.
+# An alert is at most a minute late, and a pass costs three queries at most.
 INTERVAL = 60.0
 
 OVERDUE = "overdue"
@@ -50,7 +50,7 @@ class FreshnessWatch:
             if dataset.fresh_within is None or row is None:
                 continue
             landed_at: datetime | None = row["landed_at"]
-            # Until its first interval is over, that nothing landed yet says nothing.
+            # A new dataset is not late before its first interval is over.
             if now - (landed_at or row["declared_at"]) <= dataset.fresh_within:
                 continue
             last = f"{landed_at:%Y-%m-%d %H:%M} UTC" if landed_at else "never"

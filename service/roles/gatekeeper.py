@@ -1,7 +1,7 @@
 """Gates: when every partition of a set is built, a deployment is fired, once for each generation.
 
-A set's generation is the sum of what its members were built at: it rises whenever one of them is
-built anew, and never falls.
+A set's generation is the sum of its members' built generations: it rises whenever one of them is
+built again, and never falls.
 """
 
 from collections.abc import Mapping
@@ -25,12 +25,12 @@ _log = structlog.get_logger(__name__)
 # Woken by every build that ends; the tick only catches a wake that was missed.
 TICK = 30.0
 
-# The alert of a gate whose deployment Prefect does not know, or refuses to run.
+# The alert of a gate whose deployment is unknown to Prefect or refuses the run.
 _ALERT = "gate"
 
 
 class Gatekeeper:
-    """Looks at the gates whenever a build ends, and fires those that are complete."""
+    """Checks the gates whenever a build ends, and fires those that are complete."""
 
     def __init__(self, ledger: Ledger, deployments: Deployments) -> None:
         self._ledger = ledger
@@ -40,8 +40,8 @@ class Gatekeeper:
     async def run_once(self) -> int:
         """Open what is complete, fire what is open; how many runs were fired.
 
-        A gate whose deployment is not there, or refuses the run, raises an alert, waits longer
-        each time, and holds no other gate up.
+        A gate whose deployment does not exist, or refuses the run, raises an alert, waits longer
+        each time, and does not delay other gates.
 
         Raises:
             LedgerUnavailableError, PrefectUnavailableError: what is open stays open, and is fired

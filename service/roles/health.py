@@ -1,7 +1,7 @@
-"""What each part is like now, said once: for `/readyz`, the page, `status`, `doctor` and alerts.
+"""The health of each part, determined once for `/readyz`, the page, `status`, `doctor` and alerts.
 
-Every part has a state, a sentence, and the command that fixes it. All are asked at once, each with
-a limit of its own: one that hangs delays nobody's answer for more than four seconds.
+Every part has a state, a sentence, and the command that fixes it. All are checked at once, each
+with its own time limit: a part that hangs delays an answer by at most four seconds.
 """
 
 import asyncio
@@ -29,21 +29,21 @@ from quicksilver.support.postgres import Row
 
 _ANSWER_WITHIN = 3.0
 
-# An open page, a probe and a scrape that come together cost one look.
+# A page, a probe and a scrape that come together cost one check.
 _FRESH = 2.0
 
-# A page waits for nobody: it shows what was known so many seconds ago.
+# A page does not wait for a check: it shows results up to so many seconds old.
 _GLANCE = 5.0
 
-# A lane that was not measured for so many intervals is not known any more.
+# A lane that was not measured for so many intervals counts as unknown.
 _CANARIES = 3
 
 _AT_WORK = (BuildState.RUNNING, BuildState.PUBLISHED)
 
-# Longer than a warm worker needs by far; Prefect itself calls a run late after 15 s.
+# Far longer than a warm worker needs; Prefect itself calls a run late after 15 s.
 _TAKEN_WITHIN = timedelta(seconds=15)
 
-# A worker that found Prefect away asks again after a while, which it doubles.
+# A worker that found Prefect away retries after a pause, which it doubles.
 _WORKERS_RETURN = timedelta(seconds=30)
 
 _ORDER = (
@@ -60,7 +60,7 @@ _ORDER = (
 
 @dataclass(slots=True)
 class HealthWatch:
-    """Looks at the parts, and remembers since when each is in trouble."""
+    """Checks the parts, and remembers since when each is in trouble."""
 
     settings: Settings
     ledger: Ledger | None
@@ -80,7 +80,7 @@ class HealthWatch:
             return self.last
 
     def glance(self) -> Health | None:
-        """What was known last; asked for again in the background when that is some seconds old."""
+        """The last result; refreshed in the background when it is some seconds old."""
         is_old = monotonic() - self._looked_at > _GLANCE
         if is_old and (self._task is None or self._task.done()):
             self._task = asyncio.create_task(self.look())
@@ -110,8 +110,8 @@ class HealthWatch:
     async def _minio(self) -> list[Part]:
         url = self.settings.minio_endpoint_url
         try:
-            # A client made for each look would load the system's certificates each time. The limit
-            # holds where no thread is free, too.
+            # A new client for each check would load the system's certificates each time. The limit
+            # also holds when no thread is free.
             async with asyncio.timeout(_ANSWER_WITHIN):
                 answer = await asyncio.to_thread(
                     local_http_client().get, f"{url}/minio/health/live", timeout=_ANSWER_WITHIN
@@ -230,7 +230,7 @@ class HealthWatch:
         ]
 
     async def _worker(self, pool: PoolView, *, is_back: bool) -> Part:
-        """`is_back`: Prefect has just come back, and its workers are still to find out."""
+        """`is_back`: Prefect has just come back, and its workers do not know it yet."""
         start = "quicksilver worker"
         if not pool.is_there:
             return Part(
@@ -271,7 +271,7 @@ class HealthWatch:
         return Part("worker", "ok", said, seen_at=pool.polled_at)
 
     async def _runs(self) -> tuple[int, int]:
-        """Builds whose run is at work, and those whose run nobody took up in time."""
+        """Builds whose run is at work, and those whose run no worker took up in time."""
         if self.ledger is None:
             return 0, 0
         try:
@@ -289,7 +289,7 @@ class HealthWatch:
 
     async def _engine(self) -> list[Part]:
         path = protocol.socket_path(os.environ)
-        # Beside a stack of this host there ought to be one; elsewhere a worker may have its own.
+        # A stack on this host should have one; elsewhere a worker may have its own.
         expected = protocol.SOCKET_VARIABLE in os.environ or (
             "QUICKSILVER_HOME" in os.environ and Path(path).parent.is_dir()
         )

@@ -1,4 +1,4 @@
-"""Which hop of a silent lane broke: what can be told from here, asked in the order of the hops.
+"""Finds the broken hop of a silent lane, as far as it can be seen from here, hop by hop.
 
 bucket rule → webhook target → MinIO reaches the receiver → the receiver takes the token.
 """
@@ -42,7 +42,7 @@ async def find_fault(
     since: datetime,
     is_reached: bool,
 ) -> Fault:
-    """Why nothing came on a lane since a moment, as far as it can be told from here.
+    """Why nothing came on a lane since a moment, as far as it can be seen from here.
 
     `is_reached` says that another lane did reach the receiver.
     """
@@ -51,7 +51,7 @@ async def find_fault(
         lambda: _rule_fault(client, bucket, target),
         lambda: target_fault(settings, target),
     )
-    # What other stores were told, no API shows alike.
+    # Other stores have no common API that shows their configuration.
     for check in checks if settings.store == "minio" else ():
         fault = await asyncio.to_thread(check)
         if fault is not None:
@@ -101,7 +101,7 @@ def _rule_fault(client: Minio, bucket: str, target: str) -> Fault | None:
 
 
 def _unmatched(client: Minio, bucket: str) -> str | None:
-    """What the rules of any store's bucket tell: none for canaries, or one that matches nothing."""
+    """A fault in a bucket's rules, in any store: none for canaries, or one without a match."""
     try:
         found = client.get_bucket_notification(bucket)
     except (MinioException, urllib3.exceptions.HTTPError, OSError):
@@ -121,14 +121,14 @@ def _unmatched(client: Minio, bucket: str) -> str | None:
 
 
 def target_fault(settings: Settings, target: str) -> Fault | None:
-    """A webhook target that is not there, or offline; None too where these credentials may not ask.
+    """A webhook target that is missing or offline; None also where these credentials may not ask.
 
     MinIO tries to reach the target while it answers.
     """
     try:
         info: dict[str, Any] = json.loads(minio_admin(settings).info())
     except (MinioAdminException, ValueError, urllib3.exceptions.HTTPError, OSError):
-        # These credentials need not be an administrator's: then it cannot be told.
+        # Without an administrator's credentials this is unknown.
         return None
     if target_arn(target) not in (info.get("sqsARN") or []):
         return Fault(f"MinIO has no webhook target {target}: {_INIT}")

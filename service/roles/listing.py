@@ -1,4 +1,4 @@
-"""A listing of bronze beside what the ledger holds, a page at a time."""
+"""Compares a listing of bronze with the ledger, a page at a time."""
 
 import asyncio
 from collections.abc import AsyncGenerator, Iterator, Sequence
@@ -19,7 +19,7 @@ from quicksilver.support import clock
 # One page of MinIO's listing: compared and recorded before the next one is read.
 PAGE = 1000
 
-# Found objects that are recorded in one commit: more would keep the event loop for too long.
+# Found objects that one commit records: more would block the event loop for too long.
 RECORDED = 200
 
 
@@ -105,7 +105,7 @@ def arrivals_of(
         etag=listed.etag,
         version_id=None,
         size=listed.size,
-        # Found again after a change and back: the time tells the two findings apart.
+        # Content may be found again after a change and back: the time tells the findings apart.
         sequencer=f"{listed.last_modified.timestamp():.6f}",
         event_at=listed.last_modified,
     )

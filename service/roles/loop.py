@@ -1,6 +1,6 @@
 """One loop for every background job: a pass, a pause that a wake may end, back-off after a failure.
 
-A job that fails says so once, is counted, and is tried again later; no other job stops for it.
+A failing job is logged once, counted, and tried again later; other jobs go on.
 """
 
 import asyncio
@@ -17,8 +17,8 @@ from quicksilver.support.repeated import Repeated
 
 _log = structlog.get_logger(__name__)
 
-# After a failed pass, in seconds: soon enough for a server that restarts, and capped so that one
-# that comes back after an hour is found at once.
+# After a failed pass, in seconds: soon enough for a server that restarts, and capped so that a
+# server that returns after an hour is found soon.
 _BASE = 0.5
 _CAP = 10.0
 
@@ -69,14 +69,14 @@ async def run_job(job: Job) -> None:
 
 
 class Trouble:
-    """The failures of one job since it last went well."""
+    """The failures of one job since its last success."""
 
     def __init__(self, name: str) -> None:
         self._name = name
         self._repeated = Repeated()
 
     def record(self, error: Exception) -> float:
-        """Count a failure, and log it unless it was said; seconds to wait before the next try."""
+        """Count a failure, and log it unless it was logged; seconds to wait before the next try."""
         ROLE_FAILURES.labels(self._name).inc()
         if self._repeated.is_news(f"{type(error).__name__}: {error}"):
             told = {"job": self._name, "failures": self._repeated.failures}
@@ -88,6 +88,6 @@ class Trouble:
         return delay(self._repeated.failures, base=_BASE, cap=_CAP)
 
     def clear(self) -> None:
-        """The job went well."""
+        """The job succeeded."""
         if failures := self._repeated.end():
             _log.info("a job goes on", job=self._name, failures=failures)

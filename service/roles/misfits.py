@@ -12,12 +12,12 @@ from quicksilver.support import clock
 from quicksilver.support.backoff import delay
 
 # Seconds after the first failure, and after the tenth and later ones: a bucket or deployment that
-# was fixed is found within five minutes, and one that never is costs a try in that time.
+# was fixed is found within five minutes, and a permanent failure costs one try in that time.
 _BASE = 5.0
 _CAP = 300.0
 
 
-# From the second failure in a row on it is worth telling: a restart of MinIO is not.
+# People are told from the second failure in a row: a restart of MinIO is not worth an alert.
 _TOLD_FROM = 2
 
 
@@ -36,7 +36,7 @@ class Misfits:
 
     def __init__(self) -> None:
         self._by_name: dict[str, Misfit] = {}
-        # Those that are known to be well: what an earlier process told of them is cleared.
+        # Datasets known to be well: alerts that an earlier process raised for them are cleared.
         self._well: set[str] = set()
 
     def record(self, datasets: Iterable[str], why: str) -> datetime:
@@ -46,7 +46,7 @@ class Misfits:
         for name in datasets:
             known = self._by_name.get(name)
             if known is None or known.until <= now:
-                # Otherwise it is of the same pass: one failure, however many builds met it.
+                # Otherwise it belongs to the same pass: one failure, however many builds met it.
                 failures = known.failures + 1 if known else 1
                 wait = timedelta(seconds=delay(failures, base=_BASE, cap=_CAP))
                 is_told = known is not None and known.is_told
@@ -56,7 +56,7 @@ class Misfits:
         return max(waits)
 
     def to_name(self, datasets: Iterable[str]) -> list[str]:
-        """Those of them that people should hear of now; each is named once."""
+        """The datasets that people should be told about now; each is named once."""
         named = [
             name
             for name in datasets
@@ -81,7 +81,7 @@ class Misfits:
         return {name: misfit.why for name, misfit in self._by_name.items() if misfit.until > now}
 
     def on_trial(self) -> list[str]:
-        """Datasets whose wait is over, and of which nothing went well since."""
+        """Datasets whose wait is over and that had no success since."""
         now = clock.now()
         return [name for name, misfit in self._by_name.items() if misfit.until <= now]
 

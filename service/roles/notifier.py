@@ -1,6 +1,6 @@
-"""The notifier: tells people of alerts, from the service itself, whether Prefect lives or not.
+"""The notifier: the service itself tells people of alerts, whether Prefect runs or not.
 
-One message for all that is new since the last one; `resolved` follows each that was told. Channels:
+One message covers all alerts since the last one; `resolved` follows each that was sent. Channels:
 a webhook, Slack, e-mail, and whatever an Apprise URL names.
 """
 
@@ -23,7 +23,7 @@ _log = structlog.get_logger(__name__)
 
 _TICK = 3.0
 
-# So long an alert gathers what belongs to it: forty bad files land within seconds.
+# So long an alert collects what belongs to it: forty bad files land within seconds.
 _GATHER = timedelta(seconds=6)
 
 # Between two messages, however much happens.
@@ -32,7 +32,7 @@ _PAUSE = 10.0
 _SEND_WITHIN = 20.0
 PING_EVERY = 60.0
 
-# A subject line, and a line of a list, are read at a glance.
+# A subject line and a list entry must be readable at a glance.
 _LINE = 160
 
 
@@ -56,7 +56,7 @@ class Notifier:
         self._refused: dict[str, Repeated] = {}
 
     async def pause(self) -> float:
-        """Seconds until the next look: more after people were told."""
+        """Seconds until the next pass: more after people were told."""
         return _PAUSE if self._has_told else _TICK
 
     async def run_once(self) -> int:
@@ -81,7 +81,7 @@ class Notifier:
         return len(rows)
 
     async def tell(self, subject: str, body: str) -> bool:
-        """Send a message that no alert of the ledger stands behind; whether any channel took it."""
+        """Send a message without an alert in the ledger; whether any channel accepted it."""
         return await self._send(Message(subject, body))
 
     async def _send(self, message: Message) -> bool:
@@ -97,7 +97,7 @@ class Notifier:
             async with asyncio.timeout(_SEND_WITHIN):
                 await send(message)
         except Exception as error:
-            # Whatever a channel says: the others are still to be tried, and this one again.
+            # Whatever error a channel raises, the others are still tried, and this one again later.
             said = type(error).__name__
             refused = self._refused.setdefault(name, Repeated())
             if refused.is_news(said):
@@ -111,8 +111,8 @@ class Notifier:
 
 
 async def ping(settings: Settings, ledger: Ledger) -> None:
-    """Call QUICKSILVER_HEARTBEAT_URL if the ledger answers: whoever misses the call knows that the
-    service is dead.
+    """Call QUICKSILVER_HEARTBEAT_URL if the ledger answers: a missing call tells the monitor that
+    the service is dead.
 
     Raises:
         LedgerUnavailableError: it does not answer.
@@ -123,7 +123,7 @@ async def ping(settings: Settings, ledger: Ledger) -> None:
         async with httpx.AsyncClient(timeout=_SEND_WITHIN) as client:
             (await client.get(url)).raise_for_status()
     except httpx.HTTPError as error:
-        # Its own words would name the address, which is a secret.
+        # The exception's text would contain the address, which is a secret.
         _log.warning("the heartbeat was not sent", error=type(error).__name__)
 
 
@@ -168,7 +168,7 @@ def _length(span: timedelta) -> str:
 
 
 def channels(settings: Settings) -> dict[str, Callable[[Message], Awaitable[None]]]:
-    """How people are reached, by the channel's name; none where Prefect's automations tell them."""
+    """The channels by name; none where Prefect's automations tell people."""
     found: dict[str, Callable[[Message], Awaitable[None]]] = {}
     if settings.notify_by != "service":
         return found

@@ -1,13 +1,13 @@
-"""Pruning: what is older than the retention goes, a bounded bite at a time."""
+"""Pruning: deletes what is older than the retention, a bounded batch at a time."""
 
 from datetime import timedelta
 
 from quicksilver.ledger import Ledger
 
-# Now and then: nothing waits for it.
+# Rarely: no other job waits for it.
 INTERVAL = 600.0
 
-# Sent announcements: long enough to look back at; the partitions themselves keep the truth.
+# Sent announcements: long enough for diagnosis; the partitions themselves hold the state.
 _KEEP_SENT = timedelta(days=3)
 
 
@@ -19,7 +19,7 @@ class Pruning:
         self._keep = keep
 
     async def run_once(self) -> int:
-        """Drop all that is too old; how many rows of the history.
+        """Delete all that is too old; how many rows of the history.
 
         Raises:
             LedgerUnavailableError: the rest goes with the next pass.

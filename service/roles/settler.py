@@ -1,8 +1,8 @@
 """The settler: how builds end, read from Prefect's runs, the flows' own locks and the warehouse.
 
-A build that published is a success whatever its run says; a build whose run is over without, or
-whose process is gone, or whose time is over, is given up: first revoked in the warehouse, where
-the answer is final, then in the ledger. A zombie of it can no longer write.
+A build that published is a success whatever its run says. A build whose run ended without
+publishing, whose process is gone, or whose time is over is given up: first revoked in the
+warehouse, where the answer is final, then in the ledger. A leftover process can no longer write.
 """
 
 import asyncio
@@ -26,7 +26,7 @@ from quicksilver.support.backoff import delay
 
 _log = structlog.get_logger(__name__)
 
-# Seconds for one settlement: Prefect has 15 for an answer, a fence may wait for a lock for less.
+# Seconds for one settlement: Prefect gets 15 to answer, and a fence waits less for a lock.
 _SETTLE_WITHIN = 30.0
 
 # Seconds that a pass waits for its settlements; what takes longer goes on beside the next passes.
@@ -39,7 +39,7 @@ _AT_ONCE = 8
 _RETRY = 1.0
 _RETRY_CAP = 60.0
 
-# From the second failure in a row on people are told.
+# People are told from the second failure in a row.
 _TOLD_FROM = 2
 
 
@@ -68,15 +68,15 @@ class Settler:
     async def run_once(self) -> int:
         """One pass over the active builds; how many are still active after it.
 
-        Builds are settled side by side; one that takes long, or cannot be settled now, holds none
-        of the others up.
+        Builds are settled in parallel; one that takes long, or cannot be settled now, does not
+        delay the others.
 
         Raises:
             LedgerUnavailableError, PrefectUnavailableError, PrefectRefusedError: nothing can be
             said of any build now.
         """
         builds = await self._ledger.settlement.active_builds()
-        # A running build that is held speaks for itself; the others are asked about in one call.
+        # A running build whose lock is held is alive; one call asks Prefect about the others.
         asked = [
             b.flow_run_id
             for b in builds
@@ -188,13 +188,13 @@ class Settler:
         return await self._ends.replace(build, "the run did not stop when asked to", counted=True)
 
     async def _settle_begun(self, build: ActiveBuild) -> bool:
-        """A run that works, of which the ledger was told nothing: Prefect's RUNNING counts.
+        """A run that works without reporting to the ledger: Prefect's RUNNING counts.
 
-        Somebody else's flow stands behind no fence: past its time limit it is asked to stop, and
-        nothing new starts while its worker has not let go.
+        A user's own flow has no fence: past its time limit it is asked to stop, and no new run
+        starts until its worker has released it.
         """
         dataset = self._ledger.datasets.by_name.get(build.partition.dataset)
-        # The start of a run that alone says how its build goes is shown at once.
+        # With `ends: run`, the run's start is shown at once.
         is_news = self._ends.ends_by_run(build) and build.started_at is None
         if not (build.is_late or is_news):
             return False
@@ -217,7 +217,7 @@ class Settler:
         return await self._ends.replace(build, "the run did not stop when asked to", counted=True)
 
     async def _is_kept_waiting(self, build: ActiveBuild, run: RunState) -> bool:
-        """Whether a run missed its start for a reason that is not its worker's."""
+        """Whether a run missed its start for a reason other than its worker."""
         hold = await self._deployments.hold_of(run)
         if hold is None:
             return False
@@ -225,7 +225,7 @@ class Settler:
         return await self._ledger.settlement.extend_start(build, f"the run waits: {hold}", within)
 
     async def _settle_unheld(self, build: ActiveBuild, *, is_working: bool) -> bool:
-        """A build whose flow lets go of it: its process is ending, or has died."""
+        """A build whose flow released it: its process is ending, or has died."""
         if build.abandoned_at is None:
             await self._ledger.settlement.record_abandoned(build.id, clock.now())
             return False
@@ -233,8 +233,8 @@ class Settler:
             return False
         if build.state == BuildState.RUNNING:
             return await self._ends.replace(build, "the flow's process is gone", counted=True)
-        # It had said how it ended before it died: only Prefect does not know yet. Of a run that
-        # died over another build, that build's end says it.
+        # It reported its end before it died: only Prefect does not know yet. If the run died in
+        # another build, that build's end says so.
         if build.flow_run_id is not None and not is_working:
             await self._deployments.conclude_run(
                 build.flow_run_id, f"{build.state}; the process ended before it could say so"
@@ -243,7 +243,7 @@ class Settler:
 
 
 def _by_run(builds: Sequence[ActiveBuild]) -> dict[UUID | int, list[ActiveBuild]]:
-    """Those that share a run together: what ends one of them may end the others."""
+    """The builds grouped by the run that they share: what ends one may end the others."""
     runs: dict[UUID | int, list[ActiveBuild]] = {}
     for build in builds:
         runs.setdefault(build.flow_run_id or build.id, []).append(build)

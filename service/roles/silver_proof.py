@@ -1,7 +1,7 @@
-"""Silver's proof: what the warehouse really holds, compared with what the ledger was told.
+"""Silver's proof: compares what the warehouse really holds with what the ledger records.
 
-A warehouse restored from an older backup, a table that somebody truncated, a ledger restored from
-an older backup: each leaves the two apart without a word. What differs is built anew, and named.
+A restored older backup of the warehouse or of the ledger, or a truncated table, makes the two
+differ without any error. Partitions that differ are built again, and named.
 """
 
 from collections.abc import Mapping, Sequence
@@ -16,17 +16,17 @@ from quicksilver.roles.alerts import clear_alert, raise_alert
 
 _log = structlog.get_logger(__name__)
 
-# As often as bronze is compared: what is restored or emptied is told of within so many seconds.
+# As often as bronze is compared: a restore or an emptied table is reported within so many seconds.
 INTERVAL = 300.0
 
 ALERT = "silver"
 
-# Partitions that an alert names; it says how many there are beside them.
+# Partitions that an alert names; it gives the number of the others.
 _NAMED = 10
 
 
 class Held(Protocol):
-    """A partition that the warehouse says to hold."""
+    """A partition that the warehouse says it holds."""
 
     @property
     def partition(self) -> Partition:
@@ -53,7 +53,7 @@ class Holdings(Protocol):
 
 
 class SilverProof:
-    """Finds what silver does not hold as the ledger says, and has it built anew."""
+    """Finds partitions whose silver differs from the ledger, and has them built again."""
 
     def __init__(self, ledger: Ledger, warehouse: Holdings) -> None:
         self._ledger = ledger
@@ -67,7 +67,7 @@ class SilverProof:
         """
         found: dict[Partition, str] = {}
         for dataset in self._ledger.datasets.datasets:
-            # A flow of somebody's own keeps its silver elsewhere.
+            # A user's own flow keeps its silver elsewhere.
             if dataset.is_ours:
                 found |= await self._compare(dataset)
         return found
@@ -79,7 +79,7 @@ class SilverProof:
             p: why for p, build in told.items() if (why := _difference(build, held.get(p)))
         }
         if differing:
-            # What was published or raised meanwhile says nothing about what was there before.
+            # A partition that was published or raised meanwhile cannot be compared.
             now = await self._ledger.proof.published(dataset.name)
             differing = {p: why for p, why in differing.items() if now.get(p) == told[p]}
         if not differing:

@@ -1,9 +1,9 @@
-"""The sweep: bronze is listed and compared with the ledger; what differs becomes dirty.
+"""The sweep: lists bronze and compares it with the ledger; what differs becomes dirty.
 
 It finds what no event told: a full queue directory, a kill between PUT and enqueue, a target that
 was not configured yet. Each finding is a lost event, and counted as one. What has just landed is
-left to its lanes, and asked for again when they had their time; but a start, and whoever asks for a
-sweep, finds everything at once, also what the durable lane was about to bring.
+left to its lanes, and checked again when they had their time; a sweep at start, or on request,
+finds everything at once, also what the durable lane was about to deliver.
 """
 
 import asyncio
@@ -28,16 +28,16 @@ from quicksilver.support import clock
 
 _log = structlog.get_logger(__name__)
 
-# How long the lanes have to tell of an object: the durable one's directory is read every 3 s.
+# How long the lanes have to report an object: the durable one's directory is read every 3 s.
 SETTLED = timedelta(seconds=10)
 
-# Keys named in the proof of those that fit no partition.
+# How many of the keys that fit no partition the proof names.
 _NAMED = 20
 
-# Seconds between two looks for deletions that events told of.
+# Seconds between two checks for deletions that events reported.
 DELETIONS = 2.0
 
-# Datasets that are compared at once: a bucket that answers slowly leaves room for the others.
+# Datasets that are compared at once: a slow bucket leaves room for the others.
 _AT_ONCE = 4
 
 ALERT = "sweep"
@@ -77,12 +77,12 @@ class Sweep:
         self.interval = settings.sweep_interval
         self._at_once = asyncio.Semaphore(_AT_ONCE)
         self._rhythms = {name: Rhythm() for name in ledger.datasets.by_name}
-        # Ends the loop's pause; every dataset is due when somebody asked for a pass.
+        # Ends the loop's pause; every dataset is due when a pass was requested.
         self.changed = asyncio.Event()
         self._deletions_since = clock.now()
         self._is_wanted = False
-        # What was left to its lanes, by bucket, key and etag: since when, and its partition. Seen
-        # first, not put: MinIO's clock may be another than ours.
+        # Objects left to their lanes, by bucket, key and etag: since when, and their partition.
+        # Since first seen, not since the PUT: MinIO's clock may differ from ours.
         self._fresh: dict[tuple[str, str, str], tuple[datetime, Partition]] = {}
 
     def ask(self) -> None:
@@ -106,7 +106,7 @@ class Sweep:
             results = await self.run_once(first) if first else []
             return results + (await self.run_once(again, settled_for=SETTLED) if again else [])
         except LedgerUnavailableError:
-            # What was asked for was not done: the next pass does it.
+            # The requested pass was not done: the next pass does it.
             self._is_wanted = self._is_wanted or is_wanted
             raise
 
@@ -118,7 +118,7 @@ class Sweep:
         return max(0.0, min(waits, default=self.interval))
 
     async def look_again(self) -> None:
-        """Find what was left to its lanes `SETTLED` ago, and no lane has told of since.
+        """Find what was left to its lanes `SETTLED` ago and that no lane has reported since.
 
         Raises:
             BronzeUnavailableError, LedgerUnavailableError: some are still to be asked for.
@@ -141,7 +141,7 @@ class Sweep:
             raise problem
 
     async def look_for_deletions(self) -> int:
-        """Compare the partitions of which a deletion was told; how many.
+        """Compare the partitions for which a deletion was reported; how many.
 
         Raises:
             BronzeUnavailableError, LedgerUnavailableError: they are compared with all others.
@@ -164,7 +164,7 @@ class Sweep:
     async def run_once(
         self, datasets: Sequence[str] | None = None, *, settled_for: timedelta = timedelta(0)
     ) -> list[SweepResult]:
-        """Compare datasets (all by default) with bronze, side by side, each by itself.
+        """Compare datasets (all by default) with bronze, in parallel, each independently.
 
         Objects younger than `settled_for` are left to their events; `look_again` asks for them.
         A dataset whose bronze cannot be listed has an error in its result, and an alert.
@@ -236,7 +236,7 @@ class Sweep:
                 unmatched += page.unmatched
                 known: dict[str, str] = {}
                 etags = {o.key: o.etag for o in page.objects}
-                # More than a page where much is gone: so much of it at a time, too.
+                # Where much is gone, this may be more than a page: it is recorded in batches, too.
                 async for rows in listing.kept(self._ledger, dataset, prefix, after, upto):
                     known |= {row.key: row.etag for row in rows if row.key in etags}
                     missing = [row for row in rows if row.key not in etags]

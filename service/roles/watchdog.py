@@ -22,7 +22,7 @@ _log = structlog.get_logger(__name__)
 
 INTERVAL = 5.0
 
-# A part that is started again answers sooner: nobody is woken for that.
+# A restarted part answers sooner: no alert for that.
 _TROUBLE_FOR = timedelta(seconds=10)
 
 _STUCK_FOR = timedelta(seconds=40)
@@ -33,7 +33,7 @@ DISPATCH = "dispatch"
 QUARANTINE = "quarantine"
 _KINDS = (FAILED, PART, DISPATCH, QUARANTINE)
 
-# The canary's own alerts name each bucket and lane; without the ledger nothing can be kept.
+# The canary's own alerts cover the lanes; without the ledger no alert can be stored.
 _TOLD_OTHERWISE = ("fast lane", "durable lane", "ledger")
 
 
@@ -98,7 +98,7 @@ class Watchdog:
 
     async def _stuck(self, health: Health) -> dict[tuple[str, str], _Wanted]:
         if any(part.name in ("prefect", "minio") for part in health.troubles):
-            # That is the cause, and told already.
+            # That is the cause, and it was reported already.
             return {}
         row = await self._ledger.notices.stuck(within=_STUCK_FOR, slots=self._settings.max_running)
         if row is None:

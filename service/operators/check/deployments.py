@@ -1,4 +1,4 @@
-"""Whether each deployment that a dataset fires exists, and takes what it is given."""
+"""Whether each deployment that a dataset fires exists, and accepts its parameters."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -25,7 +25,7 @@ from quicksilver.support.project import project_folder
 async def check_deployments(settings: Settings, datasets: Datasets) -> list[Finding]:
     """Findings about `prefect.yaml` and about the deployments that `datasets.yaml` names.
 
-    One that `prefect.yaml` does not declare may be somebody else's: Prefect is asked for it.
+    One that `prefect.yaml` does not declare may be another project's: Prefect is asked for it.
     """
     path = project_folder() / PREFECT_FILE
     try:
@@ -54,14 +54,14 @@ async def check_deployments(settings: Settings, datasets: Datasets) -> list[Find
 
 @dataclass(frozen=True, slots=True)
 class _Takes:
-    """What a deployment's flow takes, and what of it must be given by whoever fires it."""
+    """A deployment's flow parameters, and those that the caller must give."""
 
     every: frozenset[str]
     required: frozenset[str]
 
 
 def _misfits(datasets: Datasets, dataset: Dataset, takes: _Takes) -> list[Finding]:
-    """What the dataset gives that the flow does not take, and what it lacks."""
+    """Parameters that the flow does not take, and required ones that the dataset does not give."""
     if dataset.parameters is not None:
         given = set(dataset.parameters)
         unknown = sorted(given - takes.every)
@@ -91,7 +91,7 @@ def _declared(path: str, said: dict[str, Any]) -> tuple[list[Finding], dict[str,
         entrypoint = str(deployment.get("entrypoint") or "")
         try:
             flow = load_flow_arguments_from_entrypoint(entrypoint).get("name")
-            # Read as well: a flow whose file has an error is found here rather than by its run.
+            # The flow is loaded as well: an error in its file is found here rather than by its run.
             schema = parameter_schema_from_entrypoint(entrypoint)
         except Exception as error:
             words = " ".join(str(error).split()) or type(error).__name__

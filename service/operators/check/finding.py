@@ -5,7 +5,7 @@ from enum import StrEnum
 
 
 class Level(StrEnum):
-    """How bad it is; a part that could not be looked at is never silently well."""
+    """The severity; a part that could not be checked is never silently well."""
 
     OK = "ok"
     ERROR = "error"
@@ -15,7 +15,7 @@ class Level(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One line of the check: `where` is `file:line`, or the part that was looked at."""
+    """One line of the check: `where` is `file:line`, or the part that was checked."""
 
     level: Level
     where: str
@@ -24,7 +24,7 @@ class Finding:
 
 
 def split_error(error: Exception) -> tuple[str, str]:
-    """`file:line` and the rest, of an error that begins with both; else nothing and all of it."""
+    """Split an error's text into `file:line` and the rest; without a place, "" and all of it."""
     text = " ".join(str(error).split())
     where, colon, rest = text.partition(": ")
     is_place = colon and where.rpartition(":")[2].isdigit()

@@ -1,4 +1,4 @@
-"""`quicksilver check KEY`: what an object of that key would be, or why nothing."""
+"""`quicksilver check KEY`: which partition an object of that key would be in, or why none."""
 
 from dataclasses import dataclass
 

@@ -1,4 +1,4 @@
-"""Whether what datasets name may be listed, and whether their buckets tell of what lands."""
+"""Whether datasets' folders may be listed, and whether their buckets notify of new objects."""
 
 from quicksilver.domain.datasets import Datasets
 from quicksilver.lake.bronze import minio_client
@@ -45,7 +45,7 @@ async def check_lake(settings: Settings, datasets: Datasets) -> list[Finding]:
             missing.add(dataset.bucket)
     for bucket, where in listed.items():
         if settings.store != "minio":
-            # Only MinIO says what it was told: of the others a canary tells.
+            # Only MinIO shows its configuration; other stores are checked by a canary.
             found = f"bucket {bucket} of {store_of(settings).title} may be listed"
             findings.append(
                 Finding(Level.OK, where, f"{found}; `quicksilver doctor` flies canaries")

@@ -1,4 +1,4 @@
-"""The whole check of a project: each part, and what of it could not be looked at."""
+"""The whole check of a project: each part, and what could not be checked."""
 
 from collections.abc import Awaitable, Callable
 
@@ -20,7 +20,7 @@ _PARTS: tuple[Callable[[Settings, Datasets], Awaitable[list[Finding]]], ...] = (
 async def check_project(settings: Settings) -> list[Finding]:
     """Findings about `datasets.yaml`, `prefect.yaml`, the dbt project and the buckets.
 
-    Works with parts missing: what could not be looked at is a finding of its own.
+    Works with parts missing: what could not be checked is a finding of its own.
     """
     path = settings.datasets_file
     try:

@@ -15,7 +15,7 @@ from quicksilver.errors import BronzeUnavailableError, QuicksilverError
 from quicksilver.lake.bronze import minio_client
 from quicksilver.settings import Settings
 
-# Enough to see a layout by; a lake may hold millions of keys.
+# Enough to recognise a layout; a lake may hold millions of keys.
 LOOKED_AT = 5_000
 
 # `{dt:…}` by the shape of the text, the most telling first.
@@ -183,7 +183,7 @@ def _value(name: str, values: Sequence[str], used: set[str]) -> str:
 
 
 def _globs(names: Sequence[str]) -> tuple[str, ...]:
-    """`*.json.gz` and its like, of the files that there are, the most frequent first."""
+    """Patterns such as `*.json.gz` for the files that were found, the most frequent first."""
     found = [re.search(r"(\.[a-z]\w*){1,2}$", name) for name in names]
     ends = Counter(match[0] if match else "" for match in found)
     return tuple(f"*{end}" for end, _ in ends.most_common(4)) if "" not in ends else ("*",)

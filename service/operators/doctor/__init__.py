@@ -1,7 +1,7 @@
 """`quicksilver doctor`: walks the chain from the settings to silver, link by link; then the
 parts as `/readyz`, the page and `quicksilver status` tell them.
 
-A link whose forerunner is broken is skipped: what it would say would be a consequence.
+A link behind a broken one is skipped: its finding would only be a consequence.
 """
 
 from collections.abc import Callable
@@ -39,7 +39,7 @@ _LINKS: tuple[tuple[str, tuple[str, ...], Check], ...] = (
 
 
 async def run_checks(probe: Probe, show: Callable[[Finding], None]) -> list[Finding]:
-    """Check every link, telling each as it is known; all findings."""
+    """Check every link, reporting each as soon as it is known; all findings."""
     ok: set[str] = set()
     try:
         for link, needs, check in _LINKS:
@@ -59,7 +59,7 @@ async def run_checks(probe: Probe, show: Callable[[Finding], None]) -> list[Find
 
 
 def skipped_checks(error: SettingsError, show: Callable[[Finding], None]) -> list[Finding]:
-    """All findings where the settings themselves are refused: nothing else can be asked."""
+    """All findings where the settings themselves are refused: nothing else can be checked."""
     findings = [Finding("settings", "broken", str(error), "correct it in the environment or .env")]
     findings += [
         Finding(link, "skipped", "needs settings") for link, _, _ in _LINKS if link != "settings"
@@ -77,6 +77,6 @@ async def _finding(link: str, check: Check, probe: Probe) -> Finding:
     except QuicksilverError as error:
         return Finding(link, "broken", str(error), "see the message")
     except Exception as error:
-        # Whatever it is, the links behind it are still worth a look.
+        # Whatever the error is, the links behind it are still worth checking.
         seen = f"{type(error).__name__}: {error}"
         return Finding(link, "broken", seen, "not foreseen: please report it with this line")

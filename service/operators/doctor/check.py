@@ -12,7 +12,7 @@ from quicksilver.settings import Settings
 # Seconds that a link has to answer a question.
 ANSWER_WITHIN = 5
 
-# What dbt and the warehouse are to a project of triggers alone.
+# The finding for dbt and the warehouse in a project that only fires flows.
 NO_TABLES = "not needed: no dataset has a bronze_table"
 
 
@@ -37,7 +37,7 @@ class BrokenError(Exception):
 
 @dataclass(slots=True)
 class Probe:
-    """The chain under examination: its settings, and what earlier checks opened.
+    """The chain being checked: its settings, and what earlier checks opened.
 
     `patience` is how many seconds a canary has, `pool` the work pool that is looked at,
     `prefect_database` the URL of Prefect's own database, where it is known.
@@ -54,14 +54,14 @@ class Probe:
 
     @property
     def health(self) -> HealthWatch:
-        """The parts as the service itself sees them, asked from here."""
+        """The parts as the service itself sees them, checked from here."""
         if self._health is None:
             looked_at = self.settings.model_copy(update={"pool": self.pool})
             self._health = HealthWatch(looked_at, self.ledger)
         return self._health
 
     def __post_init__(self) -> None:
-        """Without another one, the pool is the settings'."""
+        """The pool comes from the settings unless another one is given."""
         self.pool = self.pool or self.settings.pool
 
     def declared(self) -> Datasets:

@@ -1,4 +1,4 @@
-"""Connections to Postgres: how many there may be, who has them, and whether each is its own."""
+"""Connections to Postgres: the limit, their owners, and whether each has its own session."""
 
 from dataclasses import dataclass
 
@@ -9,20 +9,20 @@ from quicksilver.support.postgres import conninfo
 
 _ANSWER_WITHIN = 5
 
-# At most, of one process of the service: its pool and what listens; eight settlements at once, each
-# with a look at who holds it up, beside alignment, proof and health.
+# At most, for one service process: its pool and listener; eight settlements at once, each with a
+# query for what blocks it, beside alignment, proof and health.
 SERVICE_LEDGER = 9
 SERVICE_WAREHOUSE = 19
 
-# At most, of one run: a pool of two and what holds its builds; its own session beside dbt's, which
-# are its threads' (two) and one of dbt's own.
+# At most, for one run: a pool of two and the session that holds its builds; in the warehouse its
+# own session and dbt's: one for each of two threads, and one more.
 BUILD_LEDGER = 3
 BUILD_WAREHOUSE = 4
 
 
 @dataclass(frozen=True, slots=True)
 class _Server:
-    """A Postgres as one of our URLs shows it; `name` tells two of them apart."""
+    """A Postgres server behind one of our URLs; `name` tells two of them apart."""
 
     name: str
     limit: int
@@ -40,7 +40,7 @@ async def check_connections(probe: Probe) -> str:
     servers: dict[str, _Server] = {}
     for setting, (url, of_service, of_build) in urls.items():
         if not url.get_secret_value():
-            # No dataset becomes a table.
+            # The project has no dataset that becomes a table.
             continue
         server = await _look(setting, url.get_secret_value())
         servers[server.name] = server
@@ -69,7 +69,7 @@ def _refuse_too_many(server: _Server, needed: int, per_build: int, builds: int) 
 
 
 async def _look(setting: str, url: str) -> _Server:
-    """Ask a server, on the kind of connection that service and builds have.
+    """Query a server over the kind of connection that service and builds use.
 
     Raises:
         BrokenError: a pooler in between gives each transaction another session.
@@ -117,10 +117,10 @@ def _pooled(setting: str, found: str) -> BrokenError:
 
 
 async def _share_sessions(first: psycopg.AsyncConnection, second: psycopg.AsyncConnection) -> bool:
-    """Whether what one connection leaves between its transactions another one gets."""
+    """Whether one connection's session state between transactions reaches another one."""
     before = await _session(first)
     async with second.transaction():
-        # As long as this is open, its session is nobody else's.
+        # While this is open, no other connection has its session.
         taken = await _session(second)
         after = await _session(first)
     return taken == before or after != before

@@ -1,6 +1,6 @@
-"""What a store is known to get wrong, shown by canaries: keys with odd signs, and uploads in parts.
+"""Known defects of stores, shown by canaries: keys with unusual characters, and multipart uploads.
 
-A plain canary has come before these are sent: what they show is the store's own defect.
+These are sent only after a plain canary arrived: what they show is the store's own defect.
 """
 
 import asyncio
@@ -23,7 +23,7 @@ _PART = 5 * 1024 * 1024
 
 
 async def check_defects(probe: Probe, client: Minio, ledger: Ledger, bucket: str) -> None:
-    """Send both canaries, and wait for what becomes of them.
+    """Send both canaries, and wait for their outcome.
 
     Raises:
         BrokenError: one shows a known defect, which it names.

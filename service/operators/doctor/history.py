@@ -1,4 +1,4 @@
-"""What Prefect keeps: how much it is, and when it goes."""
+"""Prefect's history: how large it is, and how long it is kept."""
 
 import os
 from datetime import timedelta
@@ -12,7 +12,7 @@ from quicksilver.operators.doctor.orchestrator import ask_prefect
 
 _ANSWER_WITHIN = 5
 
-# As Prefect's server itself is told of its database.
+# The variable by which Prefect's server itself gets its database.
 _URL = "PREFECT_SERVER_DATABASE_CONNECTION_URL"
 
 

@@ -1,4 +1,4 @@
-"""This host: room on its disks, and its clock beside Postgres' own."""
+"""This host: free disk space, and its clock compared with Postgres' own."""
 
 import asyncio
 import shutil
@@ -10,11 +10,11 @@ import psycopg
 from quicksilver.operators.doctor.check import ANSWER_WITHIN, BrokenError, Probe, first_line
 from quicksilver.support import clock
 
-# A stack's databases, logs and scratch files need room to breathe; below it writes begin to fail.
+# A stack's databases, logs and scratch files need spare room; below this, writes begin to fail.
 _LEAST_FREE = 1_000_000_000
 _LEAST_SHARE = 0.03
 
-# Ages on the page, signed requests and Prefect's lateness are wrong by as much.
+# Ages on the page, signed requests and Prefect's lateness are wrong by this difference.
 _MOST_APART = 5.0
 
 

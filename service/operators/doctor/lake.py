@@ -17,7 +17,7 @@ from quicksilver.roles.lane_faults import find_fault, target_fault
 
 
 async def check_store(probe: Probe) -> str:
-    """MinIO has a path for health; of the others anything that answers at the address will do."""
+    """MinIO has a health path; for other stores, any answer at the address will do."""
     url, title = probe.settings.minio_endpoint_url, store_of(probe.settings).title
     is_minio = probe.settings.store == "minio"
     try:
@@ -70,7 +70,7 @@ async def check_lanes(probe: Probe) -> str:
                 f"bucket {bucket} does not tell of what datasets.yaml declares", "quicksilver init"
             )
     if unknown:
-        # A user with the least rights may not ask; what matters, the canary shows.
+        # A user with the least rights may not ask; the canary shows what matters.
         return f"these credentials may not read the {' and the '.join(unknown)}: the canary tells"
     return "both targets and all rules are in place"
 

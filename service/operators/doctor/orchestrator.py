@@ -9,7 +9,7 @@ from quicksilver.operators.doctor.check import NO_TABLES, BrokenError, Probe, fi
 from quicksilver.operators.setup import wants_warehouse
 from quicksilver.support.prefect_http import PrefectAuth
 
-# Worker and engine are seen in one look.
+# One check covers worker and engine.
 _SAME_LOOK = 5.0
 
 
@@ -88,7 +88,7 @@ async def check_deployments(probe: Probe) -> str:
 
 
 async def check_worker(probe: Probe) -> str:
-    """Also runs that are late, and a pool that is paused: what the page's strip says."""
+    """Also late runs and a paused pool, as the page's strip shows them."""
     return await _part(probe, "worker")
 
 
@@ -109,7 +109,7 @@ async def _part(probe: Probe, name: str) -> str:
 async def check_dbt(probe: Probe) -> str:
     from quicksilver.build import dbt_project
 
-    # Unread, the datasets may have tables.
+    # While the datasets are not read, they may have tables.
     is_wanted = probe.datasets is None or wants_warehouse(probe.datasets)
     if not is_wanted and not dbt_project.analytics().is_dir():
         return NO_TABLES
