@@ -38,7 +38,7 @@ def main() -> None:
     with staged(home, quick=options.quick, say=say) as stage:
         for name, outcome in _measure(stage, wanted, options.idle_seconds):
             outcomes[name] = outcome
-            # What was found is kept, whatever becomes of the rest.
+            # Figures found so far are kept, even if the rest fails.
             write(outcomes, host, time.monotonic() - began, quick=options.quick)
             if name == "latency":
                 budget.write(outcome.raw["budget_ms"])
@@ -57,7 +57,7 @@ def _measure(
         if name in wanted:
             yield name, _one(stage, name, part.measure)
     if wanted & set(parts) and "idle" in wanted:
-        time.sleep(5)  # what was just built comes to rest
+        time.sleep(5)  # the stack settles after what was just built
     window = idle.begin(stage, idle_seconds) if "idle" in wanted else None
     # They have processes and databases of their own: the stack's service stays idle.
     for name, part in {"receiver": receiver, "history": history, "sweeps": sweeps}.items():

@@ -24,10 +24,10 @@ def figures(path: Path) -> Figures:
 
 
 def change(before: dict[str, Any], after: dict[str, Any]) -> tuple[float | None, str]:
-    """By how much the second value differs, as a part of the first, and what to think of it.
+    """By how much the second value differs, as a part of the first, and a verdict.
 
-    Both runs have a baseline on the same machine: where there is one, it is the factors that are
-    compared, so that a faster machine is no progress.
+    Where both runs have a baseline on the same machine, the factors are compared, so that a faster
+    machine does not count as progress.
     """
     if not before["value"]:
         return None, ""

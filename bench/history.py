@@ -76,7 +76,7 @@ def measure(stage: BenchStage) -> Outcome:
         for number in range(rounds + 2):
             dt = next(stage.dts)
             job = _upload(stage, dt)
-            # Whoever builds second finds the object in MinIO's cache: so in turn.
+            # The second build finds the object in MinIO's cache, so the order alternates.
             names = list(found) if number % 2 else list(reversed(found))
             for name in names:
                 began = time.perf_counter()

@@ -57,7 +57,7 @@ def measure(stage: BenchStage) -> Outcome:
         _warm(stage, _Times())
     _stock(stage, _Times())
     sensors = [_sensor(stage, poll) for _ in range(rounds)]
-    # Not luck: one PUT in each third of the sensor's pause, at a random moment of it.
+    # One PUT at a random moment of each third of the sensor's pause, to reduce variance.
     dice = random.Random(5)
     for number, sensor in enumerate(sensors):
         phase = (number + dice.random()) / rounds * poll
@@ -125,7 +125,7 @@ def _sensor(stage: BenchStage, poll: float) -> _Sensor:
     parameters = {
         "prefix": key_of(POLLING, dt).rpartition("/")[0] + "/",
         "dt": dt.isoformat(),
-        # Of the ledger's own numbers, which it shares in the warehouse.
+        # The id comes from the ledger's own sequence, which the warehouse shares.
         "build": stage.ledger(
             "select nextval(pg_get_serial_sequence('quicksilver.build', 'id')) as id"
         )[0]["id"],
@@ -148,7 +148,7 @@ def _sensor(stage: BenchStage, poll: float) -> _Sensor:
 
 
 def _created(stage: BenchStage, count: int) -> tuple[list[float], list[float]]:
-    """PUT → run created, where nobody runs the runs; and Prefect's own call alone, in turn."""
+    """PUT → run created, in a pool without a worker; and Prefect's own call alone, in turn."""
     found: list[float] = []
     alone: list[float] = []
     parameters = {"dataset": NOBODY, "dt": "1970-01-01"}
@@ -166,7 +166,7 @@ def _created(stage: BenchStage, count: int) -> tuple[list[float], list[float]]:
             return rows[0]["dispatched_at"] if rows else None
 
         found.append(until(ask, f"the run of {NOBODY}/{dt}", within=120).timestamp() - began)
-        # Frees the slot: no worker will.
+        # Frees the slot, since there is no worker to do it.
         stage.change_ledger(
             "with ended as (update quicksilver.build set state = 'cancelled', finished_at = now()"
             " where dataset = %s and partition = %s returning dataset, partition)"

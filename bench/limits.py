@@ -1,4 +1,4 @@
-"""What a PUT cannot do without: the sum of the calls that are left, and our ratio to it.
+"""The lower limit of a PUT: the sum of the calls that are indispensable, and our ratio to it.
 
 PUT, a commit for the event, Prefect's create call, the month's SQL in one `psql`, a commit that
 publishes: each taken alone, in the same run and on the same servers.

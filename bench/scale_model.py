@@ -23,7 +23,7 @@ RECEIVER = 6_900.0  # one process, committed with fsync in groups
 LEDGER = 9_000.0  # one Postgres, many receivers: the primary's own commits
 # A create_flow_run_from_deployment keeps one of Prefect's API servers this long, in seconds.
 CREATE = 1 / 23
-# API servers on one database get in each other's way: three do what 2.4 would alone.
+# API servers on one database slow each other down: three do the work of 2.4.
 SHARED_DATABASE = 0.8
 # A warm run: from create to code, the build of a small month, and Prefect's heartbeat thread,
 # whose end keeps the slot though silver is there.
@@ -157,7 +157,7 @@ def table() -> list[str]:
             day = simulate(setup, events, partitions)
             took = [seconds(t) for t in (day.median, day.p99, day.worst)]
             if not day.keeps_up:
-                # A queue that only grows has no typical wait.
+                # A queue that keeps growing has no typical wait.
                 took = ["falls behind"] * 3
             lines.append(
                 f"| {events:,} | {partitions:,} | {setup.name} | {day.busiest}"

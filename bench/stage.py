@@ -45,8 +45,8 @@ _PREFIX = {
     NOBODY: "bronze/bench_nobody",
     POLLING: "elsewhere/bench_polling",
 }
-# What each dataset fires, and its own table, for a table has one owner. Nobody works in the pool
-# of the second, whose runs are only created.
+# Each dataset's deployment, and its own table, since a table has one owner. The second one's pool
+# has no worker: its runs are only created.
 _DECLARED = {
     WARM: {"deployment": "silver-build/nyc-tlc", "bronze_table": "bronze.yellow_tripdata"},
     NOBODY: {"deployment": "silver-build/nobody", "bronze_table": "bronze.bench_nobody"},
@@ -106,7 +106,7 @@ class BenchStage:
         return cast("Any", self._ledger.execute(statement.encode(), parameters).fetchall())
 
     def change_ledger(self, statement: str, *parameters: Any) -> None:
-        """Change the ledger, which a service never has done to it."""
+        """Change the ledger directly, which the service never does."""
         self._ledger.execute(statement.encode(), parameters)
 
     def warehouse(self, statement: str, *parameters: Any) -> list[dict[str, Any]]:
@@ -226,7 +226,7 @@ def _stock_worker(home: Home) -> Program:
 
 
 def _add_baselines(environment: Mapping[str, str]) -> None:
-    """The stock pool, a pool where nobody works, and the deployments in them."""
+    """The stock pool, a pool without a worker, and the deployments in them."""
     with httpx.Client(
         base_url=environment["PREFECT_API_URL"],
         timeout=60,

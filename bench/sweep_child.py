@@ -62,7 +62,7 @@ class _Listing(Bronze):
 
 
 async def _longest_stall(is_over: asyncio.Event) -> tuple[float, float]:
-    """Seconds that the loop was away at most, and those of them that it worked itself."""
+    """The event loop's longest stall in seconds, and its own processor time within that."""
     longest = busy = 0.0
     while not is_over.is_set():
         began, used = time.perf_counter(), time.thread_time()

@@ -1,4 +1,4 @@
-"""`quicksilver alerts …`: what somebody must know of, one line for each cause."""
+"""`quicksilver alerts …`: open trouble, one line for each cause."""
 
 from typing import Annotated, Any
 

@@ -1,4 +1,4 @@
-"""The operators' API as every command asks it: over the ledger itself, or over a running service.
+"""The operators' API as the commands call it: over the ledger itself, or a running service.
 
 With QUICKSILVER_DATABASE_URL the API runs in this process, so that a command works while the
 service is down; without it the service at QUICKSILVER_URL is asked, and a token is enough. Both are
@@ -21,10 +21,10 @@ from quicksilver.settings import Settings, load_settings
 
 R = TypeVar("R")
 
-# A service that is away is told within that; one that lists bronze for an answer takes its time.
+# A service that is away is noticed within that; one that lists bronze to answer may take longer.
 _LIMITS = httpx.Timeout(600, connect=2)
 
-# What the answers are to who calls a command: its exit code tells them apart.
+# The exit code for each kind of answer.
 _REFUSALS: dict[int, type[QuicksilverError]] = {404: NotFoundError, 503: ServiceUnavailableError}
 
 
@@ -35,23 +35,23 @@ class Api:
     client: httpx.AsyncClient
 
     async def get(self, path: str, **query: Any) -> Any:
-        """What a route shows, as JSON; a query's value that is None is left out.
+        """A route's answer as JSON; query values that are None are left out.
 
         Raises:
-            QuicksilverError: what it answers instead.
+            QuicksilverError: the API's refusal.
         """
         return await self._ask("GET", path, query)
 
     async def post(self, path: str, **query: Any) -> Any:
-        """What an action answers; otherwise as `get`."""
+        """An action's answer; otherwise as `get`."""
         return await self._ask("POST", path, query)
 
     async def delete(self, path: str) -> Any:
-        """What a removal answers; otherwise as `get`."""
+        """A removal's answer; otherwise as `get`."""
         return await self._ask("DELETE", path, {})
 
     async def _ask(self, method: str, path: str, query: dict[str, Any]) -> Any:
-        # `first` stands for a name that Python keeps to itself.
+        # `first` stands for `from`, which is a keyword in Python.
         given = {"from" if k == "first" else k: v for k, v in query.items() if v is not None}
         try:
             answer = await self.client.request(method, path, params=given)
@@ -117,7 +117,7 @@ def with_api(work: Callable[[Settings, Api], Awaitable[R]]) -> R:
 
 
 def get(path: str, **query: Any) -> Any:
-    """One answer of the API, for a command that needs no more."""
+    """One answer of the API, for a command that needs only one."""
     return with_api(lambda _, api: api.get(path, **query))
 
 

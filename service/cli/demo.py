@@ -28,7 +28,7 @@ from quicksilver.stack import EmbeddedStack
 from quicksilver.stack.commands import worker_limit
 from quicksilver.stack.initialise import initialise_child, initialise_store
 
-# So many rows the correction lacks.
+# How many rows the correction lacks.
 _DROPPED = 100
 
 # Full-size months over a slow line take minutes each; the demo's own twelve take one in all.
@@ -42,7 +42,7 @@ def run_demo(settings: Settings, console: Console) -> None:
 
     Raises:
         DemoFailedError: a count is off, or a run did not complete.
-        SettingsError: `TLC_SOURCE` has not what the demo needs; nothing was started.
+        SettingsError: `TLC_SOURCE` lacks what the demo needs; nothing was started.
         StackError: the embedded stack did not start.
     """
     home = settings.home.expanduser().resolve() / "demo"

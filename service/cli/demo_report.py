@@ -1,4 +1,4 @@
-"""The demo's table, and what of it is not as it must be."""
+"""The demo's table, and the figures in it that are wrong."""
 
 from collections.abc import Mapping
 from datetime import date, datetime
@@ -34,7 +34,7 @@ group by dt
 
 
 def report(stack: Stack, console: Console) -> list[str]:
-    """Print the table and the totals; what is off, in words."""
+    """Print the table and the totals; the wrong figures in words."""
     builds = stack.ledger("select *, partition::date as dt from quicksilver.build order by id")
     counts = {row["dt"]: row for row in stack.warehouse(_COUNTS)}
     ui = stack.env["PREFECT_API_URL"].removesuffix("/api")

@@ -1,4 +1,4 @@
-"""What the demo works on: its months, and the running stack as any client reaches it."""
+"""What the demo works with: its months, and the running stack as any client reaches it."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -20,7 +20,7 @@ CORRECTED = date(YEAR, 7, 1)
 
 
 class DemoFailedError(QuicksilverError):
-    """Something did not come out as it must; the message lists what."""
+    """The demo's result is wrong; the message lists what."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""How the help is ordered, and what stands in it for a value."""
+"""The order of the help, and its words for values."""
 
 from typing import Any
 
@@ -8,12 +8,12 @@ from typer.core import TyperGroup, TyperOption
 SET_UP, RUN, LOOK, ACT = "Set up", "Run", "Look", "Act"
 _ORDER = (SET_UP, RUN, LOOK, ACT)
 
-# Instead of the programming language's names for kinds of values.
+# Instead of Python's type names.
 _VALUES: dict[object, str] = {bool: "", int: "N", float: "N"}
 
 
 class InOrder(TyperGroup):
-    """Commands by group, and options without words of a library."""
+    """Commands by group, and options without the library's type names."""
 
     def list_commands(self, ctx: Any) -> list[str]:
         """The commands in the order of their groups."""

@@ -9,7 +9,7 @@ from rich.text import Text
 
 from quicksilver.support.text import escape_control_characters
 
-# Less than that, and sentences become columns of single words.
+# With less, sentences become columns of single words.
 _NARROWEST = 24
 # Of a column: a line and a blank on both sides.
 _BORDERS = 3
@@ -46,7 +46,7 @@ class Listing:
         self._below = below
 
     def add(self, *cells: str | Text) -> None:
-        """A row; what is no Text is taken as foreign, and as no markup."""
+        """A row; a cell that is not a Text is foreign, and is not read as markup."""
         self.rows.append(self._texts(cells))
 
     def sum_up(self, *cells: str | Text) -> None:
@@ -58,7 +58,7 @@ class Listing:
         if self._title:
             yield Text(self._title, "table.title")
         widths = [self._width(place) for place in range(len(self.headings))]
-        # A sentence may be folded into a column of some words, nothing else is.
+        # Only sentences may be folded into a narrow column.
         least = [
             min(width, _NARROWEST) if name in self._free else width
             for name, width in zip(self.headings, widths, strict=True)

@@ -23,10 +23,10 @@ from quicksilver.web.access import require_operator, sees_rows
 async def local_api(
     settings: Settings, ledger: Ledger, actor: str
 ) -> AsyncGenerator[httpx.ASGITransport]:
-    """The same routes as the service's; `actor` is who acts through them.
+    """The same routes as the service's; `actor` is the user for the log of actions.
 
-    Who may reach the database may do everything: no token is asked for. An error made for people
-    comes as itself, and not as an answer.
+    A user with the database's password may do everything, so no token is needed. An error meant for
+    people is raised as itself, and not turned into an answer.
     """
     app = FastAPI()
     state = app.state

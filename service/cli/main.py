@@ -7,7 +7,7 @@ from quicksilver.support.log import configure_logging
 
 
 def main() -> None:
-    """Run the command. What it prints is for its caller: of the log, faults alone, to stderr."""
+    """Run the command. Its output is for the caller: only errors are logged, to stderr."""
     configure_logging("text")
     logging.getLogger().setLevel(logging.ERROR)
     app()

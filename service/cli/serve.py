@@ -38,7 +38,7 @@ async def serve_until_stopped(settings: Settings) -> None:
     server = uvicorn.Server(server_config(application, settings))
     async with running(application):
         keep_out_of_collections()
-        # uvicorn's way to say that it cannot listen; told when all that ran beside it has ended.
+        # uvicorn exits like this if it cannot listen; reported when all other tasks have ended.
         with suppress(SystemExit):
             await server.serve()
     if not server.started:
@@ -49,8 +49,8 @@ async def serve_until_stopped(settings: Settings) -> None:
 
 
 def keep_out_of_collections() -> None:
-    """Have the garbage collector leave alone what the service is made of: looking through Prefect's
-    modules stops every request for a tenth of a second, again and again."""
+    """Exclude the loaded modules from garbage collection: traversing Prefect's modules stops every
+    request for a tenth of a second, again and again."""
     gc.collect()
     gc.freeze()
 

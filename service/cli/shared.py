@@ -39,7 +39,7 @@ app = typer.Typer(
     help="Bronze lands, silver builds: MinIO events become Prefect runs, one per partition.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
-    # Brackets in a help text are brackets.
+    # Brackets in a help text are not markup.
     rich_markup_mode="markdown",
     epilog="Exit codes: 0 done, 1 not done, 2 wrong usage or setting, 3 unknown name,"
     " 4 a part is away.",
@@ -67,7 +67,7 @@ def _main(  # pyright: ignore[reportUnusedFunction]
     return
 
 
-# With a Postgres that is away a command ends after so many seconds.
+# If Postgres is away, a command ends after so many seconds.
 _CONNECT_WITHIN = 2
 
 # Into a file or a pipe nothing is folded: a program reads lines, and a search wants names whole.
@@ -94,7 +94,7 @@ def complain(sentence: str) -> None:
 
 
 def declared_names(incomplete: str) -> list[str]:
-    """Datasets that begin like this, for the shell's completion; a wrong file completes nothing."""
+    """Datasets with this prefix, for the shell's completion; none if the file is wrong."""
     try:
         names = load_datasets(load_settings().datasets_file).by_name
     except QuicksilverError:
@@ -136,7 +136,7 @@ def _exit_code(error: QuicksilverError) -> int:
 
 
 def actor() -> str:
-    """Who is at the command line, for the log of actions."""
+    """The name of the command line's user, for the log of actions."""
     return f"cli:{getpass.getuser()}"
 
 
@@ -146,7 +146,7 @@ async def opened_ledger(settings: Settings) -> AsyncGenerator[Ledger]:
     settings.require("database_url")
     datasets = load_datasets(settings.datasets_file)
     url = settings.database_url.get_secret_value()
-    # A pool waits for a Postgres that restarts; a person is told at once.
+    # A pool waits for a Postgres that restarts; a command reports it at once.
     try:
         await (await psycopg.AsyncConnection.connect(url, connect_timeout=_CONNECT_WITHIN)).close()
     except psycopg.OperationalError as error:
@@ -166,7 +166,7 @@ async def opened_ledger(settings: Settings) -> AsyncGenerator[Ledger]:
 
 @contextmanager
 def refusals_told() -> Generator[None]:
-    """What Postgres refuses because nobody prepared it for us, as a sentence with what to do.
+    """Turn a refusal by a Postgres that was not set up into a sentence with what to do.
 
     Raises:
         QuicksilverError: the ledger lacks tables, or its role lacks rights.

@@ -33,7 +33,7 @@ from quicksilver.errors import UNAVAILABLE, NotFoundError, ServiceUnavailableErr
 from quicksilver.operators.shapes.partitions import State
 from quicksilver.settings import Settings
 
-# Causes, not partitions: more of them than that are read on the page.
+# Causes, not partitions: the page shows the rest.
 _CAUSES = 20
 
 # On a screen that is refreshed, causes leave room for the rows; lines around the rows.

@@ -8,12 +8,12 @@ from quicksilver.cli.listing import Listing
 
 
 def number(value: int | None) -> str:
-    """With separators; nothing for what is not known."""
+    """With separators; empty if it is not known."""
     return "" if value is None else f"{value:,}"
 
 
 def when(moment: str | None, shape: str = "%Y-%m-%d %H:%M:%S") -> str:
-    """A moment of the API in UTC; nothing for one that has not come."""
+    """A moment of the API in UTC; empty if it has not come."""
     return f"{datetime.fromisoformat(moment).astimezone(UTC):{shape}}" if moment else ""
 
 

@@ -18,8 +18,8 @@ class OpenedClient:
     """A client with its connection and its CSRF token, for the first coroutine that is run.
 
     Prefect's engine runs an async flow with `asyncio.run`, and takes the client of the context if
-    that belongs to the running loop. A sync flow's engine has another kind of client, and a loop of
-    its own is nothing to it.
+    that belongs to the running loop. A sync flow's engine has another kind of client and does not
+    use this loop.
     """
 
     def __init__(self) -> None:
@@ -54,7 +54,7 @@ async def _opened() -> AsyncClientContext:
 
 
 def opened_client() -> OpenedClient | None:
-    """The client, or None when Prefect does not answer: the run will see for itself."""
+    """The client, or None when Prefect does not answer: the run will then try itself."""
     try:
         return OpenedClient()
     except (httpx.HTTPError, OSError, RuntimeError, ValueError):

@@ -11,7 +11,7 @@ _END = "-----END CERTIFICATE-----\n"
 
 
 def lean_client_environment(api_url: str, folder: Path) -> dict[str, str]:
-    """Variables for whoever talks to a Prefect server that the same stack started.
+    """Variables for clients of a Prefect server that the same stack started.
 
     A run makes eight clients. Each parses certifi's 140 authorities (18 ms) although the API is
     plain HTTP: with one authority, written to `folder`, that is 1 ms. Each would ask for the

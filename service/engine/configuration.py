@@ -15,8 +15,8 @@ Variables = dict[str, str]
 class PrefectConfiguration:
     """What Prefect's settings in this process were read from.
 
-    Reading them anew costs 30 ms and setting logging up 60 ms; that the run's environment says what
-    the server's said is the rule, since the stack gives both the same.
+    Reading them again costs 30 ms and setting logging up 60 ms; usually a run's environment equals
+    the server's, since the stack gives both the same.
     """
 
     def __init__(self) -> None:
@@ -29,10 +29,10 @@ class PrefectConfiguration:
         self._files = self._stamps()
 
     def adopt(self) -> bool:
-        """Have Prefect go by the present environment and working directory from here on.
+        """Have Prefect use the present environment and working directory from here on.
 
         Returns:
-            Whether they say anything else than before.
+            Whether the settings differ from before.
         """
         if _variables() == self._variables and self._stamps() == self._files:
             return False
@@ -56,7 +56,7 @@ class PrefectConfiguration:
         found: list[tuple[str, int, int]] = []
         for path in (*map(Path, _FILES), self._profiles):
             try:
-                # The project's own pyproject.toml says nothing to Prefect, and then is none.
+                # A pyproject.toml without settings for Prefect counts as absent.
                 if path.name == "pyproject.toml" and b"tool.prefect" not in path.read_bytes():
                     continue
                 stat = path.stat()
@@ -67,7 +67,7 @@ class PrefectConfiguration:
 
 
 def _variables() -> Variables:
-    """The environment's settings; two underscores mark what tells one run from another."""
+    """The environment's settings; two underscores mark variables that differ for every run."""
     return {
         name: value
         for name, value in os.environ.items()

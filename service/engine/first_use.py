@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from prefect.logging.handlers import PrefectConsoleHandler
 from pydantic import BaseModel
 
-# Of these a run uses some; all of them take a tenth of a second, one of them up to 5 ms.
+# A run uses some of these; one takes up to 5 ms, all together a tenth of a second.
 _MODELS = ("prefect.client.schemas", "prefect.events")
 
 

@@ -1,4 +1,4 @@
-"""The work pool's `command`: hands this process over to the warm engine and waits for its end.
+"""The work pool's `command`: hands its run over to the warm engine and waits for the run's end.
 
 Prefect's worker starts it as `python -I -S launcher.py` in the place of `python -m prefect.engine`
 and treats it as the run: its process id is the run's infrastructure, signals to it reach the run,
@@ -28,9 +28,9 @@ else:
     import protocol
 
 # An engine that reloads changed code (4 s, or many times that on a busy machine) is ready before a
-# stock engine would be that begins the same imports now; beyond this it must be stuck.
+# stock engine that would begin the same imports now; beyond this it must be stuck.
 PATIENCE = 30.0
-# One line a minute tells an operator as much as one line a run.
+# One line a minute is as useful to an operator as one line for each run.
 SILENCE = 60.0
 FORWARDED = (
     signal.SIGHUP,
@@ -152,7 +152,7 @@ def become_stock_engine(path: str, reason: str) -> NoReturn:
             with open(marker, "wb"):
                 os.utime(marker)
         except OSError:
-            pass  # then every run says it
+            pass  # then every run logs it
     os.execv(sys.executable, [sys.executable, "-m", "prefect.engine"])  # noqa: S606
 
 

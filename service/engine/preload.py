@@ -1,8 +1,8 @@
-"""Imports what runs need, and proves that no import left anything behind that a fork would break.
+"""Imports what runs need, and proves that no import left anything that a fork would break.
 
-A thread does not survive a fork but the locks that it holds do; a socket or client would be shared
-by every run. So a module that starts a thread or opens a connection when it is imported is named,
-and the engine refuses to start.
+A thread does not survive a fork, but the locks that it holds do; a socket or client would be shared
+by every run. So if a module starts a thread or opens a connection when it is imported, the engine
+names it and refuses to start.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ Say = Callable[[str], None]
 
 
 class DisturbedError(Exception):
-    """The process holds threads or descriptors that must not be copied; says which and whose."""
+    """The process holds threads or descriptors that must not be copied; lists them by origin."""
 
 
 def preload(
@@ -84,7 +84,7 @@ def preload(
 
 
 def settle(since: str) -> None:
-    """Send away the process that `multiprocessing` started for the first lock somebody made.
+    """End the process that `multiprocessing` started for the first lock that a module made.
 
     Raises DisturbedError when such a lock is still there: it lies in shared memory, so every run
     would hold the same one, and one that is killed while holding it would stop all others.

@@ -1,13 +1,13 @@
-"""What launcher and engine say to each other over their Unix socket.
+"""The protocol of launcher and engine over their Unix socket.
 
 Standard library only, and as little of it as possible: the launcher starts with every run.
 
     launcher                      engine (the run's supervisor)
     REQUEST + stdin/stdout/stderr ->
                                   <- READY, or REFUSED with the reason
-    GO                            ->          only now the run is forked: whoever gives up before
+    GO                            ->          only now the run is forked: a launcher that gives up
                                   <- STARTED with its process id
-    SIGNAL n, any number          ->          GO knows that nothing ran and nothing will
+    SIGNAL n, any number          ->          before GO knows that no run was or will be started
                                   <- EXITED with the wait status
 
 Either side notices the other's death as the end of the connection.
@@ -41,7 +41,7 @@ SOCKET_VARIABLE = "QUICKSILVER_ENGINE_SOCKET"
 FLOW_RUN_VARIABLE = "QUICKSILVER__FLOW_RUN"
 # The kernel's sun_path has 108 bytes with the closing NUL.
 _LONGEST_PATH = 107
-# An environment is far below this; whoever announces more is not our launcher.
+# An environment is far below this; a peer that announces more is not our launcher.
 _LONGEST_FRAME = 16 * 1024 * 1024
 HEADER = struct.Struct("!cI")
 _PEER = struct.Struct("3i")
@@ -50,7 +50,7 @@ _HONOURED_LATE = frozenset({b"PYTHONUNBUFFERED", b"PYTHONDONTWRITEBYTECODE"})
 
 
 class ProtocolError(Exception):
-    """The other side hung up or sent what no launcher and no engine sends."""
+    """The other side hung up or violated the protocol."""
 
 
 class Request:
@@ -72,7 +72,7 @@ class Request:
         return cls(binaries(), umask, os.getcwdb(), dict(os.environb))
 
     def encode(self) -> bytes:
-        """One payload; NUL separates the parts, because none of them can contain it."""
+        """One payload; NUL separates the parts, because they cannot contain it."""
         pairs = [name + b"=" + value for name, value in self.environment.items()]
         return b"\0".join(
             [VERSION, self.binaries, b"%o" % self.umask, self.directory, *pairs],
@@ -92,7 +92,7 @@ class Request:
 
 
 def binaries() -> bytes:
-    """The folder of the running interpreter: the same one means the same virtual environment."""
+    """The folder of the running interpreter, which identifies the virtual environment."""
     return os.fsencode(os.path.realpath(os.path.dirname(sys.executable)))
 
 
@@ -119,7 +119,7 @@ def socket_path(environment: Mapping[str, str]) -> str:
     runtimes = [
         environment.get("XDG_RUNTIME_DIR"),
         os.path.join(environment.get("TMPDIR") or "/tmp", own),  # noqa: S108
-        os.path.join("/tmp", own),  # noqa: S108  a deep TMPDIR is no help
+        os.path.join("/tmp", own),  # noqa: S108  in case TMPDIR is too deep
     ]
     runtime, *_ = found = [runtime for runtime in runtimes if runtime]
     home = os.path.abspath(os.path.join(project, environment.get("QUICKSILVER_HOME") or runtime))

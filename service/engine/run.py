@@ -72,8 +72,8 @@ class Run:
             self._await_orders(self._orders)
         failpoint.reach("between-pending-and-running")
         try:
-            # The very module that the stock command names, run under the name that it has there.
-            # A copy that some library imported as `prefect.engine` would only earn a warning.
+            # The same module that the stock command runs, under the same name. A copy that some
+            # library imported as `prefect.engine` would only cause a warning.
             sys.modules.pop(ENGINE, None)
             if self._flow_run is not None:
                 _know(self._flow_run)
@@ -84,7 +84,7 @@ class Run:
                 _exit_code = (leaving.code or 0) & 0xFF
             raise
         except KeyboardInterrupt:
-            raise  # the interpreter's own end of it is death by SIGINT
+            raise  # the interpreter then ends by SIGINT
         except BaseException:
             _exit_code = 1
             raise
@@ -119,12 +119,12 @@ class Run:
             client.lend()
 
     def _take_over(self) -> bool:
-        """Stand where the request says; whether Prefect's settings were read anew for that."""
+        """Take the request's environment and folder; whether Prefect's settings were read again."""
         os.umask(self._request.umask)
         os.chdir(self._request.directory)
         os.environ.clear()
         os.environb.update(self._request.environment)
-        # Not for what the flow starts in turn: there, a variable this long would be refused.
+        # Not for processes that the flow starts: there, a variable this long would be refused.
         self._flow_run = os.environb.pop(os.fsencode(FLOW_RUN_VARIABLE), None)
         time.tzset()
         for stream in (sys.stdout, sys.stderr):
@@ -151,14 +151,14 @@ def _know(flow_run: bytes) -> None:
 
 
 def rename(name: str) -> None:
-    """What `ps` and `top` call this process; its arguments are the server's for good."""
+    """Set the name that `ps` and `top` show; the arguments stay the server's."""
     _LIBC.prctl(_PR_SET_NAME, name.encode())
 
 
 def _die_with(supervisor: int) -> None:
     _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != supervisor:
-        os._exit(1)  # it died before the kernel was told to tell us
+        os._exit(1)  # it died before we asked the kernel for a signal at its death
 
 
 def _rebind(stream: TextIO) -> None:

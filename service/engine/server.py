@@ -1,9 +1,9 @@
 """The engine server: `python -m quicksilver.engine.server`.
 
-Imports everything a run needs, then forks one supervisor (`supervisor.py`) a connection, for ever.
-It keeps no thread, no client, no state of any run: killing it ends nothing, and replacing itself by
-a fresh copy (exec, same process id, same listening socket) when code on disk changes loses nothing,
-because whoever connects meanwhile waits in the socket's backlog.
+Imports everything a run needs, then forks one supervisor (`supervisor.py`) for each connection. It
+keeps no thread, client or state of a run: killing it ends no run. When code on disk changes it
+replaces itself by a fresh copy (exec, same process id, same listening socket), and no request is
+lost, because new connections wait in the socket's backlog meanwhile.
 """
 
 from __future__ import annotations
@@ -44,8 +44,8 @@ STOPPING = (signal.SIGTERM, signal.SIGINT)
 # package's SQL, which its modules read.
 OF_THE_PROJECT = ("flows", "analytics")
 OF_THE_PACKAGE = ("ledger", "warehouse", "build")
-# So that changed code, once it has not changed any more between two looks, is reloaded before the
-# next run asks for it. Costs 0.1 % of a core.
+# Changed code is reloaded once it stays the same between two checks, before the next run asks for
+# it. Costs 0.1 % of a core.
 SCAN_SECONDS = 2.0
 # Launchers wait here during a reload; a worker's limit is far lower.
 BACKLOG = 512
@@ -73,7 +73,7 @@ class Server:
 
     def warm_up(self) -> None:
         """Import everything. Raises DisturbedError when a module is not fit to be forked."""
-        # A reload inherits that children are ignored; whoever waits for one here must find it.
+        # A reload inherits that children are ignored; code that waits for one here must find it.
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         # Before the imports: what is written while they run counts as changed.
         self._sources = Sources(self._watched, [PACKAGE])
@@ -90,7 +90,7 @@ class Server:
         say(f"warm after {time.perf_counter() - begin:.1f} s, serving {self._path}")
 
     def serve(self) -> Run:
-        """Fork for whoever connects, until SIGTERM. Returns in a run's own process only."""
+        """Fork for each connection, until SIGTERM. Returns in a run's own process only."""
         signal.signal(signal.SIGTERM, self._stop)
         signal.signal(signal.SIGINT, self._stop)
         # No caller waits for a supervisor's exit status, so the kernel drops it; supervisors that
@@ -103,7 +103,7 @@ class Server:
         poll.register(self._listener, select.POLLIN)
         while True:
             waiting = poll.poll(SCAN_SECONDS * 1000)
-            # Whoever edits saves often: without a run that waits for it, a reload can wait as well.
+            # A developer saves often: while no run waits for it, a reload can wait as well.
             if self._sources.changed() if waiting else self._sources.settled():
                 self._reload("the code on disk has changed")
             if waiting and (run := self._fork()):

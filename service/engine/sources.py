@@ -1,4 +1,4 @@
-"""Notices that the code on disk is no longer the code in memory."""
+"""Detects that the code on disk is no longer the code in memory."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ class Sources:
     """All files under `whole`, those under `loaded` that this process imports, and the packages.
 
     Make it before the imports, so that what is written while they run counts as changed, and call
-    `note_imports` after them. A file under `loaded` that nobody imported need not be watched: a run
-    that wants it reads it from disk. A look costs 1 ms for a project of this size.
+    `note_imports` after them. A file under `loaded` that is not imported need not be watched: a run
+    that needs it reads it from disk. A check costs 1 ms for a project of this size.
     """
 
     def __init__(self, whole: Sequence[Path], loaded: Sequence[Path] = ()) -> None:
@@ -77,4 +77,4 @@ def _walk(folder: str) -> Iterator[tuple[str, tuple[int, int]]]:
                 elif entry.name.endswith(WATCHED):
                     yield entry.path, _stamp(entry.stat())
     except OSError:
-        return  # a folder that is not there, or goes while we look: its absence is the finding
+        return  # a folder that is missing, or vanishes meanwhile: its absence is the finding

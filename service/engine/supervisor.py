@@ -1,4 +1,4 @@
-"""The process between a run and its launcher: one a run, so that the server can forget the run.
+"""The process between a run and its launcher: one for each run, so that the server keeps no state.
 
 It is forked by the server, forks the run, passes signals on and reports how the run ended. When its
 launcher dies it kills the run; when it dies itself, the kernel kills the run. When the server dies,
@@ -83,7 +83,7 @@ def _fork(connection: socket.socket) -> int:
     try:
         run = os.fork()
     except OSError as error:
-        # The other side has no way back: the run ends as one whose process could not start.
+        # The other side cannot fall back: the run ends like one whose process could not start.
         _report(connection, 1 << 8)
         _leave(f"the run could not be forked: {error}")
     if run == 0:
@@ -118,7 +118,7 @@ def _await_order(connection: socket.socket, order: int, child: int) -> None:
 
 
 def _unfit(request: protocol.Request, started_with: Mapping[bytes, bytes]) -> str | None:
-    """Why a fork of this interpreter would not be what the launcher asked for, or None."""
+    """Why a fork of this interpreter does not fit the launcher's request, or None."""
     if request.binaries != protocol.binaries():
         return f"it runs {os.fsdecode(protocol.binaries())}, not {os.fsdecode(request.binaries)}"
     ours = protocol.interpreter_variables(started_with)
@@ -132,7 +132,7 @@ def _unfit(request: protocol.Request, started_with: Mapping[bytes, bytes]) -> st
 def _relay(connection: socket.socket, run: int, *, outlives: bool) -> int:
     """Pass signals on until the run has ended; its wait status.
 
-    With `outlives` the run goes on when nobody is left to send any.
+    With `outlives` the run goes on when its worker is gone.
     """
     ended = os.pidfd_open(run)
     poll = select.poll()
@@ -149,7 +149,7 @@ def _relay(connection: socket.socket, run: int, *, outlives: bool) -> int:
             if outlives:
                 continue
             # kill -9 of the stock engine ends the run at once: so does kill -9 of the launcher. Its
-            # whole session goes, because nobody is left to wait for what it started.
+            # whole session is killed, because no process is left to wait for its children.
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(run, signal.SIGKILL)
             # The group exists only once the run has made its session.

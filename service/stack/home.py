@@ -20,13 +20,13 @@ from quicksilver.support.project import PROJECT_VARIABLE, project_folder
 # A unix socket's path may have 107 bytes. Below this folder the supervisor binds
 # `supervisor.sock.<its pid>`, and Python's multiprocessing `tmp/pymp-xxxxxxxx/listener-xxxxxxxx`.
 _SHORT_ENOUGH = 64
-# Set in every child's environment, never printed by `quicksilver env`: it tells what this home's
-# stack started from everything else that runs on the machine.
+# Set in every child's environment, never printed by `quicksilver env`: it distinguishes the
+# processes of this home's stack from all others on the machine.
 MARKER = "QUICKSILVER_STACK_CHILD"
 _SERVICES = ("MINIO_", "PREFECT_")
 
-# Seconds between two polls of the worker, which the ledger wakes for a run of ours: so long at most
-# waits a run that somebody else has created. Each poll costs Prefect and Postgres 15 ms of a core.
+# Seconds between two polls of the worker. The ledger wakes it for our own runs; a run that another
+# client created waits this long at most. Each poll costs Prefect and Postgres 15 ms of a core.
 WORKER_POLL = "3"
 
 
@@ -36,7 +36,7 @@ class Home:
 
     folder: Path
     credentials: Credentials
-    # Settings of one's own MinIO, Prefect or warehouse, where those are used instead of ours.
+    # Settings of the user's own MinIO, Prefect or warehouse, where those replace ours.
     beside: Mapping[str, str] | None = None
 
     @property
@@ -65,8 +65,8 @@ class Home:
 
     @property
     def temporary(self) -> Path:
-        """`TMPDIR` of every program: Prefect's worker wants a fixed name in it for itself alone,
-        which in the system's one belongs to the first user who came."""
+        """`TMPDIR` of every program: Prefect's worker makes a folder of fixed name in it, and in
+        the system's folder that belongs to the first user who ran a worker."""
         return self.runtime / "tmp"
 
     def prepare_temporary(self) -> None:
@@ -149,7 +149,7 @@ class Home:
         """What a program that needs none of the stack's credentials gets.
 
         The caller's environment, less what is meant for another MinIO, Prefect, Postgres or dbt;
-        nothing is sent to anybody who counts users, and loopback goes past any proxy.
+        telemetry is off, and loopback bypasses any proxy.
         """
         foreign = ("PG", "DBT_") if self.beside is not None else (*_SERVICES, "PG", "DBT_")
         inherited = {k: v for k, v in os.environ.items() if not k.startswith(foreign)}

@@ -13,7 +13,7 @@ from quicksilver.stack.ports import LOOPBACK
 from quicksilver.stack.program import Program
 from quicksilver.support.http import local_http_client
 
-# Its releases are source alone nowadays.
+# Its releases are source only.
 MINIO = GoProgram(
     title="MinIO",
     name="minio",

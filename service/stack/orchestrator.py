@@ -63,12 +63,12 @@ def prefect_program(home: Home) -> Program:
             "PREFECT_HOME": str(folder),
             "PREFECT_API_URL": home.prefect_url,
             "PREFECT_SERVER_DATABASE_CONNECTION_URL": f"postgresql+asyncpg://{database}",
-            # Whoever may start runs here runs commands as this user: neither every user of the
-            # machine, nor a web page whose browser reaches loopback.
+            # A client that may start runs here runs commands as this user: other users of the machine
+            # and web pages in a browser must not have access.
             "PREFECT_SERVER_API_AUTH_STRING": home.credentials.prefect_auth,
             "PREFECT_SERVER_CORS_ALLOWED_ORIGINS": home.prefect_url.removesuffix("/api"),
             "PREFECT_SERVER_CSRF_PROTECTION_ENABLED": "true",
-            # Not into the installed package, which may be somebody else's.
+            # Not into the installed package, which may belong to another user.
             "PREFECT_SERVER_UI_STATIC_DIRECTORY": str(folder / "ui"),
             "PREFECT_SERVER_UI_SHOW_PROMOTIONAL_CONTENT": "false",
             **_LOOPS,
@@ -82,7 +82,7 @@ def prefect_program(home: Home) -> Program:
 
 
 def _runs_environment(home: Home) -> dict[str, str]:
-    """What those have alike that speak with Prefect; so a run need not read its settings anew."""
+    """One environment for all clients of Prefect, so that runs need not read settings again."""
     lean: dict[str, str] = {}
     if home.beside is None:
         lean = lean_client_environment(home.prefect_url, private_folder(home.folder / "prefect"))

@@ -18,15 +18,15 @@ from quicksilver.stack.postgres import postgres_program
 from quicksilver.stack.program import Program
 from quicksilver.stack.versity import versity_program
 
-# What can hold bronze here. Versity's gateway starts behind the service, which it posts to first.
+# Stores for bronze. Versity's gateway starts after the service, to which it posts at its start.
 STORES = ("minio", "versity")
 LATE_STORES = frozenset({"versity"})
 # In the order of their start; they are stopped in reverse. Another store takes MinIO's place.
 PARTS = ("postgres", "minio", "prefect", "service", "engine", "worker")
 _ORDER = ("postgres", "minio", "prefect", "service", "versity", "engine", "worker")
-# Beside one's own MinIO and Prefect, with workers of one's own.
+# Beside the user's own MinIO, Prefect and workers.
 OWN_SERVICES = ("postgres", "service", "engine")
-# Linux alone has what the warm engine is made of; elsewhere runs start the stock way.
+# The warm engine needs Linux; elsewhere runs start the stock way.
 _HERE = frozenset(_ORDER if sys.platform == "linux" else set(_ORDER) - {"engine"})
 _NEEDS = {
     "worker": {"prefect"},
@@ -42,7 +42,7 @@ def with_needs(parts: Collection[str], store: str = "minio") -> frozenset[str]:
     `store` takes the place of MinIO.
 
     Raises:
-        StackError: for a name that is no part, or no store that runs here.
+        StackError: for an unknown part, or a store that does not run here.
     """
     if store not in STORES:
         raise StackError(

@@ -1,4 +1,4 @@
-"""Loopback ports: the usual one when it is free, else another, and nobody else's meanwhile."""
+"""Loopback ports: the usual one when it is free, else another, reserved meanwhile."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def is_free(port: int) -> bool:
 
 
 def choose_port(preferred: int | None, taken: Collection[int] = ()) -> int:
-    """`preferred` when it is free and not in `taken`, else a spare one; nobody holds it for us."""
+    """`preferred` when it is free and not in `taken`, else a spare one; it is not reserved."""
     with contextlib.closing(Reservations()) as reservations:
         return reservations.take(preferred, taken)
 
@@ -48,7 +48,7 @@ class Reservations:
         self._held: dict[int, socket.socket | FileLock] = {}
 
     def take(self, preferred: int | None, taken: Collection[int] = ()) -> int:
-        """`preferred` when it is free, reserved by nobody and not in `taken`, else a spare one.
+        """`preferred` when it is free, not reserved and not in `taken`, else a spare one.
 
         Raises:
             OSError: no port is free.
@@ -64,8 +64,8 @@ class Reservations:
 
     def _reserve(self, port: int) -> bool:
         if sys.platform == "linux":
-            # An abstract name: every user of the machine sees it, no file is left behind, and it
-            # is one for each network namespace, as the ports themselves are.
+            # An abstract name is visible to every user of the machine, leaves no file behind, and
+            # belongs to one network namespace, as the ports themselves do.
             name = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
             try:
                 name.bind(f"\0quicksilver-port-{port}")

@@ -47,7 +47,7 @@ def _account(home: Home) -> Account | None:
 
 
 def _environment() -> dict[str, str]:
-    # Nothing of ours: no credentials, no PG* variable, no locale that this machine may lack.
+    # A clean environment: no credentials, PG* variables or locales that this machine may lack.
     return {"PATH": os.environ.get("PATH", os.defpath), "LC_ALL": "C", "TZ": "UTC"}
 
 
@@ -64,7 +64,7 @@ def postgres_program(home: Home) -> Program:
     settings = {
         "port": home.port("postgres"),
         "listen_addresses": LOOPBACK,
-        # TCP alone: a socket's path may have 107 bytes, and dbt, ADBC and asyncpg all take TCP.
+        # TCP only: a socket's path may have 107 bytes, and dbt, ADBC and asyncpg all support TCP.
         "unix_socket_directories": "",
         "max_connections": _MAX_CONNECTIONS,
         "password_encryption": "scram-sha-256",

@@ -30,14 +30,14 @@ class Program:
     env: Mapping[str, str] = field(default_factory=dict[str, str])
     cwd: Path = Path("/")
     ready: Callable[[], bool] = _always
-    # Where `ready` is asked: what answers there must be this program, and nobody else's.
+    # The port that `ready` asks: the process that listens there must be this program.
     port: int | None = None
     # Ten times what it takes on two idle cores, for a machine that is busy with other things.
     start_within: float = 120.0
     stop_signal: signal.Signals = signal.SIGTERM
     # After that long it is killed, its process group with it.
     stop_within: float = 5.0
-    # Without it the stack still does its work: that it does not start is said, and no error.
+    # The stack works without it: a failed start is reported, and is not an error.
     optional: bool = False
     account: str | None = None
     enter_any_folder: bool = False

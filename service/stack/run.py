@@ -57,7 +57,7 @@ class EmbeddedStack:
         after_databases: steps once the databases are there, while Prefect still starts.
         after_servers: steps once MinIO and Prefect answer, before the service starts.
         extra: further programs, made for the home; started after the service, before the worker.
-        beside: settings of one's own MinIO and Prefect, by variable: the stack uses them, and
+        beside: settings of the user's own MinIO and Prefect, by variable: the stack uses them, and
             starts neither MinIO, Prefect nor a worker.
         say: where one line about each stage goes.
         store: what holds bronze, one of `STORES`; it takes the place of the part `minio`.
@@ -185,7 +185,7 @@ class EmbeddedStack:
         if "postgres" in self._parts:
             self._await("postgres")
             create_databases(home)
-        # The engine imports for seconds and needs nobody: no reason to wait.
+        # The engine imports for seconds and needs no other part: it starts early.
         self._launch("prefect", "engine")
         self._take(self._after_databases)
         self._await("minio", "prefect")
@@ -223,10 +223,10 @@ class EmbeddedStack:
             step(self.environment())
 
     def wait(self, tend: Step | None = None, *, every: float = 15.0) -> None:
-        """Stay until the supervisor ends, which it only does when somebody stops it.
+        """Wait until the supervisor ends, which it does only when it is stopped.
 
-        `tend` looks after what no program restores by itself, every so many seconds; what it raises
-        is said, and it is called again.
+        `tend` restores what no program restores by itself, every so many seconds; its errors are
+        reported, and it is called again.
 
         Raises:
             StackError: when it ended by itself; its programs ended with it.

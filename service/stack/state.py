@@ -1,4 +1,4 @@
-"""What a stack keeps from one start to the next: credentials, ports, and who runs it now."""
+"""What a stack keeps from one start to the next: credentials, ports, and its running process."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ class Credentials(BaseModel):
 
 
 class ProcessMark(BaseModel):
-    """A process that can be told from a later one with the same id."""
+    """A process, distinguishable from a later one with the same id."""
 
     pid: int
     started_at: float = Field(description="seconds since the epoch, as the kernel reports it")
@@ -79,12 +79,12 @@ class ProcessMark(BaseModel):
 
 
 class Running(BaseModel):
-    """Who runs the stack of a home now."""
+    """The process that runs the stack of a home now."""
 
     owner: ProcessMark
     # The supervisor's, which lives until everything below it has ended.
     guardian: ProcessMark | None = None
-    # Settings of one's own MinIO and Prefect, where the stack uses those.
+    # Settings of the user's own MinIO and Prefect, where the stack uses those.
     beside: dict[str, str] | None = None
 
 
@@ -139,7 +139,7 @@ def prepare_credentials(
 
 
 def load_running(folder: Path) -> Running | None:
-    """Who runs this home, `None` when nobody does (what a crash left behind counts as nobody)."""
+    """The process that runs this home, `None` without one (a crashed one does not count)."""
     try:
         running = Running.model_validate_json((folder / "run" / "running.json").read_text())
     except (OSError, ValidationError):
@@ -149,10 +149,10 @@ def load_running(folder: Path) -> Running | None:
 
 
 def save_running(folder: Path, running: Running) -> None:
-    """Record who runs this home."""
+    """Record the process that runs this home."""
     write_private(folder / "run" / "running.json", running.model_dump_json())
 
 
 def home_lock(folder: Path) -> FileLock:
-    """The lock that the one who runs this home holds; the kernel frees it when he dies."""
+    """The lock of the process that runs this home; the kernel frees it when the process dies."""
     return FileLock(private_folder(folder / "run") / "lock", mode=0o600)

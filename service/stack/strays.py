@@ -14,9 +14,9 @@ from quicksilver.stack.state import load_credentials
 
 
 def find_strays(folder: Path) -> list[psutil.Process]:
-    """Processes that carry this home's mark in their environment, and its Postgres.
+    """Processes with this home's mark in their environment, and its Postgres.
 
-    Known by what they carry, never by their name: another stack's are not touched.
+    They are found by the mark, never by name: another stack's processes are not touched.
     """
     credentials = load_credentials(folder)
     if credentials is None:

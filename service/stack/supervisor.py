@@ -24,7 +24,7 @@ from quicksilver.stack.program import Program, child_command
 
 _GUARDIAN = Path(__file__).with_name("guardian.py")
 _POLL = 0.05
-# The supervisor looks at what has ended once a second at worst, for every program in turn.
+# The supervisor notices an ended program within a second at worst.
 _SHUTDOWN_SLACK = 6.0
 _SWEEP_SLACK = 15.0
 
@@ -181,8 +181,8 @@ class Supervisor:
         """
         deadline = time.monotonic() + program.start_within
         starts: set[int] = set()
-        # A port that a connection held for a moment is worth another try; waiting for what the
-        # stack can do without is not.
+        # A port that a connection held for a moment is worth another try; an optional program is
+        # not worth waiting for.
         tries = 1 if program.optional else 3
         while True:
             status = self.status(program.name)

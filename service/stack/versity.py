@@ -38,7 +38,7 @@ def versity_program(home: Home) -> Program:
         name="versity",
         command=(
             *(str(VERSITY.binary()), "posix"),
-            # Attributes beside the files: not every file system keeps them on the files themselves.
+            # Attributes in files of their own: not every file system supports extended attributes.
             *("--sidecar", str(private_folder(folder / "attributes"))),
             str(private_folder(folder / "data")),
         ),
@@ -63,7 +63,7 @@ def versity_program(home: Home) -> Program:
 def gateway_environment(
     *, port: int, access_key: str, secret_key: str, receiver_url: str, token: str
 ) -> dict[str, str]:
-    """The gateway's settings; it knows no header for a token, so that is a URL's password."""
+    """The gateway's settings; it cannot send a token in a header, so the URL has it as password."""
     scheme, _, address = receiver_url.partition("://")
     return {
         "ROOT_ACCESS_KEY": access_key,

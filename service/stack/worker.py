@@ -15,9 +15,9 @@ from quicksilver.support.project import PROJECT_VARIABLE, project_folder
 def become_worker(settings: Settings, name: str, limit: int) -> NoReturn:
     """Become `prefect worker start --type quicksilver` for the settings' pool and Prefect.
 
-    Its runs are told where the project is, and where the warm engine listens. It gets a temporary
-    folder of its own: Prefect's worker wants one of a fixed name in the system's, which belongs to
-    the first user who came.
+    Its runs get the project's folder and the warm engine's address. It gets a temporary folder of
+    its own: Prefect's worker uses a fixed name in the system's one, which belongs to the first user
+    who ran a worker.
 
     Raises:
         StackError: the folder cannot be made.

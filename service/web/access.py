@@ -16,7 +16,7 @@ from quicksilver.web.sessions import (
 from quicksilver.web.throttle import address_of, failed_logins
 from quicksilver.web.tokens import bearer, is_accepted
 
-# For the API's schema alone: what they find is looked at below, with a limit on guesses.
+# For the API's schema only: the token is checked below, with a limit on guesses.
 OPERATOR_SCHEMES = [
     Security(
         HTTPBearer(
@@ -57,9 +57,9 @@ _CHALLENGE = {"WWW-Authenticate": "Bearer"}
 async def require_operator(request: Request) -> str:
     """The name under which an operator's action is logged.
 
-    Without a configured token everybody on this machine is an operator: the service then binds to
-    loopback only. A browser's session reads as it is, and changes something only with its CSRF
-    token in the header `X-CSRF-Token`.
+    Without a configured token every user of this machine is an operator: the service then binds to
+    loopback only. A browser's session may read as it is, and may change something only with its
+    CSRF token in the header `X-CSRF-Token`.
 
     Raises:
         HTTPException: 401 or 403 with what to do.
@@ -90,7 +90,7 @@ async def sees_rows(request: Request) -> bool:
 
 
 async def require_metrics(request: Request) -> None:
-    """Let in what may read the metrics: a token for that alone, or whatever reads everything.
+    """Let in requests that may read the metrics: a metrics token, or any that reads everything.
 
     Raises:
         HTTPException: 401 or 403 with what to do.
@@ -101,11 +101,11 @@ async def require_metrics(request: Request) -> None:
 
 
 async def known_session(request: Request) -> Session | None:
-    """The session of the one who asks; None without one, or when it was logged out of.
+    """The request's session; None without one, or after its logout.
 
     Raises:
         HTTPException: 401 for a wrong bearer token, which is counted; 429 after too many of them.
-        LedgerUnavailableError: whether the session was ended cannot be said.
+        LedgerUnavailableError: it is not known whether the session was ended.
     """
     session = session_of(request.app.state.settings, request)
     if session is not None and session.id:
@@ -123,7 +123,7 @@ async def known_session(request: Request) -> Session | None:
 
 
 def refuse_viewers(session: Session) -> None:
-    """Keep a token that may only read from acting.
+    """Refuse actions with a token that may only read.
 
     Raises:
         HTTPException: 403.
@@ -144,7 +144,7 @@ def raise_for_guessing(request: Request) -> None:
 
 
 def refuse_foreign_pages(request: Request) -> None:
-    """Keep what other sites' pages send from acting, and from reading by a borrowed name.
+    """Refuse actions sent by other sites' pages, and reads under a foreign host name.
 
     Raises:
         HTTPException: 403.

@@ -16,7 +16,7 @@ async def read_body(request: Request, limit: int) -> bytes:
 
     Raises:
         BodyTooLargeError: over `limit` bytes.
-        TimeoutError: not complete in time: who needs longer holds the connection.
+        TimeoutError: it was not complete in time: a slow sender would hold the connection.
     """
     declared = request.headers.get("content-length", "")
     if declared.isdecimal() and (len(declared) > 18 or int(declared) > limit):

@@ -1,8 +1,8 @@
 """The receiver: authenticate, parse, record, commit, and only then answer 2xx.
 
-A sender's durable queue sends the same event again until it gets a 2xx, and nothing behind it
-moves. So 5xx is only for what passes by itself (the ledger away); what is authentic but wrong is
-kept in quarantine and answered 2xx.
+A sender's durable queue repeats the same event until it gets a 2xx, and sends no later one
+before that. So 5xx is only for temporary trouble (the ledger is away); what is authentic but
+wrong is kept in quarantine and answered 2xx.
 """
 
 import asyncio
@@ -31,13 +31,13 @@ _log = structlog.get_logger(__name__)
 
 router = APIRouter(tags=["events"], dependencies=[SENDER_SCHEME])
 
-# A ledger that takes longer hangs. The outcome is unknown then: sent again, it counts once.
+# A ledger that takes longer hangs. The outcome is then unknown; an event sent twice counts once.
 _RECORD_SECONDS = 20.0
 
-# MinIO tries again by itself; others may honour it.
+# MinIO retries anyway; other senders may honour the header.
 _RETRY_AFTER = {"Retry-After": "3"}
 
-# What is left of a refused body is not read.
+# The rest of a refused body is not read.
 _HANG_UP = {"Connection": "close"}
 
 
@@ -109,7 +109,7 @@ async def receive(
     lane: Annotated[str, Query(description="fast or durable; set by `quicksilver init`")] = "push",
 ) -> Response:
     """Record a notification; the answer comes after the commit that makes it durable."""
-    # The token first: nobody unknown gets a byte of memory.
+    # The token is checked first: an unknown sender gets no memory.
     refused = reject_unless_authorized(request)
     if refused is not None:
         return refused
@@ -117,7 +117,7 @@ async def receive(
 
 
 def known_lane(name: str) -> Lane:
-    """The lane of a name in an address; whoever calls it otherwise just pushes."""
+    """The lane named in an address; any other name means a plain push."""
     return cast("Lane", name if name in ("fast", "durable") else "push")
 
 
@@ -147,7 +147,7 @@ async def receive_body(request: Request, lane: Lane, unwrap: Open | None = None)
             parent = request.headers.get("traceparent")
             recorded = await record_body(request.app.state, body, lane, source, parent)
     except (LedgerUnavailableError, TimeoutError, psycopg.Error) as error:
-        # The driver's words stay in the log: they may quote what is in the ledger.
+        # The driver's message stays in the log: it may quote rows of the ledger.
         why = str(error) if isinstance(error, LedgerUnavailableError) else "the ledger is unwell"
         _log.warning("an event could not be recorded", error=repr(error))
         EVENTS.labels(lane, "none", "ledger-unavailable").inc()

@@ -1,4 +1,4 @@
-"""Alive, and ready: what a load balancer, a supervisor and an operator ask first."""
+"""Health and readiness, for load balancers, supervisors and operators."""
 
 from typing import Any, Literal
 

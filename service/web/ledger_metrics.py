@@ -1,4 +1,4 @@
-"""What Prometheus reads of the ledger: read when it asks, and kept for some seconds.
+"""The ledger's metrics for Prometheus: read on request, and kept for some seconds.
 
 The numbers are the ledger's, so every replica gives the same ones: take the maximum, not the sum.
 """
@@ -20,7 +20,7 @@ from quicksilver.ledger import Ledger
 from quicksilver.support import clock
 from quicksilver.support.postgres import Row
 
-# Several Prometheus servers, or an impatient one, cost the ledger one look.
+# Several Prometheus servers, or a short scrape interval, cost the ledger one read.
 _FRESH = 10.0
 
 _SIDES = ("in_bronze", "in_ledger", "built")
@@ -29,7 +29,7 @@ _ORIGINS = ("fast", "only_durable", "only_sweep", "only_poll", "otherwise")
 
 _PART_UP = "1 if a part answers, 0 if it is in trouble; absent where it is unknown or unused"
 
-# Every kind of alert has its number from the start: a rule sees it rise from 0.
+# Every kind of alert has a value from the start: a rule sees it rise from 0.
 _KINDS = ("canary", "dispatch", "failed", "lane", "overdue", "part", "quarantine", "stale")
 
 Sample = tuple[Sequence[str], float]
@@ -59,7 +59,7 @@ class LedgerMetrics(Collector):
             try:
                 self._families = [_up(True), *await read(ledger)]
             except LedgerUnavailableError:
-                # Old numbers would look like calm.
+                # Old numbers would look as if all were well.
                 self._families = [_up(False)]
                 return
             self._read_at = monotonic()
@@ -150,7 +150,7 @@ async def read(ledger: Ledger) -> list[Metric]:
 
 
 def parts(health: Health) -> Metric:
-    """What each part is like, as the page, `/readyz` and `status` say it."""
+    """The state of each part, as the page, `/readyz` and `status` give it."""
     known = [part for part in health.parts if part.state in ("ok", "trouble")]
     samples: list[Sample] = [((part.name,), float(part.state == "ok")) for part in known]
     return _gauge("part_up", _PART_UP, ("part",), samples)

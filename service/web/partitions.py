@@ -53,7 +53,7 @@ async def partitions(
     by_name = order == "name"
     cursor = _cursor(after)
     if by_name and not (text or first or last or skip):
-        # Along an index, however many there are: a search looks at every partition.
+        # Along an index, however many there are; a search reads every partition.
         rows = await ledger.views.partitions(
             dataset=dataset, state=state, limit=limit, after=cursor
         )

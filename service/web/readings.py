@@ -111,7 +111,7 @@ async def alerts(
     is_open: Annotated[bool, Query(alias="open")] = False,
     limit: Limit = 100,
 ) -> Alerts:
-    """What somebody must know of, newest first; with `open=true` only what is not cleared."""
+    """Alerts, newest first; with `open=true` only those that are not cleared."""
     rows: Any = await ledger.notices.alerts(is_open=is_open, limit=limit)
     return {"alerts": rows}
 
@@ -146,7 +146,7 @@ async def proof(
     dataset: Text = None,
     last: Annotated[int, Query(ge=1, le=100_000, description="Events looked back on")] = 2000,
 ) -> Proven:
-    """Bronze, ledger and silver compared, by dataset, and who told of the newest objects."""
+    """Bronze, ledger and silver compared, by dataset, and the sources of the newest events."""
     return await read_proof(ledger, dataset=dataset, last=last)
 
 

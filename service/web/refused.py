@@ -1,4 +1,4 @@
-"""What the API answers to errors made for people: a status, and their sentence as `detail`."""
+"""The API's answers to errors meant for people: a status, and their sentence as `detail`."""
 
 from typing import Any
 
@@ -9,7 +9,7 @@ from quicksilver.errors import UNAVAILABLE, NotFoundError, QuicksilverError
 
 Answers = dict[int | str, dict[str, Any]]
 
-# What every operation may answer besides its own.
+# Answers that every operation may give besides its own.
 REFUSALS: Answers = {
     401: {"description": "No operator's token, or an unknown one"},
     403: {
@@ -40,11 +40,11 @@ async def _not_found(_request: Request, error: Exception) -> Response:
 
 async def _refused(request: Request, error: Exception) -> Response:
     if not request.url.path.startswith("/api/"):
-        # Elsewhere nobody reads it: a fault of the service, with its traceback in the log.
+        # Other routes do not answer it: it is a bug of the service, logged with its traceback.
         raise error
     return JSONResponse({"detail": str(error)}, 409)
 
 
 async def _unavailable(_request: Request, error: Exception) -> Response:
-    """What passes by itself, or with a setting, is 503, with the reason."""
+    """Temporary or configuration trouble is 503, with the reason."""
     return JSONResponse({"detail": str(error)}, 503, {"Retry-After": "3"})

@@ -29,7 +29,7 @@ _ANSWERS: dict[int | str, dict[str, str]] = {
 
 
 def basic_password(header: str | None) -> str | None:
-    """The password of an `Authorization: Basic …` header: the way of senders that know no other."""
+    """The password of an `Authorization: Basic …` header, for senders that support only this."""
     scheme, _, rest = (header or "").partition(" ")
     if scheme.lower() != "basic":
         return None
@@ -60,7 +60,7 @@ async def receive_s3(
     The token comes as `Authorization: Bearer <token>`, or as the password of `Basic`.
     """
     token = basic_password(request.headers.get("authorization"))
-    # SNS sends a URL's user and password only when it is asked for them.
+    # SNS sends a URL's user and password only after a 401 that asks for them.
     refused = reject_unless_authorized(request, token, 'Basic realm="quicksilver"')
     return refused or await receive_body(request, known_lane(lane))
 

@@ -1,7 +1,7 @@
-"""What one connection may cost before anybody knows who speaks: bytes, seconds, number.
+"""Limits on a connection before it is authenticated: bytes, seconds, number.
 
-uvicorn bounds a request's head only on its slower parser (h11); on httptools a header may grow for
-ever and a silent connection stays for ever. This adds both bounds to the fast parser.
+uvicorn bounds a request's head only with its slower parser (h11); with httptools a header may grow
+without limit and a silent connection is never closed. This adds both limits to the fast parser.
 """
 
 import asyncio
@@ -23,8 +23,8 @@ _HEAD_BYTES = 65_536
 # Open connections, and requests under way: below the usual limit of 1,024 open files a process.
 _CONNECTIONS = 800
 
-# Longer than a Go client (MinIO) keeps an idle connection: whoever closes first while the other
-# begins to send loses an event of the fast lane.
+# Longer than a Go client (MinIO) keeps an idle connection: if the server closed first while the
+# client begins to send, an event of the fast lane would be lost.
 _KEEP_ALIVE_SECONDS = 30
 
 
@@ -72,7 +72,7 @@ class BoundedProtocol(HttpToolsProtocol):
         """The head ends: what follows is the body, which the application bounds.
 
         Raises:
-            HeadTooLargeError: it came at once, and is too large; for the parser, which stops.
+            HeadTooLargeError: it came in one piece and is too large; this stops the parser.
         """
         size = len(self.url) + sum(len(name) + len(value) + 4 for name, value in self.headers)
         if size > _HEAD_BYTES:
@@ -100,7 +100,7 @@ class BoundedProtocol(HttpToolsProtocol):
             self._deadline = None
 
     def send_400_response(self, msg: str) -> None:
-        """Tell of a request that is no HTTP, unless something was said already."""
+        """Answer a request that is not HTTP, unless an answer was sent already."""
         if not self.transport.is_closing():
             super().send_400_response(msg)
 
@@ -111,7 +111,7 @@ class BoundedProtocol(HttpToolsProtocol):
         self._disarm()
         if self.transport.is_closing():
             return
-        # In the middle of another request's answer a second one would only confuse.
+        # A second answer in the middle of another one would break it.
         if not self.cycle or self.cycle.response_complete:
             self.transport.write(
                 f"HTTP/1.1 {status}\r\ncontent-type: text/plain\r\ncontent-length: {len(text)}\r\n"
@@ -130,7 +130,7 @@ def certificates(settings: Settings) -> dict[str, Any]:
     if cert is None and key is None and authority is None:
         return {}
     settings.require("tls_cert", "tls_key")
-    # Looked at here: uvicorn would end in a traceback, and ask a terminal for a key's passphrase.
+    # Checked here: uvicorn would end in a traceback, or ask a terminal for a key's passphrase.
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     try:
         context.load_cert_chain(str(cert), str(key), password="")
@@ -162,14 +162,14 @@ def server_config(application: "FastAPI", settings: Settings) -> uvicorn.Config:
         host=settings.host,
         port=settings.port,
         http=BoundedProtocol,
-        # Nothing here speaks WebSocket: an upgrade is not even looked at.
+        # No route speaks WebSocket: upgrades are ignored.
         ws="none",
         limit_concurrency=_CONNECTIONS,
         timeout_keep_alive=_KEEP_ALIVE_SECONDS,
-        # A sender that keeps its connection must not keep the service from stopping.
+        # A sender's open connection must not keep the service from stopping.
         timeout_graceful_shutdown=5,
-        # The peer's own address is what counts: what a header says of it, anybody can write,
-        # unless the peer is a proxy that we were told of.
+        # The peer's own address counts: any client can forge a header, unless the peer is a
+        # configured proxy.
         proxy_headers=bool(settings.trusted_proxies),
         forwarded_allow_ips=list(settings.trusted_proxies),
         **certificates(settings),

@@ -1,7 +1,7 @@
-"""Operators' sessions: a token with each request, or once, then a signed cookie that expires.
+"""Operators' sessions: a token with each request, or one login and a signed cookie that expires.
 
-The key that signs a cookie is derived from the very token that was shown at login: taking this
-token out of the settings ends the sessions it opened, and adding another one ends none.
+The key that signs a cookie is derived from the token that was used at login: removing this token
+from the settings ends the sessions it opened, and adding another one ends none.
 """
 
 import hashlib
@@ -25,7 +25,7 @@ COOKIE = "quicksilver_session"
 CSRF_FIELD = "csrf"
 CSRF_HEADER = "x-csrf-token"
 
-# A shift: who comes back the next day shows the token again.
+# A working day: the next day an operator logs in again.
 LIFETIME = timedelta(hours=12)
 
 _NAME_LENGTH = 40
@@ -37,7 +37,7 @@ Role = Literal["operator", "viewer"]
 
 @dataclass(frozen=True, slots=True)
 class Session:
-    """Who is at the browser, and what their forms must carry.
+    """A user's session, and the token that its forms must carry.
 
     `cookie` is the value to set, for a session that the browser does not hold yet. `is_by_header`
     is one that lasts as long as its request, which carried the operators' token itself. `id` is of
@@ -54,7 +54,7 @@ class Session:
     def accepts(self, token: object) -> bool:
         """Whether a form's or header's CSRF token is this session's.
 
-        Who sent the token in a header need not show it: no other site's form can send one.
+        A request with the token in a header needs none: another site's form cannot send one.
         """
         return self.is_by_header or (
             isinstance(token, str) and hmac.compare_digest(token.encode(), self.csrf.encode())
@@ -62,7 +62,7 @@ class Session:
 
 
 def log_in(settings: Settings, token: str, name: str) -> Session | None:
-    """A new session for whoever shows an accepted token, under the name they give; else None."""
+    """A new session for an accepted token, under the given name; None for any other token."""
     role = _role_of(settings, token)
     return _open(_key(token), _clean(name), role=role) if role else None
 
@@ -70,12 +70,12 @@ def log_in(settings: Settings, token: str, name: str) -> Session | None:
 def session_of(settings: Settings, connection: HTTPConnection) -> Session | None:
     """The session that a request's bearer token or cookie opens; None when neither does.
 
-    Whether somebody logged out of it meanwhile, `access.known_session` asks.
+    `access.known_session` checks whether it was logged out meanwhile.
 
-    A bearer token counts alone: beside a wrong one, a cookie is not looked at. Headers of other
-    schemes are none of ours: a proxy's own `Basic` comes with every request of its users.
+    A bearer token takes precedence: with a wrong one, a cookie is ignored. Headers of other
+    schemes are ignored: a proxy's own `Basic` comes with every request of its users.
 
-    Without operator tokens everybody on this machine has one: only its CSRF token matters.
+    Without operator tokens every user of this machine has one: only its CSRF token matters.
     """
     cookie = connection.cookies.get(COOKIE, "")
     if not settings.operator_tokens:
@@ -132,12 +132,12 @@ def is_local_name(settings: Settings, connection: HTTPConnection) -> bool:
 def cookie_settings(
     settings: Settings, connection: HTTPConnection, name: str = COOKIE
 ) -> dict[str, Any]:
-    """How a cookie of the pages is set and taken back."""
+    """The attributes with which a cookie of the pages is set and deleted."""
     return {
         "key": name,
         "path": "/",
         "httponly": True,
-        # Not strict: the link in an alert must find its reader logged in. No GET changes anything.
+        # Not strict: an alert's link must find its reader logged in. A GET changes nothing.
         "samesite": "lax",
         "secure": settings.url.startswith("https://") or connection.url.scheme == "https",
     }

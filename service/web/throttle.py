@@ -2,7 +2,7 @@
 
 A right token is never refused, whatever its address did before: behind a proxy everybody has the
 same address, and a sender whose token was fixed must not wait. The tokens are too long to be
-guessed; this makes guessing visible, and cheap to answer.
+guessed; this limit makes guessing visible and cheap to answer.
 """
 
 import ipaddress
@@ -22,7 +22,7 @@ _log = structlog.get_logger(__name__)
 _ALLOWED = 20
 _WINDOW = timedelta(minutes=1)
 
-# Addresses remembered; past it the one that was quiet longest is forgotten.
+# Addresses remembered; past it the one with the oldest failure is forgotten.
 _ADDRESSES = 4096
 
 

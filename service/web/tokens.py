@@ -1,4 +1,4 @@
-"""Who may speak: bearer tokens, compared in constant time."""
+"""Bearer tokens, compared in constant time."""
 
 import hashlib
 import hmac
@@ -10,7 +10,7 @@ from pydantic import SecretStr
 def bearer(header: str | None) -> str | None:
     """The token of an `Authorization: Bearer <token>` header; None without one of this scheme.
 
-    Empty, and so accepted nowhere, where the scheme comes with no token or with several.
+    Empty, and so never accepted, if the scheme comes with no token or with several.
     """
     scheme, _, token = (header or "").partition(" ")
     if scheme.lower() != "bearer":

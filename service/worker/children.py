@@ -36,7 +36,7 @@ class Child:
         return cls(connection, path, environment, is_heard)
 
     def fits(self, environment: Mapping[str, str], *, is_heard: bool) -> bool:
-        """Whether it can become the run of an environment that a running interpreter can honour."""
+        """Whether it can become a run in an environment that a running interpreter can honour."""
         return (self.path, self.is_heard, _fixed(self.environment)) == (
             protocol.socket_path(environment), is_heard, _fixed(environment)
         )  # fmt: skip

@@ -1,4 +1,4 @@
-"""The worker's client: asks once where Prefect's worker asks twice, and later what can wait."""
+"""The worker's client: avoids repeated calls of Prefect's worker, and delays what can wait."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Later = Callable[[Callable[[], Awaitable[Any]]], None]
 
 
 class ThriftyClient:
-    """Prefect's client but for three calls.
+    """Prefect's client, with three calls changed.
 
     A deployment is read for each run, since its job variables may have changed, and that answer is
     kept for the run's configuration. A flow's name never changes. What a run was started with is

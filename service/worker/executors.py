@@ -1,4 +1,4 @@
-"""What runs share that Prefect's process worker makes anew for each: client, channel, observer."""
+"""Shared client, channel and observer, which Prefect's process worker makes for each run."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from prefect.runner._flow_run_executor import FlowRunExecutorContext
 class Executors:
     """Lends one of Prefect's executor contexts to all runs, for as long as it hears Prefect.
 
-    The context's observer hears of cancellations through a websocket. When that breaks it polls,
-    and when that fails too it is deaf for good: so the next run after a broken line gets a new
-    context, and the old one ends with its last run.
+    The context's observer learns of cancellations through a websocket. When that breaks it polls,
+    and when polling fails too it stops for good: so the next run after a broken connection gets a
+    new context, and the old one ends with its last run.
     """
 
     def __init__(self) -> None:
@@ -26,7 +26,7 @@ class Executors:
 
     @asynccontextmanager
     async def running(self) -> AsyncGenerator[None]:
-        """Contexts can be lent inside; at the end they, and the runs in them, are ended."""
+        """Lend contexts within the block; at its end they, and the runs in them, are ended."""
         async with anyio.create_task_group() as self._keepers:
             try:
                 yield
@@ -62,6 +62,6 @@ class Executors:
 
 
 def _hears(context: FlowRunExecutorContext) -> bool:
-    # There is no public way to ask.
+    # There is no public way to ask for it.
     listening = context._observer._consumer_task  # pyright: ignore[reportPrivateUsage]
     return listening is not None and not listening.done()

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from prefect.runner._control_channel import ControlChannel
     from prefect.workers.process import ProcessJobConfiguration
 
-# A stopping worker's runs may report themselves as crashed; the stack waits little longer for it.
+# A stopping worker's runs may report that they crashed; the stack waits little longer than this.
 _GRACE = 4.0
 
 
@@ -81,7 +81,7 @@ class WarmProcess:
         self.send(signal.SIGKILL)
 
     def close(self) -> None:
-        """Nothing is held that `follow` does not give back."""
+        """`follow` releases everything."""
 
     def send(self, number: signal.Signals) -> None:
         """Send the run a signal.
@@ -97,8 +97,8 @@ class WarmProcess:
 class WarmStarter:
     """Hands one run to the engine that its environment names.
 
-    As a context manager it has the engine's promise to start it, and takes it back if the run is
-    never started. Raises `launcher.EngineUnavailableError` without one.
+    As a context manager it holds the engine's promise to start the run, and cancels it if the run
+    is never started. Raises `launcher.EngineUnavailableError` without an engine.
     """
 
     def __init__(
@@ -147,7 +147,7 @@ class WarmStarter:
         flow_run: FlowRun,
         task_status: anyio.abc.TaskStatus[ProcessHandle] = anyio.TASK_STATUS_IGNORED,
     ) -> None:
-        """Have the run forked, say so, and wait for its end."""
+        """Have the run forked, report it as started, and wait for its end."""
         connection, self._connection = self._connection, None
         if connection is None:
             raise RuntimeError(f"flow run {flow_run.id} was started twice")

@@ -1,4 +1,4 @@
-"""Woken by the ledger: its NOTIFY says that Prefect has a new run for somebody."""
+"""Wakes the worker: the ledger's NOTIFY says that Prefect has a new run."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ async def listen(
             async with connection:
                 await connection.execute(f"listen {CHANNEL}")
                 was_heard = True
-                # What was notified while nobody listened is found by looking once.
+                # Polling once finds what was notified before the listener was connected.
                 woken()
                 async for _ in connection.notifies():
                     woken()

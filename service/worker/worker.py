@@ -37,12 +37,12 @@ if TYPE_CHECKING:
     from prefect.runner._process_manager import ProcessHandle
 
 TYPE = "quicksilver"
-# Seconds. By then a run is in its flow, and what is only written down about it delays nothing.
+# Seconds. By then a run is in its flow, and writing its details does not delay it.
 _LATER = 1.0
 
 
 class QuicksilverJobConfiguration(ProcessJobConfiguration):
-    """A process worker's, made of what the worker has read for this run already."""
+    """A process worker's configuration, made from what the worker has already read for this run."""
 
     @classmethod
     def _base_environment(cls) -> dict[str, str]:
@@ -52,7 +52,7 @@ class QuicksilverJobConfiguration(ProcessJobConfiguration):
     async def resolve_for_flow_run(
         cls, flow_run: FlowRun, *, client: PrefectClient, **others: Any
     ) -> Self:
-        """As Prefect's; the deployment is the one that the submission has just read."""
+        """As Prefect's; the deployment is the one that was just read for the submission."""
         if isinstance(client, ThriftyClient) and flow_run.deployment_id:
             others["deployment"] = client.deployments.pop(flow_run.deployment_id, None)
         return await super().resolve_for_flow_run(flow_run, client=client, **others)
@@ -72,7 +72,7 @@ class QuicksilverWorker(ProcessWorker):
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
         self._woken = asyncio.Event()
-        # A run is known to be there, and not just possible.
+        # A run is known to exist, and not just possible.
         self._is_announced = False
         self._polling = asyncio.Lock()
         self._executors = Executors()
@@ -86,7 +86,7 @@ class QuicksilverWorker(ProcessWorker):
 
     @classmethod
     def get_default_base_job_template(cls) -> dict[str, Any]:
-        """A process pool's, whose command is the launcher: any process worker can serve it."""
+        """A process pool's template with the launcher as command: any process worker serves it."""
         template = super().get_default_base_job_template()
         template["variables"]["properties"]["command"]["default"] = engine_command()
         return template
@@ -145,7 +145,7 @@ class QuicksilverWorker(ProcessWorker):
             if self._is_announced:
                 self._is_announced = False
                 self._idle.append(fork_ahead(self._bare()))
-            # What is wrong with Prefect is for the poll underneath to say, and to count.
+            # The poll underneath reports and counts Prefect's errors.
             with contextlib.suppress(httpx.HTTPError, OSError):
                 await self.get_and_submit_flow_runs()
             while self._idle:
@@ -178,7 +178,7 @@ class QuicksilverWorker(ProcessWorker):
         self._held.discard(flow_run_id)
         if unused := self._children.pop(flow_run_id, None):
             let_go(unused)
-        # What this run kept from beginning need not wait for a poll.
+        # A run that waited for this one's slot need not wait for a poll.
         if was_full or self.work_pool.concurrency_limit is not None:
             self._woken.set()
 
@@ -196,7 +196,7 @@ class QuicksilverWorker(ProcessWorker):
         return await self._proposals.pop(flow_run.id)
 
     async def _propose_submitting_state(self, flow_run: FlowRun) -> None:
-        """Nothing: a fork takes milliseconds, and the next state is `Running`."""
+        """Does nothing: a fork takes milliseconds, and the next state is `Running`."""
 
     async def _give_worker_labels_to_flow_run(self, flow_run_id: UUID) -> None:
         self._write_later(partial(super()._give_worker_labels_to_flow_run, flow_run_id))
@@ -213,7 +213,7 @@ class QuicksilverWorker(ProcessWorker):
 
     def _record_work_pool_snapshot(self, work_pool: WorkPool) -> None:
         if work_pool.type == ProcessWorker.type:
-            self._work_pool = work_pool  # as good as one of our own type: nothing to warn of
+            self._work_pool = work_pool  # as good as one of our own type: no warning needed
         super()._record_work_pool_snapshot(work_pool)
 
     async def run(
@@ -237,7 +237,7 @@ class QuicksilverWorker(ProcessWorker):
                             return await _execute(context, starter, flow_run, task_status)
                     except EngineUnavailableError as reason:
                         self._logger.debug("No warm engine: %s", reason)
-        # The launcher, started as a command, says why there is no engine and becomes Prefect's.
+        # The launcher, started as a command, logs why there is no engine and becomes Prefect's.
         return await super().run(flow_run, configuration, task_status)
 
 

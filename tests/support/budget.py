@@ -2,7 +2,7 @@
 
 Processor time, of this process and of everything below it, says the same on a busy machine and on
 an idle one. A server that several files share counts for the file that runs meanwhile: budgets
-are generous, and catch what has become several times as dear.
+are generous, and catch what has become several times as expensive.
 """
 
 from __future__ import annotations
@@ -81,7 +81,7 @@ class Budget:
         ]
 
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
-        """Tell the dearest files, and those over their budgets."""
+        """Report the most expensive files, and those over their budgets."""
         if len(self.by_file) < 2 and not self.over():
             return
         terminalreporter.section("processor seconds by file")

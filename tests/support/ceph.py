@@ -27,7 +27,7 @@ USER, SECRET = "quicksilver", "a-secret-of-its-own"
 # Three daemons that start one after the other beside other work, and four pools to be made.
 _START_WITHIN = 180
 
-# One replica on one machine: what is asked of Ceph here is how it tells, not how it keeps.
+# One replica on one machine: these tests check Ceph's notifications, not its durability.
 _CONFIGURATION = """[global]
 fsid = {fsid}
 mon host = [v2:{host}:{mon}/0]

@@ -1,4 +1,4 @@
-"""Bodies that are no JSON or no event, and events that are odd in their meaning."""
+"""Bodies that are not JSON or not events, and events with an odd meaning."""
 
 import gzip
 import json

@@ -1,4 +1,4 @@
-"""Keys that S3 allows and nobody expects, and keys that nobody can hold."""
+"""Unusual keys that S3 allows, and keys that cannot be stored."""
 
 import json
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""What goes wrong on the way: HTTP that is slow, cut, too large, or none at all."""
+"""Faults on the wire: HTTP that is slow, cut or too large, and bytes that are not HTTP."""
 
 import gzip
 import json

@@ -47,7 +47,7 @@ async def eventually(look: Callable[[], Any], what: str) -> Any:
 
 
 def alive(pid: int) -> bool:
-    """Whether a process runs; one that only waits to be buried does not."""
+    """Whether a process runs; a zombie does not."""
     try:
         status = Path(f"/proc/{pid}/stat").read_text()
     except OSError:
@@ -90,7 +90,7 @@ class Engine:
             assert time.monotonic() < deadline, self.log.read_text()
 
     def start_again(self) -> None:
-        """Start it if it does not run, and let the next launcher that misses it say so."""
+        """Start it if it does not run, and let the next launcher without it log that again."""
         if self._process is None:
             self.start()
         Path(f"{self.socket}.missed").unlink(missing_ok=True)

@@ -1,7 +1,7 @@
 """The ledger on real Postgres, and stand-ins for what lies around it: bronze, Prefect, warehouse.
 
 The stand-ins are strict about what matters here: Prefect keeps one run a key for ever and may cut
-an answer after it committed, the warehouse's fence lets no build publish that was given up.
+an answer after it committed, and the warehouse's fence refuses builds that were given up.
 """
 
 from __future__ import annotations
@@ -114,10 +114,10 @@ class FakePrefect(Deployments):
         self.hold: str | None = None
 
     async def open(self) -> None:
-        """Nothing to open."""
+        """Does nothing."""
 
     async def close(self) -> None:
-        """Nothing to close."""
+        """Does nothing."""
 
     def set_state(self, run: UUID, kind: str, name: str = "", message: str = "") -> None:
         """Bring a run into a state."""
@@ -269,7 +269,7 @@ class FlowRun:
         return True
 
     async def read(self) -> bool:
-        """Read the manifests; False when of each an object is no longer the listed one."""
+        """Read the manifests; False when each has an object that is no longer the listed one."""
         now = {key: o.etag for key, o in self.kit.bronze.objects.items()}
         for member in list(self.members):
             if any(now.get(file.key) != file.etag for file in member.manifest):
@@ -300,7 +300,7 @@ class FlowRun:
         self.kit.prefect.set_state(self.id, kind, name, message)
 
     async def die(self) -> None:
-        """End the process; nobody is told."""
+        """End the process without telling ledger or Prefect."""
         if self.hold is not None:
             # Let go before the end: the server needs a moment to notice a closed connection.
             await self.hold.execute("select pg_advisory_unlock_all()")

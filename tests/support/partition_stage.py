@@ -78,7 +78,7 @@ class PartitionStage:
             return reader.execute(query.encode(), parameters).fetchall()
 
     def run(self, query: str) -> None:
-        """A statement of somebody else's."""
+        """Run a statement as another client."""
         with psycopg.connect(self.url, autocommit=True) as writer:
             writer.execute(query.encode())
 

@@ -20,7 +20,7 @@ from quicksilver.stack.ports import LOOPBACK
 _READY = b"Z"
 _TERMINATE = b"X"
 _IDLE = b"I"
-# What a client asks before it says who it is: TLS, or GSSAPI's encryption.
+# What a client asks before it identifies itself: TLS, or GSSAPI's encryption.
 _ENCRYPT = {(80877103).to_bytes(4, "big"), (80877104).to_bytes(4, "big")}
 
 
@@ -78,7 +78,7 @@ async def _greet(
         writer.write(message)
         if kind == _READY:
             return
-        # A question of the server's that wants an answer: anything but "you are in".
+        # Any message except "authenticated" is a challenge that the client must answer.
         if kind == b"R" and message[5:9] not in (bytes(4), (12).to_bytes(4, "big")):
             session.writer.write((await _read(reader))[1])
 

@@ -41,7 +41,7 @@ class Postgres:
         return self.url(name, owner)
 
     def drop_database(self, name: str) -> None:
-        """Drop a database, whoever is still connected to it."""
+        """Drop a database, even with clients connected to it."""
         statement = sql.SQL("drop database if exists {} with (force)")
         with psycopg.connect(self.admin_url, autocommit=True) as admin:
             admin.execute(statement.format(sql.Identifier(name)))
@@ -49,7 +49,7 @@ class Postgres:
 
 @dataclass(frozen=True)
 class MinioServer:
-    """A running MinIO, both webhook lanes set up towards `receiver_url` (where nobody listens)."""
+    """A running MinIO, its webhook lanes pointing at `receiver_url` (where no process listens)."""
 
     endpoint_url: str
     access_key: str

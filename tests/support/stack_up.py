@@ -64,7 +64,7 @@ class Up:
             stdout=subprocess.PIPE,
             stderr=self.log,
             env=env,
-            # As a shell with job control would: signals to the group reach nobody else.
+            # As a shell with job control would: signals to the group reach no other process.
             start_new_session=True,
         )
 
@@ -82,7 +82,7 @@ class Up:
 
     @property
     def guardian(self) -> psutil.Process:
-        """Who ends what the supervisor leaves."""
+        """The process that ends what the supervisor leaves."""
         running = load_running(self.folder)
         assert running is not None
         assert running.guardian is not None
@@ -90,7 +90,7 @@ class Up:
 
     @property
     def supervisor(self) -> psutil.Process:
-        """Who restarts what dies."""
+        """The process that restarts what dies."""
         return psutil.Process(int((self.folder / "run" / "supervisord.pid").read_text()))
 
     def end(self) -> None:

@@ -65,7 +65,7 @@ class Gateway:
 
 @contextmanager
 def gateway(folder: Path, receiver_url: str, token: str) -> Generator[Gateway]:
-    """A gateway, to be started while somebody answers at `receiver_url`."""
+    """A gateway, to be started while a receiver answers at `receiver_url`."""
     port = choose_port(None)
     environment = gateway_environment(
         port=port, access_key=USER, secret_key=SECRET, receiver_url=receiver_url, token=token

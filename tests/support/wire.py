@@ -1,4 +1,4 @@
-"""A TCP proxy that a test can cut and mend: what a ledger that is away looks like."""
+"""A TCP proxy that a test can cut and restore, to simulate a ledger that is away."""
 
 import contextlib
 import socket

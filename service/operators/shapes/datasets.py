@@ -43,7 +43,7 @@ class Missing(TypedDict):
 
 
 class ShownGate(TypedDict):
-    """A gate's set; `generation` is null while anything is `missing`, what needs somebody first."""
+    """A gate's set; `generation` is null while anything is `missing`, the worst of it first."""
 
     gate: str
     set: str
@@ -64,7 +64,7 @@ class Gates(TypedDict):
 
 
 class ShownAlert(TypedDict):
-    """What somebody must know of; open while `cleared_at` is null."""
+    """Trouble that an operator must know about; open while `cleared_at` is null."""
 
     id: int
     kind: str
@@ -87,7 +87,7 @@ class Alerts(TypedDict):
 
 
 class Silenced(TypedDict):
-    """An alert that nobody is told of for so many minutes."""
+    """An alert that is silenced for so many minutes."""
 
     id: int
     subject: str

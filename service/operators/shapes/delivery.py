@@ -26,7 +26,7 @@ class Compared(TypedDict):
 
 
 class Differing(TypedDict):
-    """A partition that is built anew: silver held something else than its last build."""
+    """A partition that is built again: silver held something other than its last build."""
 
     dataset: str
     partition: str
@@ -94,7 +94,7 @@ class ShownProof(TypedDict):
 
 
 class ShownOrigin(TypedDict):
-    """Who told of a dataset's newest objects; what only a sweep found, notifications missed."""
+    """The sources of a dataset's newest events; notifications missed what only a sweep found."""
 
     dataset: str
     objects: int

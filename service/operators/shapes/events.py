@@ -10,7 +10,7 @@ from quicksilver.operators.shapes.partitions import ShownBuild
 class ShownEvent(TypedDict):
     """An event; `reason` says why it did or did not fire, `deliveries` how often it came.
 
-    What failed stays `failed`: `outcome` says what made it good.
+    What failed stays `failed`: `outcome` says what resolved it.
     """
 
     id: int
@@ -60,7 +60,7 @@ class QuarantinePage(TypedDict):
 
 
 class ShownBody(ShownQuarantined):
-    """A quarantined body; what is no UTF-8 in it stands as `\\xNN`."""
+    """A quarantined body; bytes that are not UTF-8 stand as `\\xNN`."""
 
     meaning: str
     body: str

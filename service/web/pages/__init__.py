@@ -25,8 +25,8 @@ from quicksilver.web.pages.headers import SecurityHeaders
 
 
 def install(app: FastAPI) -> None:
-    """Add the pages, what they load, and the headers that guard them."""
-    # What is done to a partition before the partition: its name may hold slashes.
+    """Add the pages, their static files, and their security headers."""
+    # The actions' routes come before the partition's, whose name may hold slashes.
     for part in (
         *(overview, listing, dataset, actions, alerts, builds, partition, events, quarantine),
         *(delivery, login, live, reference),

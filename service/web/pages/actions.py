@@ -30,7 +30,7 @@ Switch = Literal["pause", "resume"]
 
 @dataclass(frozen=True, slots=True)
 class _Switching:
-    """What is asked before, what is done, and what is said after it."""
+    """An action's question, its function, and the message after it."""
 
     question: str
     act: Callable[[Actions, str, str], Awaitable[bool]]

@@ -1,4 +1,4 @@
-"""What is done about an alert: its partitions are rebuilt, or nobody is told of it for a while."""
+"""Actions on an alert: rebuild its partitions, or silence it for a while."""
 
 from datetime import timedelta
 
@@ -67,7 +67,7 @@ async def ask_silence(request: Request, session: Viewer, alert: RowId) -> Respon
 
 @router.post("/alerts/{alert}/silence")
 async def silence(request: Request, session: Viewer, actions: Acting, alert: RowId) -> Response:
-    """Tell nobody for a while."""
+    """Silence the alert for a while."""
     form: dict[str, str] = request.state.form
     hours = form.get("hours", "")
     if hours not in dict(_HOURS):

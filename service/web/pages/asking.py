@@ -16,13 +16,13 @@ def _actions(request: Request, actor: Actor) -> Actions:
     return Actions(ledger_of(request), actor)
 
 
-# What the person behind a posted form may do.
+# The actions that a posted form's session allows.
 Acting = Annotated[Actions, Depends(_actions)]
 
 
 @dataclass(frozen=True, slots=True)
 class Field:
-    """Something to fill in: a line of text, one of `choices` (value and words), or a date."""
+    """A form field: a line of text, one of `choices` (value and label), or a date."""
 
     name: str
     label: str
@@ -44,7 +44,7 @@ def ask(
     is_grave: bool = False,
     action: str = "",
 ) -> Response:
-    """The page that asks; its form is posted to `action`, or to where it was got."""
+    """The page that asks; its form is posted to `action`, or to its own address."""
     return render(
         request,
         "confirm.html",

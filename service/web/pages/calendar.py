@@ -12,7 +12,7 @@ _MOST_ROWS = 30
 MONTHS = tuple(calendar.month_abbr[month] for month in range(1, 13))
 DAYS = tuple(str(day) for day in range(1, 32))
 
-# Of several partitions in one cell, the state that somebody must know of first.
+# Of several partitions in one cell, the state that needs attention most.
 _WORST = ("failed", "running", "pending", "waiting", "paused", "warned", "built", "gone")
 
 

@@ -6,13 +6,13 @@ from dataclasses import dataclass
 _WIDTH = 100.0
 _HEIGHT = 32.0
 
-# What is nearly nothing beside the greatest must still be seen.
+# A value that is tiny beside the greatest must still be visible.
 _LEAST = 0.6
 
 
 @dataclass(frozen=True, slots=True)
 class Point:
-    """One number with the words beside it; None leaves a gap. `kind` is a class of the sheet."""
+    """One number with its label; None leaves a gap. `kind` is a CSS class."""
 
     value: float | None
     label: str
@@ -32,7 +32,7 @@ class Bar:
 
 @dataclass(frozen=True, slots=True)
 class Chart:
-    """Bars from left to right, and what they say in words."""
+    """Bars from left to right, and their description in words."""
 
     bars: Sequence[Bar]
     said: str

@@ -20,7 +20,7 @@ from quicksilver.web.params import Name
 
 router = APIRouter(route_class=PageRoute, include_in_schema=False)
 
-# A quarter of daily builds: a trend is seen, and each bar still is.
+# A quarter of daily builds: a trend is visible, and so is each bar.
 TREND = 90
 
 Year = Annotated[int | None, Query(ge=1, le=9999)]
@@ -28,7 +28,7 @@ Year = Annotated[int | None, Query(ge=1, le=9999)]
 
 @router.get("/datasets/{dataset}")
 async def show(request: Request, session: Viewer, dataset: Name, year: Year = None) -> Response:
-    """A dataset; `year` turns the pages of its days."""
+    """A dataset; `year` chooses the year of its days."""
     ledger = ledger_of(request)
     rows = {row["name"]: row for row in await ledger.views.dataset_rows()}
     if dataset not in rows:
@@ -166,7 +166,7 @@ async def _pace(request: Request, dataset: str) -> str:
 
 
 async def _seconds(request: Request, dataset: str, partitions: int) -> float | None:
-    """How long so many builds take, by the last ones; None where there were none."""
+    """How long so many builds take, judging by the last ones; None without any."""
     ledger = ledger_of(request)
     builds = (await ledger.overview.recent_builds(TREND, dataset)).get(dataset, [])
     took = [b["seconds"] for b in builds if b["state"] == "succeeded" and b["seconds"]]

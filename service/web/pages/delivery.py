@@ -28,13 +28,13 @@ ACTIONS = (
 
 _ROWS = 200
 
-# A file for a spreadsheet: everything that retention left, as far as one is opened by people.
+# The most rows of a spreadsheet file that people can still open.
 _LONGEST = 100_000
 
 
 @router.get("/delivery")
 async def delivery(request: Request, session: Viewer) -> Response:
-    """The proof, who told of the newest objects, and the lanes."""
+    """The proof, the sources of the newest events, and the lanes."""
     ledger = ledger_of(request)
     return render(
         request,
@@ -91,7 +91,7 @@ async def activity_csv(
     writer.writerow(("at", "actor", "action", "subject"))
     for row in rows:
         cells = (row["at"].isoformat(), row["actor"], row["action"], row["subject"])
-        # A spreadsheet would take what begins like this for a formula.
+        # A spreadsheet would treat text that begins like this as a formula.
         writer.writerow([f"'{c}" if c[:1] in ("=", "+", "-", "@") else c for c in cells])
     return Response(
         text.getvalue(),

@@ -14,7 +14,7 @@ router = APIRouter(route_class=PageRoute, include_in_schema=False)
 
 Text = Annotated[str, Query(max_length=2000, pattern=r"^[^\x00]*$")]
 
-# What is quarantined is no event yet, and has a page of its own.
+# A quarantined body is not an event yet, and has its own page.
 REASONS = [reason for reason in Reason if reason is not Reason.QUARANTINED]
 
 _ROWS = 100

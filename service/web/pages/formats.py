@@ -1,4 +1,4 @@
-"""How the pages say things: spans, moments, numbers, bytes."""
+"""How the pages format spans, moments, numbers and bytes."""
 
 from datetime import datetime, timedelta
 

@@ -48,7 +48,7 @@ class Glance:
 
 
 async def glances(ledger: Ledger, counts: Sequence[Row]) -> list[Glance]:
-    """Every declared dataset, and those that are not any more and hold partitions."""
+    """Every declared dataset, and those no longer declared that still hold partitions."""
     strips = await ledger.overview.last_partitions(STRIP)
     builds = await ledger.overview.recent_builds(_SPARK)
     rows_a_day = await ledger.overview.rows_a_day()

@@ -1,9 +1,9 @@
-"""Headers that every answer carries: what a browser may do with it."""
+"""Security headers of every answer."""
 
 from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-# Everything a page needs comes from here; nothing is inline, nothing is framed.
+# A page loads only from here; inline code and frames are forbidden.
 _POLICY = "; ".join(
     (
         "default-src 'none'",
@@ -19,7 +19,7 @@ _POLICY = "; ".join(
 
 _ALWAYS = {
     "x-content-type-options": "nosniff",
-    # Not `no-referrer`: a browser would then hide the Origin of our own forms from us.
+    # Not `no-referrer`: a browser would then omit the Origin of our own forms.
     "referrer-policy": "same-origin",
     "cross-origin-opener-policy": "same-origin",
     "cross-origin-resource-policy": "same-origin",
@@ -36,7 +36,7 @@ class SecurityHeaders:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass the request on, and the answer back with its headers."""
-        # MinIO reads no headers, and its events are the busy path.
+        # MinIO ignores these headers, and its events are the busiest path.
         if scope["type"] != "http" or scope["path"] == "/events/minio":
             await self._app(scope, receive, send)
             return
@@ -47,7 +47,7 @@ class SecurityHeaders:
                 for name, value in _ALWAYS.items():
                     headers.setdefault(name, value)
                 headers.setdefault("content-security-policy", _POLICY)
-                # What is static is asked for again each time, and answered 304: no stale script.
+                # Static files are revalidated each time, and answered 304: no stale script.
                 is_static = scope["path"].startswith("/static/")
                 headers.setdefault("cache-control", "no-cache" if is_static else "no-store")
             await send(message)

@@ -21,7 +21,7 @@ Day = Annotated[str, Query(pattern=r"^(\d{4}-\d{2}-\d{2})?$")]
 
 _ROWS = 100
 
-# One bulk rebuild of what was found; what is left is asked for again.
+# The most of one bulk rebuild; the rest needs another one.
 _MANY = 10_000
 
 _SORTS = {
@@ -42,7 +42,7 @@ def _asked(
     """What `finding.partitions` takes.
 
     Raises:
-        HTTPException: 422, a date or an order that is none.
+        HTTPException: 422, an invalid date or order.
     """
     try:
         days = {

@@ -1,4 +1,4 @@
-"""What tells an open page to look again: server-sent events, fed by the ledger's NOTIFY."""
+"""Tells an open page to reload: server-sent events, fed by the ledger's NOTIFY."""
 
 import asyncio
 from collections.abc import AsyncGenerator
@@ -15,19 +15,19 @@ from quicksilver.web.pages.page import health_of, ledger_of
 
 router = APIRouter(include_in_schema=False)
 
-# What changes without a NOTIFY (a build that starts, an action) is seen within a second.
+# Changes without a NOTIFY (a build that starts, an action) are seen within a second.
 _TICK = 1.0
 
-# A burst of events is one look, a few times a second, not one each; and one for all open pages.
+# A burst of events costs a few reads a second for all open pages, not one for each event.
 _PAUSE = 0.25
-# Shorter than the pause: what a page reads after one was never looked up before its event.
+# Shorter than the pause: a page never gets a result that was read before its event.
 _FRESH = 0.2
 
 _PING = 15
 
 
 class Pulse:
-    """A text that differs whenever pages do: one look at the ledger for all that are open."""
+    """A text that changes whenever pages do: one read of the ledger for all open pages."""
 
     def __init__(self) -> None:
         self._text = ""

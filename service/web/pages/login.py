@@ -74,7 +74,7 @@ async def leave(request: Request, session: Poster) -> Response:
 
 
 def local_path(where: str) -> str:
-    """A path of ours to go on to; anything that could lead elsewhere becomes the first page."""
+    """A local path to go on to; anything that could lead elsewhere becomes the first page."""
     parts = urlsplit(where)
     is_plain = where.isprintable() and "\\" not in where
     if parts.scheme or parts.netloc or not where.startswith("/") or not is_plain:

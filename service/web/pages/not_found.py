@@ -1,4 +1,4 @@
-"""Who asks for what is not there: people are shown a page that leads on, programs get JSON."""
+"""Answers unknown addresses: people get a page with links, programs get JSON."""
 
 from fastapi import FastAPI, Request
 from fastapi.exception_handlers import http_exception_handler
@@ -8,7 +8,7 @@ from starlette.responses import Response
 from quicksilver.web.access import refuse_foreign_pages
 from quicksilver.web.pages.page import error_page
 
-# Programs ask here, whatever they say that they accept.
+# Only programs use these paths, whatever their Accept header says.
 _PROGRAMS = ("/api/", "/events/", "/static/")
 
 

@@ -1,4 +1,4 @@
-"""The first page: what needs somebody, every dataset in a row, what is under way; and the list."""
+"""The first page: what needs attention, every dataset in a row, what is in progress."""
 
 from fastapi import APIRouter, Request
 from starlette.responses import Response
@@ -11,7 +11,7 @@ from quicksilver.web.pages.partition import run_url
 
 router = APIRouter(route_class=PageRoute, include_in_schema=False)
 
-# Enough to see what is wrong; the whole list is a link away.
+# Enough to see what is wrong; a link leads to the whole list.
 _LISTED = 10
 
 # Sets of gates, those that wait first; and missing members of each.

@@ -1,4 +1,4 @@
-"""What every page shares: who looks at it, how it is rendered, and how it says that it cannot."""
+"""What every page shares: its session, rendering, and error pages."""
 
 from collections.abc import Callable, Coroutine
 from pathlib import Path
@@ -28,7 +28,7 @@ STATES = tuple(PartitionState)
 
 NOTICE = "quicksilver_notice"
 
-# A form of nobody's has a token and a name; a session's, at most ten thousand partitions by name.
+# The login form has a token and a name; a session's form, at most ten thousand partition names.
 _FORM_LIMIT = 16 * 1024
 _LONG_FORM_LIMIT = 2 * 1024 * 1024
 
@@ -85,10 +85,10 @@ _templates = _environment()
 
 
 async def viewer(request: Request) -> Session:
-    """Who looks at a page: by the operators' token in the header, or by a browser's session.
+    """The session of a page's reader: from the operators' token in the header, or from the cookie.
 
     Raises:
-        LoginNeededError: nobody who may.
+        LoginNeededError: there is no valid session.
         HTTPException: 401 for a wrong token, 403 for another site's page.
     """
     refuse_foreign_pages(request)
@@ -105,7 +105,7 @@ async def form_of(request: Request, limit: int = _FORM_LIMIT) -> dict[str, str]:
     """The fields of a posted form, the last of each name.
 
     Raises:
-        HTTPException: 400, it is no form of ours.
+        HTTPException: 400, it is not one of our forms.
     """
     try:
         body = await read_body(request, limit)
@@ -193,7 +193,7 @@ def keep_session(request: Request, answer: Response, cookie: str) -> None:
 
 
 def go_to(request: Request, path: str, session: Session | None, notice: str) -> RedirectResponse:
-    """See another page after an action, which says there what was done."""
+    """Redirect to another page after an action; that page shows what was done."""
     answer = RedirectResponse(path, 303)
     if session is not None:
         answer.set_cookie(
@@ -205,7 +205,7 @@ def go_to(request: Request, path: str, session: Session | None, notice: str) -> 
 
 
 def _notice(request: Request, session: Session | None) -> str | None:
-    # A refresh in the background must not eat what the reader has not seen.
+    # A refresh in the background must not remove a notice that the reader has not seen.
     if session is None or "x-live" in request.headers or NOTICE not in request.cookies:
         return None
     try:
@@ -215,7 +215,7 @@ def _notice(request: Request, session: Session | None) -> str | None:
 
 
 class PageRoute(APIRoute):
-    """A route whose errors are pages, and whose strangers are sent to log in."""
+    """A route whose errors are pages, and which sends users without a session to the login."""
 
     def __init__(self, *arguments: Any, **named: Any) -> None:
         super().__init__(*arguments, **named)

@@ -22,7 +22,7 @@ router = APIRouter(route_class=PageRoute, include_in_schema=False)
 
 ACTIVE = tuple(state for state in BuildState if state.is_active)
 
-# A partition that is gone and in another state is about to be emptied, or could not be.
+# A gone partition in another state is about to be emptied, or could not be.
 SETTLED = (PartitionState.BUILT, PartitionState.WAITING)
 
 _BUILDS = 30
@@ -64,11 +64,11 @@ async def show(
         tries=len({moment.attempt for moment in way.moments}),
         button=_button(row),
         neighbours=await ledger.finding.neighbours(which),
-        # Of the data itself: a viewer is told of the test alone.
+        # Rows of the data: a viewer sees only that the test failed.
         failed_rows=_sequence(newest["failed_rows"])
         if newest is not None and session.role == "operator"
         else [],
-        # A column is new to bronze in one build only: told as long as that one is listed.
+        # A column is new to bronze in one build only: shown as long as that one is listed.
         new_columns=[
             (build["id"], columns)
             for build in builds
@@ -86,7 +86,7 @@ async def show(
 
 
 def _button(row: Row) -> tuple[str, str] | None:
-    """What a person would do about it now: the address that asks, and the button's word."""
+    """The action to offer now: the address of its question, and the button's label."""
     name = row["partition"]
     rebuild = partition_url(row["dataset"], name, "rebuild")
     if row["gone_at"]:

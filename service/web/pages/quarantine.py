@@ -1,4 +1,4 @@
-"""The quarantine: what was authentic and could not be parsed, shown so that it can do nothing."""
+"""The quarantine: authentic bodies that could not be parsed, shown as harmless text."""
 
 import contextlib
 from typing import Annotated
@@ -21,7 +21,7 @@ Reason = Annotated[str, Query(max_length=300, pattern=r"^[^\x00]*$")]
 
 _ROWS = 200
 
-# What a person reads of a body; the rest is for the download.
+# As much of a body as a person reads; the rest is in the download.
 _SHOWN = 16 * 1024
 _DUMPED = 4 * 1024
 

@@ -15,7 +15,7 @@ from quicksilver.web.access import require_operator
 from quicksilver.web.pages.page import PageRoute, Viewer, render
 
 router = APIRouter(route_class=PageRoute, include_in_schema=False)
-# For programs: its refusals are no pages.
+# For programs: its refusals are not pages.
 openapi_router = APIRouter(include_in_schema=False)
 
 _INTRODUCTIONS = {
@@ -26,7 +26,7 @@ _INTRODUCTIONS = {
     "health": "For load balancers and supervisors, without a token.",
 }
 
-# FastAPI's own words for what nobody described.
+# FastAPI's default text for what has no description.
 _PLAIN = {"Successful Response": "Done", "Validation Error": "A parameter is not as it must be"}
 
 

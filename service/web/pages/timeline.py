@@ -1,4 +1,4 @@
-"""The way from PUT to silver, attempt by attempt: what was waited for or done, how long. Pure."""
+"""The way from PUT to silver, attempt by attempt: each step and its duration. Pure."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -6,10 +6,10 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any
 
-# What was ready when it came was so a commit later.
+# A partition that was ready at once has a `ready` time one commit later.
 _AT_ONCE = timedelta(seconds=1)
 
-# Two milliseconds beside ten seconds must still be seen.
+# Two milliseconds beside ten seconds must still be visible.
 _LEAST = 1.2
 
 
@@ -104,7 +104,7 @@ def way(
         marks.append((Step.BACK_OFF if after else Step.READINESS, build["due_at"]))
     marks.append((Step.SLOT, build["claimed_at"]))
     marks.append((Step.PREFECT, build["dispatched_at"]))
-    # A run by hand, or in a process that was there before, waits for no worker.
+    # A run by hand, or in a process that already existed, does not wait for a worker.
     taken, dispatched = build["taken_at"], build["dispatched_at"]
     if taken and dispatched and taken > dispatched:
         marks += [(Step.WORKER, taken), (Step.START, build["started_at"])]
@@ -117,7 +117,7 @@ def way(
 
 
 def _work(build: Mapping[str, Any]) -> list[tuple[Step, datetime | None]]:
-    """The flow's own steps, as far as it told of them."""
+    """The flow's own steps, as far as it reported them."""
     published: datetime | None = build["published_at"]
     if build["loaded_at"] is None or published is None:
         return [(Step.WORK, published or build["finished_at"])]
@@ -143,7 +143,7 @@ def _steps(
             previous = at
             continue
         if at is None or (end is not None and at > end):
-            # What it was at when it ended, or is at now.
+            # The step at which it ended, or is now.
             if end is not None:
                 seconds = max(0.0, (end - previous).total_seconds())
                 yield Moment(step, None if is_active else end, seconds, attempt)
@@ -217,7 +217,7 @@ def _waits_for(row: Mapping[str, Any], now: datetime) -> Step:
 
 
 def origin(build: Mapping[str, Any], events: Sequence[Mapping[str, Any]]) -> str:
-    """Why there was a build: an event, a listing, a further attempt, or somebody's wish."""
+    """Why there was a build: an event, a listing, a further attempt, or a person's request."""
     if (build["attempt"] or 1) > 1:
         return f"attempt {build['attempt']} of generation {build['generation']}"
     if build["asked_by"]:

@@ -13,7 +13,7 @@ from prefect.settings import get_current_settings
 
 
 def _write(path: str, content: object) -> None:
-    """All or nothing, because a test polls for the file."""
+    """Write the file atomically, because a test polls for it."""
     draft = Path(f"{path}.{os.getpid()}")
     draft.write_text(json.dumps(content))
     draft.rename(path)
