@@ -25,8 +25,8 @@ trap 'rm -f -- "$script"' EXIT
   echo 'drop schema if exists quicksilver cascade;'
   pg_restore --no-owner --file=- "$file"
 } >"$script"
-# Prefect knows what this ledger asked for since the backup: under keys of its own, nothing of it is
-# taken for an answer.
+# Prefect knows the runs that the old ledger asked for since the backup: with a new identity in its
+# keys, the restored ledger does not mistake them for its own.
 cat >>"$script" <<'SQL'
 do $$
 begin

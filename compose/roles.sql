@@ -1,5 +1,5 @@
 -- Databases and roles of the stack; run by psql as the administrator, as often as you like.
--- The passwords are in the environment, not among psql's arguments, which `ps` shows to everybody:
+-- The passwords are in the environment, not among psql's arguments, which `ps` shows to every user:
 -- PREFECT_PASSWORD, LEDGER_PASSWORD, LEDGER_SERVICE_PASSWORD, WAREHOUSE_PASSWORD,
 -- WAREHOUSE_SETTLER_PASSWORD, WAREHOUSE_READER_PASSWORD.
 --
@@ -51,7 +51,7 @@ grant connect on database warehouse to warehouse_settler, warehouse_reader;
 
 -- It ends the sessions of builds that were given up, which are the owner's.
 grant pg_signal_backend to warehouse_settler;
--- They say who holds the lock that a build waits for, and by which statement.
+-- They say which session holds the lock that a build waits for, and by which statement.
 grant pg_read_all_stats to warehouse, warehouse_settler;
 
 \connect prefect
