@@ -53,8 +53,8 @@ def _initialise(environment: Mapping[str, str], *options: str) -> None:
 def initialise_again(environment: Mapping[str, str]) -> None:
     """`quicksilver init` once more where a deployment that the project declares is gone.
 
-    Prefect's database may have been emptied, or a deployment deleted, while the stack ran. If Prefect
-    does not answer, nothing is done: its supervisor restarts it.
+    Prefect's database may have been emptied, or a deployment deleted, while the stack ran. Nothing
+    is done while Prefect does not answer: its supervisor restarts it.
 
     Raises:
         QuicksilverError: it failed; the message carries what it printed.

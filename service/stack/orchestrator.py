@@ -63,7 +63,7 @@ def prefect_program(home: Home) -> Program:
             "PREFECT_HOME": str(folder),
             "PREFECT_API_URL": home.prefect_url,
             "PREFECT_SERVER_DATABASE_CONNECTION_URL": f"postgresql+asyncpg://{database}",
-            # A client that may start runs here runs commands as this user: other users of the machine
+            # A client that may start runs can run commands as this user: other users of this host
             # and web pages in a browser must not have access.
             "PREFECT_SERVER_API_AUTH_STRING": home.credentials.prefect_auth,
             "PREFECT_SERVER_CORS_ALLOWED_ORIGINS": home.prefect_url.removesuffix("/api"),

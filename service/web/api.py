@@ -147,7 +147,7 @@ async def silence(
     reason: Annotated[str, Query(min_length=1, max_length=500, pattern=r"^[^\x00]*\S[^\x00]*$")],
     minutes: Annotated[int, Query(ge=1, le=43_200)] = 60,
 ) -> Silenced:
-    """Tell nobody of an open alert for so many minutes."""
+    """Silence an open alert for so many minutes."""
     subject = await actions.silence(alert, timedelta(minutes=minutes), reason)
     return {"id": alert, "subject": subject, "minutes": minutes}
 

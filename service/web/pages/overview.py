@@ -20,7 +20,7 @@ _SETS = 24
 
 @router.get("/")
 async def overview(request: Request, session: Viewer) -> Response:
-    """Everything at a glance: what needs somebody, the datasets, what is under way."""
+    """Everything at a glance: what needs attention, the datasets, what is in progress."""
     ledger = ledger_of(request)
     counts = await ledger.views.state_counts()
     totals = dict.fromkeys(STATES, 0)

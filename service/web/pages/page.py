@@ -55,7 +55,7 @@ _NEXT = {
 
 
 class LoginNeededError(Exception):
-    """Nobody is logged in."""
+    """There is no valid session."""
 
 
 def _environment() -> Environment:
