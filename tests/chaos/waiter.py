@@ -2,7 +2,8 @@
 
 import asyncio
 
-from quicksilver.ledger import claims  # noqa: F401 - its statements are known once it is imported
+# Its statements are known once it is imported.
+import quicksilver.ledger.claims  # noqa: F401  # pyright: ignore[reportUnusedImport]
 from quicksilver.settings import load_settings
 from quicksilver.support.postgres import Database
 from quicksilver.warehouse.connection import Warehouse
