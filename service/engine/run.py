@@ -20,6 +20,9 @@ from quicksilver.engine.protocol import FLOW_RUN_VARIABLE, Request
 from quicksilver.support import failpoint
 
 ENGINE = "prefect.engine"
+
+# What `ps` shows of a child that has no run yet.
+_WAITING = "prefect.waiting"
 _LIBC = ctypes.CDLL(None)
 _PR_SET_PDEATHSIG, _PR_SET_NAME = 1, 15
 
@@ -91,7 +94,7 @@ class Run:
 
     def _become(self) -> None:
         _die_with(self._supervisor)
-        rename(ENGINE)
+        rename(ENGINE if self._orders is None else _WAITING)
         os.setsid()  # a group of its own, so that all it starts can be killed with it
         for number in signal.valid_signals():
             if callable(signal.getsignal(number)) and number != signal.SIGINT:
@@ -113,6 +116,7 @@ class Run:
             payload = pipe.read()
         if not payload:
             os._exit(0)
+        rename(ENGINE)
         self._request = Request.decode(payload)
         # Other settings may name another Prefect.
         if not self._take_over() and client is not None:
