@@ -4,6 +4,7 @@ Fired by the dispatcher, one run a build; started by hand or as a subflow it cla
 for itself through the same ledger. The run reads exactly the manifest of its build.
 """
 
+import asyncio
 import time
 from datetime import datetime, timedelta
 from typing import Any
@@ -29,6 +30,9 @@ from quicksilver.support import clock, failpoint
 
 # A run started by hand takes none of the service's slots: their number must not refuse it.
 _NO_LIMIT = 1_000_000
+
+# Seconds between two looks at a build that another run has.
+_LOOK = 0.5
 
 
 @flow(name="silver-build")
@@ -110,14 +114,25 @@ async def _begin_again(
         try:
             sealed = await _claim(lake, one, run)
         except BuildRefusedError:
-            # The dispatcher was quicker: its run is the rebuild.
-            row = await lake.ledger.views.partition(one)
-            if row is not None and row["shown_state"] in ("running", "built"):
+            # The dispatcher was quicker: its run is the rebuild, and this one ends as that does.
+            if await _await_end(lake, one, declared.time_limit):
                 continue
             raise
         if sealed is not None:
             begun += await _take_up(lake, declared, sealed.idempotency_key, run)
     return begun
+
+
+async def _await_end(lake: FlowContext, partition: Partition, within: timedelta) -> bool:
+    """Wait for the build that another run has; whether there is one, or was."""
+    until = time.monotonic() + within.total_seconds()
+    while time.monotonic() < until:
+        row = await lake.ledger.views.partition(partition)
+        state = row["shown_state"] if row else "unknown"
+        if state != PartitionState.RUNNING:
+            return state in (PartitionState.BUILT, PartitionState.FAILED)
+        await asyncio.sleep(_LOOK)
+    return True
 
 
 async def _why_none(lake: FlowContext, partition: Partition) -> str:
