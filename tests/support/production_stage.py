@@ -135,6 +135,12 @@ class ProductionStage:
                 else (granted["source"], granted["target"])
             )
             (own / "secrets" / target).write_text(self.secret(source), encoding="utf-8")
+        command = [self._localised(name, str(part)) for part in service["command"]]
+        return command, self._environment(name)
+
+    def _environment(self, name: str) -> dict[str, str]:
+        """A service's environment, its image's included."""
+        service = self.services[name]
         environment: dict[str, str] = {}
         for file in service.get("env_file", []):
             for line in (COMPOSE / file).read_text(encoding="utf-8").splitlines():
@@ -143,8 +149,7 @@ class ProductionStage:
                     environment[key] = value
         environment |= {k: str(v) for k, v in service.get("environment", {}).items()}
         environment = {k: self._localised(name, v) for k, v in environment.items()}
-        command = [self._localised(name, str(part)) for part in service["command"]]
-        return command, environment | self._image(name)
+        return environment | self._image(name)
 
     def _image(self, name: str) -> dict[str, str]:
         """What the image itself sets: where programs are, where a home is."""
@@ -245,8 +250,9 @@ class ProductionStage:
         if kind == "CMD-SHELL":
             command = ["sh", "-c", *command]
         # Exec'd in the container: with its environment, not through its entry point.
+        # The secrets are not written again: the service may be reading them.
         done = subprocess.run(
-            command, env=self.prepare(name)[1], capture_output=True, timeout=30, check=False
+            command, env=self._environment(name), capture_output=True, timeout=30, check=False
         )
         return done.returncode == 0
 
