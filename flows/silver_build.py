@@ -4,7 +4,6 @@ Fired by the dispatcher, one run a build; started by hand or as a subflow it cla
 for itself through the same ledger. The run reads exactly the manifest of its build.
 """
 
-import asyncio
 import time
 from datetime import datetime, timedelta
 from typing import Any
@@ -20,6 +19,7 @@ from quicksilver.domain.partition import Partition
 from quicksilver.domain.states import PartitionState
 from quicksilver.errors import BuildRefusedError
 from quicksilver.flows.context import FlowContext, opened
+from quicksilver.flows.ensure_built import ensure_built
 from quicksilver.flows.failover import failing_over
 from quicksilver.flows.leases import retry_while_ledger_restarts
 from quicksilver.flows.silver_batch import build_together
@@ -31,8 +31,8 @@ from quicksilver.support import clock, failpoint
 # A run started by hand takes none of the service's slots: their number must not refuse it.
 _NO_LIMIT = 1_000_000
 
-# Seconds between two looks at a build that another run has.
-_LOOK = 0.5
+# A partition that another run builds, or has built by now, well or not.
+_TAKEN_UP = (PartitionState.RUNNING, PartitionState.BUILT, PartitionState.FAILED)
 
 
 @flow(name="silver-build")
@@ -100,8 +100,10 @@ async def _begin_again(
 
     Raises:
         BuildRefusedError: what failed cannot be built by this run; the message says what to do.
+        QuicksilverError: another run rebuilds it, and failed.
     """
     begun: list[BegunBuild] = []
+    elsewhere: list[Partition] = []
     for one in await lake.ledger.runs.partitions_of(key) or [partition]:
         row = await lake.ledger.views.partition(one)
         if row is None or row["shown_state"] not in ("failed", "paused"):
@@ -114,25 +116,22 @@ async def _begin_again(
         try:
             sealed = await _claim(lake, one, run)
         except BuildRefusedError:
-            # The dispatcher was quicker: its run is the rebuild, and this one ends as that does.
-            if await _await_end(lake, one, declared.time_limit):
-                continue
-            raise
+            row = await lake.ledger.views.partition(one)
+            if row is None or row["shown_state"] not in _TAKEN_UP:
+                raise
+            # The dispatcher was quicker: its run is the rebuild.
+            elsewhere.append(one)
+            continue
         if sealed is not None:
             begun += await _take_up(lake, declared, sealed.idempotency_key, run)
+    if elsewhere and not begun:
+        # This run has nothing else to do, and ends as the rebuild does.
+        await ensure_built(lake, elsewhere, _build_here, patience=declared.time_limit)
     return begun
 
 
-async def _await_end(lake: FlowContext, partition: Partition, within: timedelta) -> bool:
-    """Wait for the build that another run has; whether there is one, or was."""
-    until = time.monotonic() + within.total_seconds()
-    while time.monotonic() < until:
-        row = await lake.ledger.views.partition(partition)
-        state = row["shown_state"] if row else "unknown"
-        if state != PartitionState.RUNNING:
-            return state in (PartitionState.BUILT, PartitionState.FAILED)
-        await asyncio.sleep(_LOOK)
-    return True
+async def _build_here(partition: Partition) -> None:
+    await silver_build(partition.dataset, partition.name)
 
 
 async def _why_none(lake: FlowContext, partition: Partition) -> str:
