@@ -16,7 +16,7 @@ from prefect.context import FlowRunContext
 
 from quicksilver.errors import BuildRefusedError, FencedError
 from quicksilver.flows.context import opened
-from quicksilver.flows.leases import build_leases, retry_while_ledger_restarts
+from quicksilver.flows.leases import build_leases, retry_while_ledger_restarts, take_up
 from quicksilver.support import clock
 
 if TYPE_CHECKING:
@@ -57,8 +57,7 @@ async def _building(run: FlowRun | None) -> AsyncGenerator[Building]:
     key = run.idempotency_key
     async with opened("database_url") as lake:
         dataset = lake.ledger.datasets.get(key.partition("/")[0])
-        begin = retry_while_ledger_restarts(lake.ledger.runs.begin)
-        begun = await begin(key, run.id, time_limit=dataset.time_limit)
+        begun = await take_up(lake, dataset, key, run.id)
         if not begun:
             raise BuildRefusedError(f"the build of this run ({key}) was given up, or has ended")
         (build,) = begun

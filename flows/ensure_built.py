@@ -16,9 +16,9 @@ from quicksilver.support import clock
 from quicksilver.support.postgres import Row
 
 # How often a waiting flow looks at the ledger, in seconds: it only waits, so seldom is enough.
-_UNHAPPY = (PartitionState.FAILED, PartitionState.PAUSED)
-
 _POLL_SECONDS = 1.0
+
+_UNHAPPY = (PartitionState.FAILED, PartitionState.PAUSED)
 
 
 async def ensure_built(

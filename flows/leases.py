@@ -2,14 +2,19 @@
 
 import asyncio
 import contextlib
+import time
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
+from datetime import datetime, timedelta
+from uuid import UUID
 
+import psutil
 import psycopg
 from psycopg.rows import TupleRow
 from tenacity import retry, retry_if_exception_type, stop_after_delay, wait_exponential_jitter
 
 from quicksilver.build.result import BuildResult
+from quicksilver.domain.datasets import Dataset
 from quicksilver.errors import LedgerUnavailableError
 from quicksilver.flows.context import FlowContext
 from quicksilver.ledger import BUILD_SPACE, BegunBuild
@@ -27,6 +32,23 @@ retry_while_ledger_restarts = retry(
 
 # Seconds between two looks at the session that holds a build: a part of the settler's grace.
 _LOOK = 1.0
+
+
+async def take_up(lake: FlowContext, dataset: Dataset, key: str, run: UUID) -> list[BegunBuild]:
+    """Begin the builds that a run was fired for; empty when they are over.
+
+    Raises:
+        LedgerUnavailableError: the ledger is away for longer than a minute.
+    """
+    return await retry_while_ledger_restarts(lake.ledger.runs.begin)(
+        key, run, time_limit=dataset.time_limit, taken_at=_taken_at()
+    )
+
+
+def _taken_at() -> datetime:
+    """When this process began: a worker had taken the run up by then."""
+    age = time.time() - psutil.Process().create_time()
+    return clock.now() - timedelta(seconds=max(0.0, age))
 
 
 @asynccontextmanager

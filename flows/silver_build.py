@@ -4,12 +4,10 @@ Fired by the dispatcher, one run a build; started by hand or as a subflow it cla
 for itself through the same ledger. The run reads exactly the manifest of its build.
 """
 
-import time
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
-import psutil
 from prefect import State, flow, get_run_logger
 from prefect.context import FlowRunContext
 from prefect.states import Completed
@@ -21,12 +19,12 @@ from quicksilver.errors import BuildRefusedError
 from quicksilver.flows.context import FlowContext, opened
 from quicksilver.flows.ensure_built import ensure_built
 from quicksilver.flows.failover import failing_over
-from quicksilver.flows.leases import retry_while_ledger_restarts
+from quicksilver.flows.leases import take_up
 from quicksilver.flows.silver_batch import build_together
 from quicksilver.ledger import BegunBuild, SealedBuild
 from quicksilver.roles.firing import seal_listed
 from quicksilver.roles.sweep import Sweep
-from quicksilver.support import clock, failpoint
+from quicksilver.support import failpoint
 
 # A run started by hand takes none of the service's slots: their number must not refuse it.
 _NO_LIMIT = 1_000_000
@@ -79,16 +77,10 @@ async def _begin(
         if sealed is None:
             return []
         key = sealed.idempotency_key
-    builds = await _take_up(lake, declared, key, run.id)
+    builds = await take_up(lake, declared, key, run.id)
     if not builds and key == run.idempotency_key:
         return await _begin_again(lake, declared, partition, run.id, key)
     return builds
-
-
-async def _take_up(lake: FlowContext, declared: Dataset, key: str, run: UUID) -> list[BegunBuild]:
-    return await retry_while_ledger_restarts(lake.ledger.runs.begin)(
-        key, run, time_limit=declared.time_limit, taken_at=_taken_at()
-    )
 
 
 async def _begin_again(
@@ -106,9 +98,9 @@ async def _begin_again(
     elsewhere: list[Partition] = []
     for one in await lake.ledger.runs.partitions_of(key) or [partition]:
         row = await lake.ledger.views.partition(one)
-        if row is None or row["shown_state"] not in ("failed", "paused"):
+        if row is None or row["shown_state"] not in (PartitionState.FAILED, PartitionState.PAUSED):
             continue
-        if row["shown_state"] == "paused":
+        if row["shown_state"] == PartitionState.PAUSED:
             raise BuildRefusedError(
                 f"{one} is paused: `quicksilver resume {one.dataset}` builds it"
             )
@@ -123,7 +115,7 @@ async def _begin_again(
             elsewhere.append(one)
             continue
         if sealed is not None:
-            begun += await _take_up(lake, declared, sealed.idempotency_key, run)
+            begun += await take_up(lake, declared, sealed.idempotency_key, run)
     if elsewhere and not begun:
         # This run has nothing else to do, and ends as the rebuild does.
         await ensure_built(lake, elsewhere, _build_here, patience=declared.time_limit)
@@ -142,20 +134,14 @@ async def _why_none(lake: FlowContext, partition: Partition) -> str:
     """
     row = await lake.ledger.views.partition(partition)
     state = row["shown_state"] if row else "unknown"
-    if row and state == "failed":
+    if row and state == PartitionState.FAILED:
         raise BuildRefusedError(
             f"{partition} is failed ({row['error']}), and this run has no build of it:"
             f" `quicksilver rebuild {partition.dataset} {partition.name}` builds it"
         )
-    if row and state == "built":
+    if row and state == PartitionState.BUILT:
         return f"{partition} is built at generation {row['built_generation']}: nothing to do"
     return f"{partition} is {state}, and another run builds it"
-
-
-def _taken_at() -> datetime:
-    """When this process began: a worker had taken the run up by then."""
-    age = time.time() - psutil.Process().create_time()
-    return clock.now() - timedelta(seconds=max(0.0, age))
 
 
 async def _claim(lake: FlowContext, partition: Partition, run: UUID) -> SealedBuild | None:

@@ -23,69 +23,14 @@ group by 1
 -- name: find_partitions
 -- What is in trouble first, then the newest, unless sorted otherwise; `text` is a part of the name, of a key, or of a run's id.
 select
-    p.dataset,
-    p.partition,
-    p.dt,
-    p.generation,
-    p.built_generation,
-    p.state,
-    p.wait_reason,
-    p.attempts,
-    p.error,
-    p.dirty_since,
-    p.changed_at,
-    p.built_manifest,
-    p.gone_at,
-    p.flow_run_id,
-    p.put_at,
-    p.received_at,
-    p.dispatched_at,
-    p.started_at,
-    p.loaded_at,
-    p.built_at,
-    p.rows_bronze,
-    p.rows_silver,
-    p.rows_rejected,
-    p.updated_at,
-    -- State of its active build, and the number of warnings of the newest build that has details.
-    (
-        select b.state
-        from quicksilver.build as b
-        where
-            b.dataset = p.dataset and b.partition = p.partition
-            and quicksilver.is_active(b.state)
-    ) as build_state,
-    coalesce((
-        select case jsonb_typeof(b.details -> 'warnings')
-            when 'array' then jsonb_array_length(b.details -> 'warnings')
-        end
-        from quicksilver.build as b
-        where
-            b.dataset = p.dataset and b.partition = p.partition
-            and jsonb_typeof(b.details) = 'object'
-        order by b.id desc
-        limit 1
-    ), 0) as warnings,
-    s.shown_state,
-    case when isfinite(p.due_at) then p.due_at end as due_at,
+    p.*,
     count(*) over () as found,
     sum(p.rows_bronze) over ()::bigint as found_rows,
-    sum(p.rows_rejected) over ()::bigint as found_rejected,
-    -- Since when readers see what they see now.
-    (
-        select max(b.published_at)
-        from quicksilver.build as b
-        where
-            b.dataset = p.dataset and b.partition = p.partition
-            and b.generation = p.built_generation
-    ) as served_at
-from quicksilver.partition as p
-left join quicksilver.dataset as d on p.dataset = d.name
-cross join lateral (select quicksilver.shown_state(p.state, d.paused_at) as shown_state) as s
+    sum(p.rows_rejected) over ()::bigint as found_rejected
+from quicksilver.shown_partition as p
 where
-    p.generation > 0
-    and (%(dataset)s::text is null or p.dataset = %(dataset)s)
-    and (%(states)s::text[] is null or s.shown_state = any(%(states)s))
+    (%(dataset)s::text is null or p.dataset = %(dataset)s)
+    and (%(states)s::text[] is null or p.shown_state = any(%(states)s))
     and (%(first)s::date is null or p.dt >= %(first)s)
     and (%(last)s::date is null or p.dt <= %(last)s)
     and (
@@ -111,7 +56,7 @@ where
 order by
     case
         when not %(by_name)s::boolean and %(sort)s = 'trouble' then array_position(
-            array['failed', 'running', 'pending', 'waiting', 'paused', 'built'], s.shown_state
+            array['failed', 'running', 'pending', 'waiting', 'paused', 'built'], p.shown_state
         )
     end,
     case when %(sort)s = 'oldest' then p.dt end nulls last,

@@ -3,18 +3,10 @@
 select
     p.partition,
     p.dt,
-    case
-        when p.gone_at is not null and p.state in ('built', 'waiting') then 'gone'
-        -- Built, and yet worth a look: rejected rows, or rows that no model reads.
-        when
-            p.state = 'built' and p.rows_bronze > 0
-            and (
-                p.rows_silver is null
-                or p.rows_rejected >= %(rejected_share)s::double precision * p.rows_bronze
-            )
-            then 'warned'
-        else quicksilver.shown_state(p.state, d.paused_at)
-    end as shown_state,
+    quicksilver.cell_state(
+        p.state, d.paused_at, p.gone_at, p.rows_bronze, p.rows_silver, p.rows_rejected,
+        %(rejected_share)s::double precision
+    ) as shown_state,
     p.generation,
     p.built_generation
 from quicksilver.partition as p
@@ -140,17 +132,10 @@ select
     x.partition,
     x.generation,
     x.built_generation,
-    case
-        when x.gone_at is not null and x.state in ('built', 'waiting') then 'gone'
-        when
-            x.state = 'built' and x.rows_bronze > 0
-            and (
-                x.rows_silver is null
-                or x.rows_rejected >= %(rejected_share)s::double precision * x.rows_bronze
-            )
-            then 'warned'
-        else quicksilver.shown_state(x.state, d.paused_at)
-    end as shown_state
+    quicksilver.cell_state(
+        x.state, d.paused_at, x.gone_at, x.rows_bronze, x.rows_silver, x.rows_rejected,
+        %(rejected_share)s::double precision
+    ) as shown_state
 from quicksilver.dataset as d
 cross join lateral (
     select

@@ -55,77 +55,16 @@ limit %(limit)s
 
 -- name: list_partitions
 -- Keyset pages: the order is (dataset, partition) and `after` is the last row of the page before.
-select
-    p.dataset,
-    p.partition,
-    p.dt,
-    p.generation,
-    p.built_generation,
-    p.state,
-    p.wait_reason,
-    p.attempts,
-    p.error,
-    p.is_forced,
-    p.priority,
-    -- `infinity` (never) and `-infinity` (at once) are not times that a client could show.
-    case when isfinite(p.due_at) then p.due_at end as due_at,
-    p.dirty_since,
-    p.changed_at,
-    p.built_manifest,
-    p.gone_at,
-    p.flow_run_id,
-    p.put_at,
-    p.received_at,
-    p.dispatched_at,
-    p.started_at,
-    p.loaded_at,
-    p.built_at,
-    p.rows_bronze,
-    p.rows_silver,
-    p.rows_rejected,
-    p.updated_at,
-    -- State of its active build, and the number of warnings of the newest build that has details.
-    (
-        select b.state
-        from quicksilver.build as b
-        where
-            b.dataset = p.dataset and b.partition = p.partition
-            and quicksilver.is_active(b.state)
-    ) as build_state,
-    coalesce((
-        select case jsonb_typeof(b.details -> 'warnings')
-            when 'array' then jsonb_array_length(b.details -> 'warnings')
-        end
-        from quicksilver.build as b
-        where
-            b.dataset = p.dataset and b.partition = p.partition
-            and jsonb_typeof(b.details) = 'object'
-        order by b.id desc
-        limit 1
-    ), 0) as warnings,
-    quicksilver.shown_state(p.state, d.paused_at) as shown_state,
-    -- Since when readers see what they see now.
-    (
-        select max(b.published_at)
-        from quicksilver.build as b
-        where
-            b.dataset = p.dataset and b.partition = p.partition
-            and b.generation = p.built_generation
-    ) as served_at
-from quicksilver.partition as p
-left join quicksilver.dataset as d on p.dataset = d.name
+select p.*
+from quicksilver.shown_partition as p
 where
     (%(dataset)s::text is null or p.dataset = %(dataset)s)
-    and (
-        %(state)s::text is null
-        or %(state)s = quicksilver.shown_state(p.state, d.paused_at)
-    )
+    and (%(state)s::text is null or p.shown_state = %(state)s)
     and (
         %(after_dataset)s::text is null
         or (p.dataset, p.partition) > (%(after_dataset)s, %(after_partition)s)
     )
     and (%(names)s::text[] is null or p.partition = any(%(names)s))
-    and p.generation > 0
 order by p.dataset, p.partition
 limit %(limit)s
 
